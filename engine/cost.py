@@ -99,12 +99,14 @@ def _operation_terms(graph: ChannelGraph, model: nn.Module, imgsz: int | tuple[i
         if not axes and name in graph.module_axes:
             axes = [graph.module_axes[name]]
         terms.append(_term(graph, operations, axes))
-    if len(products) == len(graph.products):
+    if len(products) != len(graph.products):
+        if any(product.axes for product in graph.products):
+            raise PlanError(f"This model computes differently at {height}x{width} pixels; choose another image size.")
+        products = []  # none of them depends on the plan, so they are part of the constant below
+    else:
         for product, operations in zip(graph.products, products, strict=True):
             terms.append(_term(graph, operations, list(product.axes)))
-    elif any(product.axes for product in graph.products):
-        raise PlanError(f"This model computes differently at {height}x{width} pixels; choose another image size.")
-    terms.append((total - sum(by_module.values()) - (sum(products) if len(products) == len(graph.products) else 0), -1, -1))
+    terms.append((total - sum(by_module.values()) - sum(products), -1, -1))
     return terms
 
 

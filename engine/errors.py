@@ -35,3 +35,7 @@ class StorageError(WorkbenchError):
 
 class JobError(WorkbenchError):
     """A job cannot be started, stopped or found."""
+
+
+class StopRequested(Exception):
+    """Raised by a report function when the person asked to stop; a verb ends soon and keeps what it has."""

@@ -1,0 +1,172 @@
+"""Ultralytics checkpoints: open, describe, save. The only place that unpickles.
+
+A ``.pt`` file is a pickle, which can run code when it is loaded. Only Ultralytics' restricted loader is used
+(``weights_only`` with a list of known classes); a file that needs more is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics.nn.tasks import guess_model_task, torch_safe_load
+from ultralytics.utils.torch_utils import get_num_params
+
+from engine.errors import CheckpointError
+from engine.files import atomic_path, file_digest, require_free_space
+
+MADE_KEY = "slimming"
+"Key under which a checkpoint says how it was made; plain values only, so that restricted loading accepts it."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint."""
+
+    path: Path
+    digest: str
+    "SHA-256 of the file, hexadecimal."
+    model: nn.Module = field(repr=False)
+    "Float32, evaluation mode, CPU."
+    task: str
+    "detect, segment, pose, obb, classify ..."
+    names: dict[int, str]
+    imgsz: int
+    "Image size in pixels that the model was trained at, 640 where the file does not say."
+    params: int
+    half: bool
+    "The file stores 16-bit weights, as Ultralytics writes them."
+    content: dict[str, Any] = field(repr=False)
+    "The rest of the file."
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """How the checkpoint was made, empty where nothing is recorded."""
+        return self.content.get(MADE_KEY) or {}
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open an Ultralytics checkpoint without running anything that it contains.
+
+    Raises:
+        CheckpointError: No such file, not a checkpoint, no model inside, or classes that may not be loaded.
+    """
+    path = Path(path)
+    content = _load(path)
+    model = content.get("ema") or content.get("model")
+    if not isinstance(model, nn.Module):
+        raise CheckpointError(
+            f"{path.name} holds no model (only {_listed(content)}); choose the best.pt or last.pt that training wrote."
+        )
+    parameters = list(model.parameters())
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        raise CheckpointError(
+            f"{path.name} has no BatchNorm layers, so it has no gammas to prune by; if it was fused for deployment, "
+            "choose the checkpoint it was made from."
+        )
+    half = parameters[0].dtype == torch.float16
+    model = model.float().eval()
+    return Checkpoint(
+        path=path,
+        digest=file_digest(path),
+        model=model,
+        task=getattr(model, "task", None) or guess_model_task(model),
+        names=_names(model),
+        imgsz=_image_size(content, model),
+        params=get_num_params(model),
+        half=half,
+        content={key: value for key, value in content.items() if key not in {"ema", "model", "optimizer"}},
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise CheckpointError(f"There is no file {path}; check the path.")
+    if path.is_dir() or path.suffix.lower() != ".pt":
+        raise CheckpointError(f"{path.name} is not a .pt file; choose a checkpoint that Ultralytics training wrote.")
+    try:
+        content, _ = torch_safe_load(str(path), safe_only=True)
+    except Exception as error:  # the loader lets through whatever a damaged file provokes
+        raise CheckpointError(_refusal(path, error)) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path.name} holds a {type(content).__name__}, not an Ultralytics checkpoint; choose the best.pt or "
+            "last.pt that training wrote."
+        )
+    return content
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """Return the sentence for a file that the restricted loader did not accept."""
+    chain = [error, error.__cause__, error.__context__]
+    text = " ".join(str(link) for link in chain if link is not None)
+    wanted = re.search(r"GLOBAL ([\w.]+)", text)
+    if wanted:
+        return (
+            f"{path.name} was refused: it wants to load {wanted.group(1)}, which is not part of a plain Ultralytics "
+            "model and could run code; export it again from a stock Ultralytics training."
+        )
+    if "YOLOv5 model originally trained" in text:
+        return f"{path.name} comes from the separate yolov5 repository, which Ultralytics cannot load; retrain it here."
+    if isinstance(error, PermissionError):
+        return f"{path.name} cannot be read: permission denied; change its permissions or copy it elsewhere."
+    if "missing Ultralytics module" in text or isinstance(error, (AttributeError, ModuleNotFoundError)):
+        return f"{path.name} needs a class that this Ultralytics version does not have ({error}); upgrade ultralytics."
+    return (
+        f"{path.name} is not a checkpoint that can be read (empty, cut short, damaged or another kind of file); "
+        "choose a .pt file that Ultralytics training wrote."
+    )
+
+
+def _listed(content: dict[str, Any]) -> str:
+    keys = [str(key) for key in content]
+    return ", ".join(keys[:4]) + (" ..." if len(keys) > 4 else "") if keys else "nothing"
+
+
+def _names(model: nn.Module) -> dict[int, str]:
+    names = getattr(model, "names", {}) or {}
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    return {int(index): str(name) for index, name in pairs}
+
+
+def _image_size(content: dict[str, Any], model: nn.Module) -> int:
+    """Return the training image size; a pair (height, width) counts by its larger side."""
+    arguments = content.get("train_args") or getattr(model, "args", None) or {}
+    size = arguments.get("imgsz") if isinstance(arguments, dict) else getattr(arguments, "imgsz", None)
+    if isinstance(size, (list, tuple)) and size:
+        size = max(size)
+    return int(size) if isinstance(size, (int, float)) and size >= 32 else 640
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, *, source: Checkpoint, made: dict[str, Any]) -> Path:
+    """Write a model as an ordinary Ultralytics checkpoint, aside and then renamed.
+
+    Everything that ``source`` knew (training arguments, version ...) is kept; results of a training that no longer
+    describe the model are not. Weights are stored in 16 bits where the source's were.
+
+    Args:
+        model: A model made of Ultralytics' own classes.
+        path: Where to write; ends in ``.pt``.
+        source: The checkpoint that the model was made from.
+        made: How it was made; JSON-like values only.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    path = Path(path)
+    stored = copy.deepcopy(model).eval()
+    stored = stored.half() if source.half else stored.float()
+    for parameter in stored.parameters():
+        parameter.requires_grad = False
+    stale = {"train_metrics", "train_results", "best_fitness", "updates", "epoch", "scaler", "stopper"}
+    content = {key: value for key, value in source.content.items() if key not in stale}
+    content |= {"epoch": -1, "model": stored, "ema": None, "optimizer": None, MADE_KEY: made}
+    require_free_space(path.parent, 8 * get_num_params(stored))
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+    return path

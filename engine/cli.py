@@ -1,0 +1,217 @@
+"""The terminal: ``python -m engine VERB ...`` runs the same verbs as the pages.
+
+Results go to standard output, as text or with ``--json`` as one JSON document; everything else goes to standard
+error. Errors that a person can mend end with exit code 2 and one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.errors import WorkbenchError
+from engine.runtime import logs_to_stderr
+
+TRAINING = ("train", "sparsify", "finetune")
+DESCRIPTIONS = {
+    "inspect": "describe a checkpoint and its gammas",
+    "preview": "say what pruning at a ratio would give",
+    "prune": "write SAVE_DIR/pruned.pt, a physically smaller model",
+    "train": "plain training",
+    "sparsify": "sparse training: drive the gammas of unimportant channels to zero",
+    "finetune": "train a pruned model; it keeps its shape",
+    "val": "measure mAP, precision and recall",
+    "export": "write an ONNX file, checked and compared with the PyTorch model",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong on one line; argparse alone prints the usage before it."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m engine``."""
+    parser = _Parser(prog="python -m engine", description="Make trained Ultralytics YOLO models smaller.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, description in DESCRIPTIONS.items():
+        sub = verbs.add_parser(verb, help=description, description=description)
+        sub.add_argument("--weights", required=True, metavar="PT", help="checkpoint, or an official name (yolov8n.pt)")
+        sub.add_argument("--imgsz", type=int, metavar="PX", help=_imgsz_help(verb))
+        sub.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+        _OPTIONS[verb](sub)
+    return parser
+
+
+def _imgsz_help(verb: str) -> str:
+    if verb in ("inspect", "preview", "prune"):
+        return "image size that GFLOPs are counted at, a multiple of 32 (640)"
+    return "image size (the checkpoint's own)"
+
+
+def _no_options(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prune-ratio", type=float, required=True, metavar="R", help="share of channels, 0 to 0.95")
+    parser.add_argument(
+        "--protect-residual", action="store_true", help="keep residual-coupled channels, as the classic"
+    )
+    parser.add_argument("--floor", type=int, metavar="N", help="channels that every layer keeps at least (4)")
+
+
+def _prune_options(parser: argparse.ArgumentParser) -> None:
+    _plan_options(parser)
+    _save_option(parser)
+
+
+def _save_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--save-dir", metavar="DIR", help="folder for what is made (a new one below ./runs)")
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="YAML", help="data set description")
+    parser.add_argument("--batch", type=int, metavar="N", help="images a batch (16)")
+    parser.add_argument("--device", metavar="D", help="cpu, 0, ... (the first GPU, else cpu)")
+
+
+def _training_options(parser: argparse.ArgumentParser) -> None:
+    _data_options(parser)
+    _save_option(parser)
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
+    parser.add_argument("--optimizer", metavar="NAME", help="SGD, AdamW, ... (SGD; 'auto' ignores --lr0)")
+    parser.add_argument("--lr0", type=float, metavar="LR", help="initial learning rate")
+    parser.add_argument("--workers", type=int, metavar="N", help="data loader processes on a GPU (2)")
+    parser.add_argument("--patience", type=int, metavar="N", help="epochs without improvement before stopping (100)")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (0)")
+
+
+def _sparsify_options(parser: argparse.ArgumentParser) -> None:
+    _training_options(parser)
+    parser.add_argument(
+        "--method", choices=("targeted", "proximal", "classic"), help="targeted; proximal if --sr is given"
+    )
+    parser.add_argument("--prune-ratio", type=float, metavar="R", help="targeted: share of channels to empty (0.5)")
+    parser.add_argument("--sr", type=float, metavar="S", help="proximal, classic: strength of the L1 penalty (0.01)")
+    parser.add_argument("--schedule", choices=("constant", "linear", "cosine"), help="how the strength runs (constant)")
+
+
+def _val_options(parser: argparse.ArgumentParser) -> None:
+    _data_options(parser)
+    parser.add_argument("--split", choices=("train", "val", "test"), help="which images (val)")
+
+
+def _export_options(parser: argparse.ArgumentParser) -> None:
+    _save_option(parser)
+    parser.add_argument("--opset", type=int, metavar="N", help="ONNX operator set (the exporter's choice)")
+    parser.add_argument("--dynamic", action="store_true", help="accept any batch and image size")
+
+
+_OPTIONS = {
+    "inspect": _no_options,
+    "preview": _plan_options,
+    "prune": _prune_options,
+    "train": _training_options,
+    "sparsify": _sparsify_options,
+    "finetune": _training_options,
+    "val": _val_options,
+    "export": _export_options,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the terminal command and return its exit code: 0, or 2 for an error that the person can mend."""
+    options = vars(build_parser().parse_args(arguments))
+    verb, as_json = options.pop("verb"), options.pop("json")
+    if "save_dir" in options and options["save_dir"] is None:
+        options["save_dir"] = str(_new_folder(verb))
+    try:
+        with logs_to_stderr():
+            from engine.verbs import run_verb
+
+            result = run_verb(verb, options, _log)
+    except WorkbenchError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; what had been saved is kept", file=sys.stderr)
+        return 130
+    print(json.dumps(result, indent=2) if as_json else _as_text(verb, result))
+    return 0
+
+
+def _new_folder(verb: str) -> Path:
+    """Return ./runs/VERB, or the first of ./runs/VERB2, ... that does not exist, so that nothing is overwritten."""
+    base = Path("runs") / verb
+    candidates = (base if number == 1 else base.with_name(f"{verb}{number}") for number in range(1, 10_000))
+    return next(folder for folder in candidates if not folder.exists())
+
+
+def _log(event: dict[str, Any]) -> None:
+    """Print an event on standard error as one readable line."""
+    if event["kind"] == "status":
+        print(event["text"], file=sys.stderr)
+    elif event["kind"] == "epoch":
+        measured = ", ".join(f"{name} {value:.3f}" for name, value in event.get("metrics", {}).items())
+        gammas = event.get("gammas")
+        sparse = f", gammas at zero {gammas['zero']:.1%}" if gammas else ""
+        print(f"epoch {event['epoch']}/{event['epochs']}: {measured}{sparse}", file=sys.stderr)
+
+
+def _as_text(verb: str, result: dict[str, Any]) -> str:
+    if verb == "inspect":
+        return _inspect_text(result)
+    if verb in ("preview", "prune"):
+        return _plan_text(result)
+    lines = [f"{name:>10}: {value:.4f}" for name, value in result["metrics"].items()]
+    if verb in TRAINING:
+        lines += [f"{'params':>10}: {result['params']:,}", f"{'best.pt':>10}: {result['best']}"]
+        lines += [f"{'last.pt':>10}: {result['last']}"]
+    if verb == "export":
+        lines += [
+            f"{'onnx':>10}: {result['onnx']} ({result['size_mb']:.1f} MB, opset {result['opset']})",
+            f"{'difference':>10}: at most {result['max_abs_difference']:.2e} from PyTorch",
+        ]
+    return "\n".join(lines)
+
+
+def _inspect_text(result: dict[str, Any]) -> str:
+    rows = [f"{'layer':<34}{'channels':>9}{'prunable':>9}{'min':>9}{'median':>9}{'max':>9}"]
+    rows += [
+        f"{layer['name']:<34}{layer['channels']:>9}{layer['prunable']:>9}{layer['gamma_min']:>9.4f}"
+        f"{layer['gamma_median']:>9.4f}{layer['gamma_max']:>9.4f}  {layer['reason']}".rstrip()
+        for layer in result["layers"]
+    ]
+    head = f"{result['weights']}: {result['task']}, {len(result['names'])} classes, {result['params']:,} parameters, "
+    head += f"{result['gflops']:.1f} GFLOPs at {result['imgsz']} px"
+    return "\n".join([head, result["gammas"]["verdict"], *rows])
+
+
+def _plan_text(result: dict[str, Any]) -> str:
+    rows = [f"{'layer':<34}{'before':>8}{'after':>8}"]
+    rows += [
+        f"{layer['name']:<34}{layer['before']:>8}{layer['after']:>8}"
+        f"{'  floor' if layer['at_floor'] else ''}{'  ' + layer['reason'] if layer['reason'] else ''}"
+        for layer in result["layers"]
+    ]
+    limit = f", then {result['limiting_layer']} is at its floor" if result["limiting_layer"] else ""
+    rows += [
+        f"ratio {result['ratio_achieved']:.4f} of {result['ratio_requested']:g} asked; "
+        f"by gamma alone at most {result['max_ratio']:.4f}{limit}",
+        f"parameters {result['params_before']:,} -> {result['params']:,} ({_change(result, 'params')})",
+        f"GFLOPs {result['gflops_before']:.2f} -> {result['gflops']:.2f} ({_change(result, 'gflops')}) "
+        f"at {result['imgsz']} px",
+    ]
+    if "pruned" in result:
+        rows.append(f"pruned.pt: {result['pruned']}")
+    return "\n".join(rows)
+
+
+def _change(result: dict[str, Any], name: str) -> str:
+    return f"{result[name] / result[f'{name}_before'] - 1:+.1%}"

@@ -1,0 +1,142 @@
+"""Validation of a checkpoint on a data set, by Ultralytics' own validator."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from engine.errors import DatasetError
+from engine.runtime import import_ultralytics
+
+Reporter = Callable[[dict], None]
+
+_SECONDS_BETWEEN_STEPS = 0.5
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation measured; the same numbers as ``yolo val`` prints."""
+
+    map50: float
+    """mean average precision at IoU 0.50, 0 to 1"""
+    map50_95: float
+    """mean average precision over IoU 0.50 to 0.95, 0 to 1"""
+    precision: float
+    """mean over classes at the confidence of the best F1, 0 to 1"""
+    recall: float
+    """mean over classes at the confidence of the best F1, 0 to 1"""
+    per_class: dict[str, float]
+    """class name -> average precision over IoU 0.50 to 0.95; only classes that the split shows"""
+    images: int
+    instances: int
+    speed_ms: dict[str, float]
+    """stage (preprocess, inference, loss, postprocess) -> milliseconds per image"""
+
+    def as_dict(self) -> dict:
+        """Return the fields as plain, JSON-able values."""
+        return asdict(self)
+
+
+def validate(
+    weights: Path,
+    data: Path,
+    *,
+    imgsz: int,
+    batch: int = 16,
+    device: str = "cpu",
+    split: str = "val",
+    report: Reporter = lambda event: None,
+) -> Validation:
+    """Validate a checkpoint on one split of a YOLO data set.
+
+    Args:
+        weights: a checkpoint that ``open_checkpoint`` accepts.
+        data: the data set's YAML description.
+        imgsz: longest image side in pixels.
+        batch: images per forward pass.
+        device: as Ultralytics writes it: ``cpu``, ``0``, ``mps``.
+        split: ``train``, ``val`` or ``test``.
+        report: receives ``status`` and ``step`` events.
+
+    Raises:
+        CheckpointError: the weights cannot be opened.
+        DatasetError: the data set is unusable, lacks the split, or has other classes than the model.
+    """
+    with tempfile.TemporaryDirectory(prefix="validation-") as temporary:
+        description = _resolved_description(Path(data), Path(temporary))
+        _check_fit(Path(weights), description, split)
+        model = import_ultralytics().YOLO(str(weights))
+        validators = _observe(model, report)
+        report({"kind": "status", "text": f"Validating {Path(weights).name} on the {split} split"})
+        model.val(
+            data=str(description),
+            imgsz=imgsz,
+            batch=batch,
+            device=device,
+            split=split,
+            plots=False,
+            verbose=False,
+            project=temporary,
+            name="val",
+        )
+        return _validation(validators[-1])
+
+
+def _resolved_description(data: Path, folder: Path) -> Path:
+    """Check the data set and write a description of it that holds absolute paths."""
+    from engine.datasets import check_dataset, resolved_yaml
+
+    return Path(resolved_yaml(check_dataset(data), folder))
+
+
+def _check_fit(weights: Path, description: Path, split: str) -> None:
+    """Refuse, before anything runs, a data set that does not fit the model."""
+    from engine.checkpoint import open_checkpoint
+
+    data = yaml.safe_load(description.read_text(encoding="utf-8"))
+    if not data.get(split):
+        raise DatasetError(f"The data set has no {split} split; name one of train, val, test that it has.")
+    known, described = len(open_checkpoint(weights).names), len(data["names"])
+    if known != described:
+        raise DatasetError(
+            f"The data set describes {described} classes, but {weights.name} knows {known}; "
+            "validate on the data set that the model was trained for."
+        )
+
+
+def _observe(model, report: Reporter) -> list:
+    """Report batches while validators run; return the list in which finished validators appear."""
+    finished: list = []
+    last_report_s = 0.0
+
+    def report_batch(validator) -> None:
+        nonlocal last_report_s
+        now_s = time.monotonic()
+        step, steps = validator.batch_i + 1, len(validator.dataloader)
+        if step == steps or now_s - last_report_s >= _SECONDS_BETWEEN_STEPS:
+            last_report_s = now_s
+            report({"kind": "step", "epoch": 1, "epochs": 1, "step": step, "steps": steps, "losses": {}})
+
+    model.add_callback("on_val_batch_end", report_batch)
+    model.add_callback("on_val_end", finished.append)
+    return finished
+
+
+def _validation(validator) -> Validation:
+    metrics = validator.metrics
+    box = metrics.box
+    return Validation(
+        map50=float(box.map50),
+        map50_95=float(box.map),
+        precision=float(box.mp),
+        recall=float(box.mr),
+        per_class={metrics.names[int(index)]: float(ap) for index, ap in zip(box.ap_class_index, box.ap, strict=True)},
+        images=int(validator.seen),
+        instances=int(metrics.nt_per_class.sum()) if metrics.nt_per_class is not None else 0,
+        speed_ms={stage: float(milliseconds) for stage, milliseconds in metrics.speed.items()},
+    )

@@ -1,0 +1,139 @@
+"""One job, from its turn to its end: ``python -m engine.worker WORKSPACE JOB_ID``.
+
+Started by ``engine.jobs.submit``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import StopRequested, WorkbenchError
+from engine.jobs.control import reconcile
+from engine.jobs.processes import end_tree, start_time
+from engine.jobs.reporting import EventWriter
+from engine.store import Job, Store
+
+RunVerb = Callable[[str, dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]
+
+_POLL_S = 0.5
+# Workers look after one another: a dead one must not keep its device while nobody looks at a page.
+_RECONCILE_EVERY_S = 2.0
+
+
+def _run_verb(verb: str, spec: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    # Imported once the job's turn has come: a worker that waits must not hold PyTorch in memory.
+    from engine.verbs import run_verb
+
+    return run_verb(verb, spec, report)
+
+
+def main(arguments: list[str], run_verb: RunVerb | None = None) -> int:
+    """Do the job that the command line names and end every process it leaves behind; return the exit code."""
+    if len(arguments) != 2:
+        print("usage: python -m engine.worker WORKSPACE JOB_ID", file=sys.stderr)
+        return 2
+    workspace, job_id = arguments
+    try:
+        return run(Store(Path(workspace)), job_id, run_verb or _run_verb)
+    except WorkbenchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        # PyTorch may raise here, from a signal handler, when one of its loader processes is ended.
+        with contextlib.suppress(Exception):
+            end_tree(os.getpid(), start_time(os.getpid()) or 0.0, grace_s=1.0)
+
+
+def run(store: Store, job_id: str, run_verb: RunVerb) -> int:
+    """Wait for the job's turn, run its verb, and record how it ended.
+
+    Returns:
+        0 when the job is done or stopped, 1 when it failed, 2 when another process does it or it is not queued.
+    """
+    with store.kept_open():
+        pid = os.getpid()
+        started_at = start_time(pid) or time.time()
+        if not store.attach_worker(job_id, pid, started_at, launcher_pid=os.getppid()):
+            print("This job is not waiting for a worker: it has ended, or another process does it.", file=sys.stderr)
+            return 2
+        if not _wait_for_turn(store, job_id, pid, started_at):
+            return 0
+        return _do(store, store.job(job_id), run_verb)
+
+
+def _wait_for_turn(store: Store, job_id: str, pid: int, started_at: float) -> bool:
+    """Return whether the job's turn came; False when the job was ended or given away while it waited."""
+    reconciled_at = time.monotonic()
+    while not store.claim_job(job_id, pid, started_at):
+        job = store.job(job_id)
+        if job.state != "queued" or job.pid != pid:
+            return False
+        if time.monotonic() - reconciled_at >= _RECONCILE_EVERY_S:
+            reconcile(store)
+            reconciled_at = time.monotonic()
+        time.sleep(_POLL_S)
+    return True
+
+
+def _do(store: Store, job: Job, run_verb: RunVerb) -> int:
+    report = EventWriter(store, job.id)
+    state, result, error = _outcome(store, job, run_verb, report)
+    report.flush()
+    if not store.finish_job(job.id, state, result, error):
+        print("Someone else had ended this job already; its result is not recorded.", file=sys.stderr)
+    return 1 if state == "failed" else 0
+
+
+def _outcome(
+    store: Store, job: Job, run_verb: RunVerb, report: EventWriter
+) -> tuple[str, dict[str, Any] | None, str | None]:
+    """Run the verb and return the state, result and sentence it ends in; a traceback goes to the log alone."""
+    spec = {**job.spec, "save_dir": job.spec.get("save_dir") or str(store.job_folder(job.id))}
+    try:
+        result = _with_models(store, job, run_verb(job.verb, spec, report))
+        # A verb that was told to stop may still return what it has, and says so if that is everything.
+        return ("stopped" if result.get("stopped", report.stopped) else "done"), result, None
+    except StopRequested:
+        print("Stopped on request.", flush=True)
+        return "stopped", None, None
+    except WorkbenchError as error:
+        print(error, file=sys.stderr, flush=True)
+        return "failed", None, str(error)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        first_line = (str(error).strip().splitlines() or ["no message"])[0]
+        return "failed", None, f"The job met an unexpected error ({type(error).__name__}: {first_line}); see its log."
+
+
+def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, Any]:
+    """Register the artefacts that ask for it and return the result with their ids under "model_ids".
+
+    An artefact that names the path of an earlier one as its "parent" becomes its child; the others are children of
+    the model that the job works on.
+    """
+    ids_by_path: dict[str, str] = {}
+    for artefact in result.get("artefacts", ()):
+        if not artefact.get("register"):
+            continue
+        model = store.add_model(
+            artefact["path"],
+            artefact.get("name") or job.title,
+            artefact["kind"],
+            parent_id=ids_by_path.get(str(artefact.get("parent")), job.model_id),
+            made={"verb": job.verb, "spec": job.spec},
+            params=artefact.get("params", result.get("params")),
+            metrics=artefact.get("metrics", result.get("metrics", {})),
+        )
+        ids_by_path[str(artefact["path"])] = model.id
+    return {**result, "model_ids": list(ids_by_path.values())}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

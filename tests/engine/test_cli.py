@@ -1,0 +1,139 @@
+"""The terminal as a person meets it: JSON on standard output, one line and exit code 2 for what they can mend."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.utils.torch_utils import get_flops, get_num_params
+
+ROOT = Path(__file__).resolve().parents[2]
+PREVIEW_KEYS = {
+    "params_before",
+    "params",
+    "gflops_before",
+    "gflops",
+    "ratio_requested",
+    "ratio_achieved",
+    "max_ratio",
+    "limiting_layer",
+    "layers",
+}
+
+
+def engine(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "engine", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def assert_refused(done: subprocess.CompletedProcess, *words: str) -> None:
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_the_preview_is_what_pruning_writes_and_what_ultralytics_reports(tiny_checkpoint, tmp_path):
+    weights = tiny_checkpoint("yolov8n")
+    ask = ("--weights", weights, "--prune-ratio", 0.5, "--imgsz", 320, "--json")
+    preview = engine("preview", *ask)
+    assert preview.returncode == 0, preview.stderr
+    told = json.loads(preview.stdout)
+    assert set(told) >= PREVIEW_KEYS
+    assert set(told["layers"][0]) >= {"name", "before", "after", "prunable", "reason"}
+    pruned = engine("prune", *ask, "--save-dir", tmp_path / "out")
+    assert pruned.returncode == 0, pruned.stderr
+    model = YOLO(tmp_path / "out" / "pruned.pt").model
+    assert told["params"] == json.loads(pruned.stdout)["params"] == get_num_params(model)
+    assert told["gflops"] == get_flops(model, 320)
+    assert told["ratio_achieved"] <= 0.5 < told["ratio_achieved"] + 0.01
+
+
+def test_protect_residual_keeps_what_residual_adds_tie_together(tiny_checkpoint):
+    weights = tiny_checkpoint("yolov8n")
+    free, protected = (
+        json.loads(engine("preview", "--weights", weights, "--prune-ratio", 0.4, "--json", *more).stdout)["layers"]
+        for more in ((), ("--protect-residual",))
+    )
+    inner = "model.2.m.0.cv2.bn"  # the second convolution of a bottleneck with a shortcut
+    after = [next(row for row in rows if row["name"] == inner) for rows in (free, protected)]
+    assert after[0]["after"] < after[0]["before"]
+    assert after[1]["after"] == after[1]["before"]
+
+
+def test_inspect_describes_every_batchnorm_layer(tiny_checkpoint):
+    done = engine("inspect", "--weights", tiny_checkpoint("yolo11n"), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    norms = [m for m in YOLO("yolo11n.yaml").model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(told["layers"]) == len(norms)
+    assert sum(layer["channels"] for layer in told["layers"]) == sum(norm.num_features for norm in norms)
+    assert any(layer["reason"] == "attention query/key size" for layer in told["layers"])
+
+
+def test_text_output_is_for_reading(tiny_checkpoint):
+    done = engine("preview", "--weights", tiny_checkpoint("yolov8n"), "--prune-ratio", 0.3)
+    assert "parameters 3,157,200 -> " in done.stdout and "model.0.bn" in done.stdout
+
+
+@pytest.mark.parametrize("ratio", ["1.0", "-0.1", "nan"])
+def test_a_ratio_out_of_range_is_refused(ratio, tiny_checkpoint, tmp_path):
+    done = engine("prune", "--weights", tiny_checkpoint(), f"--prune-ratio={ratio}", "--save-dir", tmp_path / "out")
+    assert_refused(done, "0.95")
+    assert not (tmp_path / "out" / "pruned.pt").exists()
+
+
+def test_a_ratio_that_would_empty_a_layer_is_refused_with_the_largest_possible_one(tiny_checkpoint, tmp_path):
+    done = engine(
+        *("prune", "--weights", tiny_checkpoint(), "--prune-ratio", 0.95, "--floor", 12),
+        *("--save-dir", tmp_path / "out"),
+    )
+    assert_refused(done, "largest possible ratio", "model.")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    wrong = tmp_path / "notes.pt"
+    wrong.write_text("not a checkpoint")
+    empty = tmp_path / "weights.pt"
+    torch.save({"epoch": 3}, empty)
+    assert_refused(engine("inspect", "--weights", wrong), "notes.pt", "not a checkpoint")
+    assert_refused(engine("inspect", "--weights", empty), "holds no model")
+    assert_refused(engine("inspect", "--weights", tmp_path / "gone.pt"), "gone.pt")
+
+
+def test_a_data_set_that_points_nowhere_is_refused_before_anything_is_written(tiny_checkpoint, tmp_path):
+    data = tmp_path / "data.yaml"
+    data.write_text("path: /nowhere/at/all\ntrain: images/train\nval: images/val\nnames: [a]\n")
+    done = engine(
+        *("finetune", "--weights", tiny_checkpoint(), "--data", data, "--epochs", 1, "--save-dir", tmp_path / "out")
+    )
+    assert_refused(done, "/nowhere/at/all")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_and_unknown_options_are_refused_on_one_line(tiny_checkpoint):
+    assert_refused(engine("preview", "--weights", tiny_checkpoint()), "--prune-ratio")
+    assert_refused(engine("polish"), "polish")
+    assert_refused(engine("prune", "--weights", tiny_checkpoint(), "--prune-ratio", "half"), "half")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tiny_checkpoint, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    done = engine("prune", "--weights", tiny_checkpoint(), "--prune-ratio", 0.3, "--save-dir", blocked / "out")
+    assert_refused(done, str(blocked))
+
+
+def test_results_go_to_a_new_folder_when_none_is_named(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    weights = tiny_checkpoint()
+    for folder in ("prune", "prune2"):
+        done = engine("prune", "--weights", weights, "--prune-ratio", 0.3, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "runs" / folder / "pruned.pt").is_file()

@@ -1,0 +1,163 @@
+"""Sparse training on a small network with a plain optimizer: what each method does to which gammas."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engine.errors import TrainingError
+from engine.graph import trace
+from engine.sparsity import LOOK_SHARE, SHRINK_END, Sparsifier, SparsitySettings
+
+STEPS = 60
+
+
+class Block(nn.Module):
+    """conv - bn - relu."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels_out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.bn(self.conv(x)))
+
+
+class Net(nn.Module):
+    """A residual network of three blocks whose output is a plain convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.branch, self.tail = Block(3, 12), Block(12, 12), Block(12, 16)
+        self.out = nn.Conv2d(16, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.out(self.tail(x + self.branch(x)))
+
+
+def trained(settings: SparsitySettings | None, optimizer: str = "SGD", steps: int = STEPS) -> tuple[Net, Sparsifier]:
+    """Train the network on one fixed batch, sparsified or not."""
+    torch.manual_seed(0)
+    net = Net().train()
+    graph = trace(net)
+    sparsifier = Sparsifier(net, graph, settings or SparsitySettings())
+    learner = getattr(torch.optim, optimizer)(net.parameters(), lr=0.01)
+    if settings:
+        sparsifier.attach(learner)
+    images, wanted = torch.randn(4, 3, 12, 12), torch.randn(4, 2, 12, 12)
+    for step in range(steps):
+        sparsifier.progress = (step + 1) / steps
+        learner.zero_grad()
+        (net(images) - wanted).square().mean().backward()
+        learner.step()
+    return net, sparsifier
+
+
+def gammas(net: Net) -> torch.Tensor:
+    return torch.cat([block.bn.weight.detach() for block in (net.stem, net.branch, net.tail)])
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_targeted_training_zeroes_exactly_the_wanted_share_and_pruning_then_is_free(optimizer):
+    net, sparsifier = trained(SparsitySettings("targeted", ratio=0.5), optimizer)
+    statistics = sparsifier.statistics()
+    assert statistics["zero"] == pytest.approx(0.5, abs=0.05)
+    assert statistics["free_ratio"] == pytest.approx(statistics["zero"])
+    for block in (net.stem, net.branch, net.tail):
+        gone = block.bn.weight == 0
+        assert torch.equal(block.bn.bias[gone], torch.zeros(int(gone.sum())))
+        assert (block.bn.weight[~gone].abs() > 0.1).all()
+
+
+def test_tied_channels_share_one_decision():
+    for settings in (SparsitySettings("targeted", ratio=0.5), SparsitySettings("proximal", strength=3.0)):
+        net, _ = trained(settings)
+        assert torch.equal(net.stem.bn.weight == 0, net.branch.bn.weight == 0)
+        assert (net.stem.bn.weight == 0).any()
+
+
+def test_targeted_training_only_looks_at_first_and_is_done_before_the_end():
+    settings = SparsitySettings("targeted", ratio=0.5)
+    torch.manual_seed(0)
+    net = Net().train()
+    sparsifier = Sparsifier(net, trace(net), settings)
+    learner = torch.optim.SGD(net.parameters(), lr=0.0)
+    sparsifier.attach(learner)
+    zero_after = {}
+    for progress in np.linspace(0.02, 1, 50):
+        sparsifier.progress = float(progress)
+        learner.zero_grad()
+        net(torch.randn(2, 3, 8, 8)).square().mean().backward()
+        learner.step()
+        zero_after[float(progress)] = float((gammas(net) == 0).float().mean()), float(gammas(net).min())
+    assert all(smallest == 1 for progress, (_, smallest) in zero_after.items() if progress < LOOK_SHARE - 1e-9)
+    assert all(zero > 0.4 for progress, (zero, _) in zero_after.items() if progress >= SHRINK_END)
+    halfway = [smallest for progress, (_, smallest) in zero_after.items() if 0.3 < progress < 0.4]
+    assert all(0.1 < smallest < 0.9 for smallest in halfway), "the way to zero is smooth"
+
+
+def test_proximal_training_reaches_exact_zero_where_the_classic_penalty_does_not():
+    proximal, _ = trained(SparsitySettings("proximal", strength=2.0))
+    classic, _ = trained(SparsitySettings("classic", strength=2.0))
+    assert (gammas(proximal) == 0).any()
+    assert not (gammas(classic) == 0).any()
+    dense, _ = trained(None)
+    assert gammas(classic).abs().mean() < gammas(dense).abs().mean()
+
+
+def test_the_classic_penalty_is_the_subgradient_of_the_l1_norm():
+    torch.manual_seed(0)
+    net = Net().train()
+    with torch.no_grad():
+        net.stem.bn.weight.copy_(torch.linspace(-1, 1, 12))
+    sparsifier = Sparsifier(net, trace(net), SparsitySettings("classic", strength=0.25))
+    learner = torch.optim.SGD(net.parameters(), lr=1.0)
+    sparsifier.attach(learner)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    before = net.stem.bn.weight.detach().clone()
+    learner.step()
+    assert torch.allclose(net.stem.bn.weight.detach(), before - 0.25 * before.sign())
+
+
+def test_an_average_of_the_model_gets_the_zeros_that_the_model_has():
+    net, sparsifier = trained(SparsitySettings("targeted", ratio=0.5))
+    average = Net()
+    sparsifier.carry_zeros(average)
+    assert torch.equal(gammas(average) == 0, gammas(net) == 0)
+
+
+def test_a_detached_sparsifier_leaves_training_alone():
+    dense, _ = trained(None)
+    torch.manual_seed(0)
+    net = Net().train()
+    sparsifier = Sparsifier(net, trace(net), SparsitySettings("proximal", strength=3.0))
+    learner = torch.optim.SGD(net.parameters(), lr=0.01)
+    sparsifier.attach(learner)
+    sparsifier.detach()
+    images, wanted = torch.randn(4, 3, 12, 12), torch.randn(4, 2, 12, 12)
+    for _ in range(STEPS):
+        learner.zero_grad()
+        (net(images) - wanted).square().mean().backward()
+        learner.step()
+    assert torch.equal(gammas(net), gammas(dense))
+
+
+def test_schedules_start_at_the_strength_and_end_at_a_tenth_of_it():
+    for schedule in ("linear", "cosine"):
+        settings = SparsitySettings("classic", strength=0.2, schedule=schedule)
+        assert settings.strength_at(0) == pytest.approx(0.2)
+        assert settings.strength_at(1) == pytest.approx(0.02)
+        assert settings.strength_at(0.3) > settings.strength_at(0.7)
+    assert SparsitySettings("classic", strength=0.2).strength_at(0.9) == 0.2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"method": "lasso"}, {"schedule": "step"}, {"ratio": 0.0}, {"ratio": 0.99}, {"strength": -1.0}]
+)
+def test_wrong_settings_are_refused_in_one_sentence(wrong):
+    with pytest.raises(TrainingError) as refusal:
+        SparsitySettings(**wrong)
+    assert "\n" not in str(refusal.value)

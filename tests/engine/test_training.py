@@ -1,0 +1,156 @@
+"""Real Ultralytics trainers on a tiny drawn data set: pruned shapes survive, sparse runs reach zero, errors read well."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from ultralytics.nn.tasks import DetectionModel
+
+from engine.checkpoint import open_checkpoint
+from engine.datasets import make_demo_dataset
+from engine.errors import StopRequested, TrainingError, WorkbenchError
+from engine.gammas import collect_gammas, summarise_gammas
+from engine.slimming import Slimming
+from engine.verbs import run_verb
+from tests.models import randomise, write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = {"epochs": 2, "imgsz": 64, "batch": 4, "device": "cpu", "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    return str(make_demo_dataset(tmp_path_factory.mktemp("data") / "set", train=8, val=4, imgsz=64))
+
+
+def write_dense(name: str, path: Path) -> Path:
+    """Write a checkpoint of a seeded model that knows the three classes of the data set."""
+    torch.manual_seed(0)
+    model = randomise(DetectionModel(name, nc=3, verbose=False))
+    model.names = {0: "dinghy", 1: "freighter", 2: "buoy"}
+    return write_checkpoint(model, path)
+
+
+@pytest.fixture(scope="module", params=["yolov8n.yaml", "yolo11n.yaml"])
+def pruned(request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    return Slimming.open(write_dense(request.param, folder / "dense.pt")).prune(0.5, folder / "pruned.pt")
+
+
+def spec(weights: Path, data: str, save_dir: Path, **more) -> dict:
+    return {"weights": str(weights), "data": data, "save_dir": str(save_dir), **TINY, **more}
+
+
+def test_fine_tuning_keeps_the_pruned_shape_and_the_result_is_an_ordinary_checkpoint(pruned, data, tmp_path):
+    events = []
+    result = run_verb("finetune", spec(pruned, data, tmp_path / "run"), events.append)
+    before, after = open_checkpoint(pruned), open_checkpoint(result["best"])
+    assert after.params == before.params == result["params"]
+    shapes = [{name: tensor.shape for name, tensor in c.model.state_dict().items()} for c in (before, after)]
+    assert shapes[0] == shapes[1]
+    assert any(not torch.equal(a, b) for a, b in zip(before.model.parameters(), after.model.parameters(), strict=True))
+    assert [event["epoch"] for event in events if event["kind"] == "epoch"] == [1, 2]
+    assert {"mAP50", "mAP50-95"} <= set(result["metrics"])
+    script = f"from ultralytics import YOLO; print(sum(p.numel() for p in YOLO({result['best']!r}).model.parameters()))"
+    plain = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=_plain_environment(tmp_path)
+    )
+    assert plain.stdout.split()[-1] == str(before.params), plain.stderr
+
+
+def _plain_environment(folder: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return {**kept, "YOLO_OFFLINE": "1", "YOLO_CONFIG_DIR": str(folder)}
+
+
+def test_targeted_sparse_training_leaves_the_wanted_share_at_zero_in_last_pt(data, tmp_path):
+    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    events = []
+    result = run_verb("sparsify", spec(dense, data, tmp_path / "run", prune_ratio=0.4), events.append)
+    sparse = open_checkpoint(result["last"])
+    assert summarise_gammas(collect_gammas(sparse.model)).zero == pytest.approx(0.4, abs=0.01)
+    assert result["artefacts"][0]["path"] == result["last"], "best.pt of a sparse run is the least sparse"
+    last = [event for event in events if event["kind"] == "epoch"][-1]
+    assert last["gammas"]["free_ratio"] == pytest.approx(0.4, abs=0.01)
+    slimming = Slimming.open(result["last"])
+    plan = slimming.plan(0.39)
+    removed = [g for layer in slimming.graph.layers for g in layer.groups[~plan.keep[layer.groups]].tolist()]
+    assert removed and all(slimming.scores[group] == 0 for group in removed), "what was zeroed is what is pruned"
+
+
+def test_a_penalty_strength_selects_the_proximal_method_and_shrinks_gammas(data, tmp_path):
+    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    result = run_verb("sparsify", spec(dense, data, tmp_path / "run", sr=5.0), lambda event: None)
+    assert result["sparsity"]["method"] == "proximal"
+    before, after = (summarise_gammas(collect_gammas(open_checkpoint(p).model)) for p in (dense, result["last"]))
+    assert after.median < before.median
+
+
+def test_a_wish_to_stop_ends_the_run_after_the_batch_and_keeps_a_checkpoint(pruned, data, tmp_path):
+    def report(event):
+        if event["kind"] == "step" and event["epoch"] == 2:
+            raise StopRequested
+
+    result = run_verb("finetune", spec(pruned, data, tmp_path / "run", epochs=50), report)
+    assert result["stopped"] and result["epochs_done"] == 2
+    assert open_checkpoint(result["last"]).params == result["params"]
+
+
+def test_training_never_overwrites_the_checkpoint_that_it_starts_from(pruned, data, tmp_path):
+    inside = tmp_path / "run" / "weights" / "best.pt"
+    inside.parent.mkdir(parents=True)
+    inside.write_bytes(pruned.read_bytes())
+    with pytest.raises(TrainingError, match="overwrite"):
+        run_verb("finetune", spec(inside, data, tmp_path / "run"), lambda event: None)
+    assert inside.read_bytes() == pruned.read_bytes()
+
+
+def test_a_pruned_model_is_not_silently_rebuilt_for_other_classes(pruned, tmp_path):
+    source = make_demo_dataset(tmp_path / "set", train=4, val=2, imgsz=64)
+    description = yaml.safe_load(source.read_text())
+    description["names"] = [*dict(description["names"]).values(), "lighthouse"]
+    source.write_text(yaml.safe_dump(description))
+    with pytest.raises(TrainingError, match="classes"):
+        run_verb("finetune", spec(pruned, str(source), tmp_path / "run"), lambda event: None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": "nowhere.yaml"}, "nowhere.yaml"),
+        ({"device": "7"}, "not available"),
+        ({"epochs": 0}, "epochs"),
+        ({"lr0": -1.0}, "learning rate"),
+        ({"weights": "nothing.pt"}, "nothing.pt"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_one_sentence(change, words, pruned, data, tmp_path):
+    with pytest.raises(WorkbenchError, match=words) as refusal:
+        run_verb("finetune", {**spec(pruned, data, tmp_path / "run"), **change}, lambda event: None)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "run" / "weights" / "last.pt").exists()
+
+
+def test_the_terminal_prints_json_alone_on_standard_output(pruned, data, tmp_path):
+    command = [sys.executable, "-m", "engine", "finetune", "--weights", str(pruned), "--data", data, "--json"]
+    command += [
+        "--epochs",
+        "1",
+        "--imgsz",
+        "64",
+        "--batch",
+        "4",
+        "--device",
+        "cpu",
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert Path(result["best"]).is_file() and Path(result["last"]).is_file()
