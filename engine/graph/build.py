@@ -180,4 +180,3 @@ def _layer(name: str, vector: Tensor, groups: _Groups) -> Layer:
     reasons = [groups.reasons.get(root, "fixed by its input") for root in groups.roots(vector)]
     kept = [reason for reason, number in zip(reasons, numbers, strict=True) if number == 0]
     return Layer(name, numbers, "; ".join(dict.fromkeys(kept)))
-

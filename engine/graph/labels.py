@@ -9,7 +9,6 @@ Labels are stored with size 1 along every dimension along which they do not vary
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 

@@ -394,4 +394,3 @@ def handlers() -> dict[str, Handler]:
     ):
         table.update(dict.fromkeys(names.split(), handler))
     return table
-

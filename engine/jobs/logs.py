@@ -1,0 +1,31 @@
+"""What a worker wrote to its standard output and error."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from engine.store import Store
+
+_TAIL_BYTES = 64 * 1024
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def log_path(store: Store, job_id: str) -> Path:
+    """Return the log file of a job, which need not exist yet."""
+    return store.job_folder(job_id) / "log.txt"
+
+
+def log_tail(store: Store, job_id: str, lines: int = 40) -> str:
+    """Return the last lines of a job's log as plain text, progress bars in their last state; empty without a log."""
+    try:
+        with open(log_path(store, job_id), "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _TAIL_BYTES))
+            text = stream.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    plain = _TERMINAL_CODES.sub("", text).replace("\r\n", "\n")
+    shown = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in plain.split("\n")]
+    return "\n".join([line for line in shown if line][-lines:])

@@ -1,0 +1,71 @@
+"""The worker's side of progress: events into the store in batches, and the person's wish to stop out of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from engine.errors import JobError, StopRequested, StorageError
+from engine.store import Store
+
+_BEAT_S = 0.5
+_AT_ONCE = ("epoch", "status")
+# What is kept for later while the store cannot be written; the oldest go first.
+_BACKLOG = 10_000
+
+
+class EventWriter:
+    """The report that a verb is given: call it with an event.
+
+    Steps are written at most twice a second, epochs and statuses at once. The wish to stop is looked up at most twice
+    a second, and from then on every call raises StopRequested: a verb may let it pass, or catch it and return what it
+    has. A store that cannot be written for a while delays
+    events; it does not end hours of training.
+    """
+
+    def __init__(self, store: Store, job_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._clock = clock
+        self._waiting: deque[dict[str, Any]] = deque(maxlen=_BACKLOG)
+        self._written_at = -_BEAT_S
+        self._looked_at = -_BEAT_S
+        self.stopped = False
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Take one event, a dictionary with a "kind"; raise StopRequested when the job is to end."""
+        self._waiting.append(dict(event))
+        if event["kind"] == "status":
+            print(event.get("text", ""), flush=True)
+        now = self._clock()
+        if now - self._looked_at >= _BEAT_S:
+            self._looked_at = now
+            self.stopped = self.stopped or not self._wanted()
+        if self.stopped:
+            raise StopRequested
+        if event["kind"] in _AT_ONCE or now - self._written_at >= _BEAT_S:
+            self._written_at = now
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if not self._waiting:
+            return
+        try:
+            self._store.append_events(self._job_id, list(self._waiting))
+        except StorageError as error:
+            print(f"Progress is written later: {error}", file=sys.stderr, flush=True)
+        else:
+            self._waiting.clear()
+
+    def _wanted(self) -> bool:
+        """Whether the job still stands as running: nobody asked it to stop, declared it dead or deleted it."""
+        try:
+            return self._store.job(self._job_id).state == "running"
+        except StorageError:
+            return True
+        except JobError:
+            return False

@@ -1,0 +1,22 @@
+"""The workspace: one folder with an SQLite registry of models and jobs, and their files beside it."""
+
+from engine.store.records import (
+    ACTIVE_STATES,
+    FINISHED_STATES,
+    MODEL_KINDS,
+    Event,
+    Job,
+    Model,
+)
+from engine.store.workspace import Store, default_workspace
+
+__all__ = [
+    "ACTIVE_STATES",
+    "FINISHED_STATES",
+    "MODEL_KINDS",
+    "Event",
+    "Job",
+    "Model",
+    "Store",
+    "default_workspace",
+]

@@ -1,0 +1,169 @@
+"""The jobs of a workspace: a row each, with a small state machine.
+
+queued -> running -> done | failed | stopped | interrupted, with ``stopping`` between running and stopped when a stop
+was requested. Each transition is one transaction that says whether it happened.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.errors import JobError
+from engine.store.database import Database
+from engine.store.devices import devices_of
+from engine.store.records import ACTIVE_STATES, FINISHED_STATES, Job, job_from_row, to_json
+
+_QUEUED = "state = 'queued'"
+_AT_WORK = "state IN ('running', 'stopping')"
+
+
+class JobQueue(Database):
+    """Queue, claim, follow and finish jobs."""
+
+    def add_job(
+        self, verb: str, spec: dict[str, Any], title: str, model_id: str | None = None, *, exclusive: bool = True
+    ) -> Job:
+        """Queue a job and return it.
+
+        An exclusive job waits until no other one works on a device it needs (see ``devices_of``); one that is not
+        exclusive never waits.
+
+        Raises:
+            JobError: there is no model ``model_id``.
+        """
+        job_id = secrets.token_hex(4)
+        devices = devices_of(spec) if exclusive else ()
+        with self._writing() as connection:
+            if model_id is not None and not _exists(connection, "models", model_id):
+                raise JobError(f"There is no model {model_id} to work on: it may have been deleted; choose another.")
+            connection.execute(
+                "INSERT INTO jobs (id, verb, title, spec, devices, state, created_at, model_id) "
+                "VALUES (?, ?, ?, ?, ?, 'queued', ?, ?)",
+                (job_id, verb, title, to_json(spec), ",".join(devices), self._now(), model_id),
+            )
+            return job_from_row(_row_of(connection, job_id))
+
+    def jobs(self, states: Sequence[str] | None = None) -> list[Job]:
+        """Return the jobs, in ``states`` only if given, the newest first."""
+        where, values = (
+            ("", ()) if states is None else (f"WHERE state IN ({', '.join('?' * len(states))})", tuple(states))
+        )
+        with self._reading() as connection:
+            rows = connection.execute(f"SELECT * FROM jobs {where} ORDER BY number DESC", values).fetchall()
+        return [job_from_row(row) for row in rows]
+
+    def job(self, job_id: str) -> Job:
+        """Return one job. Raises JobError when there is none of this id."""
+        with self._reading() as connection:
+            return job_from_row(_row_of(connection, job_id))
+
+    def job_folder(self, job_id: str) -> Path:
+        """Return the folder of a job, which need not exist yet."""
+        return self.jobs_folder / job_id
+
+    def attach_worker(
+        self, job_id: str, pid: int, process_started_at: float, *, launcher_pid: int | None = None
+    ) -> bool:
+        """Note which process will do a queued job; return whether the job was free for it.
+
+        A job that waits for its turn has a process as well, so that its death is noticed. ``launcher_pid`` is a
+        process that may have been noted in its place: in a virtual environment on Windows, ``python`` is a launcher
+        that starts the real interpreter.
+        """
+        with self._writing() as connection:
+            changed = connection.execute(
+                f"UPDATE jobs SET pid = ?, process_started_at = ? "
+                f"WHERE id = ? AND {_QUEUED} AND (pid IS NULL OR pid IN (?, ?)) RETURNING id",
+                (pid, process_started_at, job_id, pid, launcher_pid),
+            ).fetchall()
+        return bool(changed)
+
+    def claim_job(self, job_id: str, pid: int, process_started_at: float) -> bool:
+        """Turn a queued job into a running one of this process; return whether that happened.
+
+        Refused while a job that runs, or that was queued earlier, needs one of the same devices; when another
+        process is to do this job; and when the job is not queued any more.
+        """
+        with self._writing() as connection:
+            row = _row_of(connection, job_id)
+            if _ahead(connection, row):
+                return False
+            claimed = connection.execute(
+                f"UPDATE jobs SET state = 'running', pid = ?, process_started_at = ?, started_at = ? "
+                f"WHERE id = ? AND {_QUEUED} AND (pid IS NULL OR pid = ?) RETURNING id",
+                (pid, process_started_at, self._now(), job_id, pid),
+            ).fetchall()
+        return bool(claimed)
+
+    def finish_job(
+        self, job_id: str, state: str, result: dict[str, Any] | None = None, error: str | None = None
+    ) -> bool:
+        """End a job in one of FINISHED_STATES; return whether it had not ended yet.
+
+        One exception: "stopped" also replaces "interrupted", because someone may look at a job, and find its process
+        dead, while another is killing it.
+        """
+        if state not in FINISHED_STATES:
+            raise ValueError(f"{state!r} does not end a job: expected one of {', '.join(FINISHED_STATES)}")
+        replaceable = (*ACTIVE_STATES, "interrupted") if state == "stopped" else ACTIVE_STATES
+        with self._writing() as connection:
+            changed = connection.execute(
+                f"UPDATE jobs SET state = ?, result = ?, error = ?, finished_at = ? "
+                f"WHERE id = ? AND state IN ({', '.join('?' * len(replaceable))}) RETURNING id",
+                (state, None if result is None else to_json(result), error, self._now(), job_id, *replaceable),
+            ).fetchall()
+        return bool(changed)
+
+    def request_stop(self, job_id: str) -> Job:
+        """Ask a job to end, and return it: a queued one has stopped at once, a running one is stopping."""
+        with self._writing() as connection:
+            _row_of(connection, job_id)
+            connection.execute(
+                f"UPDATE jobs SET stop_requested = 1, state = 'stopped', finished_at = ? WHERE id = ? AND {_QUEUED}",
+                (self._now(), job_id),
+            )
+            connection.execute(
+                f"UPDATE jobs SET stop_requested = 1, state = 'stopping' WHERE id = ? AND {_AT_WORK}", (job_id,)
+            )
+            return job_from_row(_row_of(connection, job_id))
+
+    def queue_position(self, job_id: str) -> int | None:
+        """Return the place of a job among those waiting for its devices, 1 being next; None when it does not wait."""
+        with self._reading() as connection:
+            row = _row_of(connection, job_id)
+            if row["state"] != "queued":
+                return None
+            return 1 + sum(rival["state"] == "queued" for rival in _ahead(connection, row))
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget a finished job and its events; its folder is the caller's. Raises JobError while it has not ended."""
+        with self._writing() as connection:
+            row = _row_of(connection, job_id)
+            if row["state"] not in FINISHED_STATES:
+                raise JobError(f"The job {row['title']} has not ended: stop it before deleting it.")
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+
+
+def _ahead(connection: sqlite3.Connection, row: sqlite3.Row) -> list[sqlite3.Row]:
+    """Return the jobs that this one waits for: they run, or were queued earlier, and need a device that it needs."""
+    needed = set(filter(None, row["devices"].split(",")))
+    rivals = connection.execute(
+        f"SELECT state, devices FROM jobs WHERE id <> ? AND ({_AT_WORK} OR ({_QUEUED} AND number < ?))",
+        (row["id"], row["number"]),
+    )
+    return [rival for rival in rivals if needed & set(rival["devices"].split(","))]
+
+
+def _row_of(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:
+    row = connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise JobError(f"There is no job {job_id} in this workspace: it may have been deleted; choose another.")
+    return row
+
+
+def _exists(connection: sqlite3.Connection, table: str, row_id: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM {table} WHERE id = ?", (row_id,)).fetchone() is not None

@@ -1,0 +1,140 @@
+"""What the registry holds, as values: frozen, read from one row each, with times in UTC."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+MODEL_KINDS = ("imported", "trained", "sparse", "pruned", "finetuned", "demo")
+# "queued" waits for its turn; "stopping" runs until its next report.
+ACTIVE_STATES = ("queued", "running", "stopping")
+FINISHED_STATES = ("done", "stopped", "failed", "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint of the workspace. ``made`` is the verb and the settings that made it, ``params`` a count."""
+
+    id: str
+    name: str
+    path: Path
+    digest: str  # SHA-256, hexadecimal
+    parent_id: str | None
+    made: dict[str, Any]
+    kind: str  # one of MODEL_KINDS
+    params: int | None
+    metrics: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A verb, its specification, and what became of it.
+
+    ``devices`` is what the job needs for itself alone ("cpu", "cuda:0", ...); a job that needs none has no turn to
+    wait for. ``error`` starts with one sentence; for an interrupted job the last lines of its log follow.
+    """
+
+    id: str
+    verb: str
+    title: str
+    spec: dict[str, Any]
+    state: str  # one of ACTIVE_STATES or FINISHED_STATES
+    pid: int | None
+    process_started_at: float | None  # seconds since the epoch, as the system reports it; tells a reused pid apart
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: dict[str, Any] | None
+    error: str | None
+    model_id: str | None  # the model it works on
+    stop_requested: bool
+    devices: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job has ended, in whichever way."""
+        return self.state in FINISHED_STATES
+
+    @property
+    def reason(self) -> str:
+        """The sentence that says why the job ended, without the log lines that may follow; empty when all is well."""
+        return (self.error or "").partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a job reported. ``seq`` grows within the workspace; ``payload`` is the event without its kind."""
+
+    seq: int
+    time: datetime
+    kind: str
+    payload: dict[str, Any]
+
+
+def model_from_row(row: sqlite3.Row, folder: Path) -> Model:
+    """Return the model of a row; paths inside the workspace are stored relative, so that it can be moved."""
+    return Model(
+        id=row["id"],
+        name=row["name"],
+        path=folder / row["path"],
+        digest=row["digest"],
+        parent_id=row["parent_id"],
+        made=json.loads(row["made"]),
+        kind=row["kind"],
+        params=row["params"],
+        metrics=json.loads(row["metrics"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+    )
+
+
+def job_from_row(row: sqlite3.Row) -> Job:
+    """Return the job of a row."""
+    return Job(
+        id=row["id"],
+        verb=row["verb"],
+        title=row["title"],
+        spec=json.loads(row["spec"]),
+        state=row["state"],
+        pid=row["pid"],
+        process_started_at=row["process_started_at"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+        started_at=_time_or_none(row["started_at"]),
+        finished_at=_time_or_none(row["finished_at"]),
+        result=None if row["result"] is None else json.loads(row["result"]),
+        error=row["error"],
+        model_id=row["model_id"],
+        stop_requested=bool(row["stop_requested"]),
+        devices=tuple(filter(None, row["devices"].split(","))),
+    )
+
+
+def event_from_row(row: sqlite3.Row) -> Event:
+    """Return the event of a row."""
+    return Event(row["seq"], datetime.fromisoformat(row["time"]), row["kind"], json.loads(row["payload"]))
+
+
+def to_json(value: Any) -> str:
+    """Return ``value`` as JSON; paths become text and NumPy or torch scalars plain numbers."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware of being UTC."""
+    return datetime.now(timezone.utc)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
+
+
+def _time_or_none(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

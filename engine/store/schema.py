@@ -1,0 +1,112 @@
+"""The registry's tables, as ordered and named steps.
+
+Each step and its "applied" record commit together or not at all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from engine.errors import StorageError
+from engine.store.records import utc_now
+
+Migration = tuple[str, Callable[[sqlite3.Connection], None]]
+
+_MODELS = """
+CREATE TABLE models (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    path TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE,
+    parent_id TEXT REFERENCES models(id) ON DELETE SET NULL,
+    made TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    params INTEGER,
+    metrics TEXT NOT NULL,
+    created_at TEXT NOT NULL
+)
+"""
+_JOBS = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    verb TEXT NOT NULL,
+    title TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    devices TEXT NOT NULL,
+    state TEXT NOT NULL,
+    pid INTEGER,
+    process_started_at REAL,
+    created_at TEXT NOT NULL,
+    started_at TEXT,
+    finished_at TEXT,
+    result TEXT,
+    error TEXT,
+    model_id TEXT REFERENCES models(id) ON DELETE SET NULL,
+    stop_requested INTEGER NOT NULL DEFAULT 0
+)
+"""
+_EVENTS = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+    time TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    payload TEXT NOT NULL
+)
+"""
+
+
+def _models_jobs_events(connection: sqlite3.Connection) -> None:
+    for statement in (_MODELS, _JOBS, _EVENTS):
+        connection.execute(statement)
+    connection.execute("CREATE INDEX models_by_parent ON models(parent_id)")
+    connection.execute("CREATE INDEX jobs_by_state ON jobs(state)")
+    connection.execute("CREATE INDEX jobs_by_model ON jobs(model_id)")
+    # An index entry ends with the row's seq, so both serve "after seq" and "latest" without a sort.
+    connection.execute("CREATE INDEX events_by_job ON events(job_id)")
+    connection.execute("CREATE INDEX events_by_job_and_kind ON events(job_id, kind)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (("001 models, jobs, events", _models_jobs_events),)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Apply the steps that this database has not had, in order, each in its own transaction.
+
+    Raises:
+        StorageError: the database has had steps that this version does not know.
+    """
+    names = [name for name, _ in migrations]
+    applied = _applied(connection)
+    if unknown := [name for name in applied if name not in names]:
+        raise StorageError(
+            f"This workspace was made by a newer version of the workbench ({unknown[-1]}): "
+            "update the workbench, or choose another workspace."
+        )
+    for name, step in migrations:
+        if name not in applied:
+            _apply(connection, name, step)
+
+
+def _applied(connection: sqlite3.Connection) -> list[str]:
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'").fetchone()
+    return [row[0] for row in connection.execute("SELECT name FROM migrations ORDER BY rowid")] if known else []
+
+
+def _apply(connection: sqlite3.Connection, name: str, step: Callable[[sqlite3.Connection], None]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Looked up again under the lock: another process may have applied the step meanwhile.
+        if name not in _applied(connection):
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL)"
+            )
+            step(connection)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, utc_now().isoformat()))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

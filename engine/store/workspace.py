@@ -1,0 +1,23 @@
+"""The store: one object for everything a workspace knows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from engine.store.events import EventLog
+from engine.store.models import ModelRegistry
+from engine.store.queue import JobQueue
+
+
+class Store(ModelRegistry, JobQueue, EventLog):
+    """The workspace in one folder: models, jobs and their events.
+
+    Cheap to make and safe to share between threads and processes: every call opens its own short connection. Every
+    call raises StorageError, in one sentence, when the folder or its database cannot be used.
+    """
+
+
+def default_workspace() -> Path:
+    """Return the workspace folder of this process: PRUNE_WORKSPACE, else ``workspace`` in the current folder."""
+    return Path(os.environ.get("PRUNE_WORKSPACE") or "workspace").expanduser().absolute()

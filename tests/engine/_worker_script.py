@@ -1,0 +1,89 @@
+"""A worker whose verbs are made for tests. Command line: WORKSPACE JOB_ID, as for engine.worker."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from engine import worker
+from engine.errors import StopRequested, TrainingError
+
+_CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
+
+
+def run_verb(verb, spec, report):
+    """Run a test verb; each leaves traces in spec["save_dir"]."""
+    return {"wait": _wait, "count": _count, "raise": _raise, "spawn": _spawn, "make": _make, "save": _save}[verb](
+        spec, report
+    )
+
+
+def _wait(spec, report):
+    """Report until told to stop, or until the file "release" appears."""
+    folder = Path(spec["save_dir"])
+    (folder / "modules.json").write_text(json.dumps(sorted(sys.modules)))
+    report({"kind": "status", "text": "working"})
+    try:
+        while not (folder / "release").exists():
+            time.sleep(0.02)
+            report({"kind": "step", "epoch": 1, "epochs": 2, "step": 1, "steps": 4})
+    finally:
+        (folder / "cleaned").touch()
+    return {"released": True}
+
+
+def _count(spec, report):
+    for epoch in range(1, 4):
+        for step in range(1, 6):
+            report({"kind": "step", "epoch": epoch, "epochs": 3, "step": step, "steps": 5, "losses": {"box": step / 5}})
+        report({"kind": "epoch", "epoch": epoch, "epochs": 3, "seconds": 1.0, "metrics": {"mAP50": epoch / 10}})
+    return {"metrics": {"mAP50": 0.3}, "artefacts": []}
+
+
+def _raise(spec, report):
+    if spec.get("explained"):
+        raise TrainingError("The batch is too large: choose a smaller one.")
+    raise ValueError("a defect\nwith a second line")
+
+
+def _spawn(spec, report):
+    """Start children that ignore SIGTERM, one in a session of its own, then wait."""
+    children = [
+        subprocess.Popen([sys.executable, "-c", _CHILD], start_new_session=apart, stdout=subprocess.DEVNULL)
+        for apart in (False, True)
+    ]
+    print("children started", flush=True)
+    (Path(spec["save_dir"]) / "children.tmp").write_text(json.dumps([child.pid for child in children]))
+    (Path(spec["save_dir"]) / "children.tmp").rename(Path(spec["save_dir"]) / "children.json")
+    while not spec.get("leave"):
+        time.sleep(0.05)
+    return {}
+
+
+def _make(spec, report):
+    first, second = (Path(spec["save_dir"]) / name for name in ("pruned.pt", "best.pt"))
+    first.write_bytes(b"pruned")
+    second.write_bytes(b"finetuned")
+    return {
+        "metrics": {"mAP50": 0.5},
+        "artefacts": [
+            {"path": str(first), "kind": "pruned", "register": True, "name": "Half", "params": 10, "metrics": {}},
+            {"path": second, "kind": "finetuned", "register": True, "parent": str(first)},
+            {"path": "metrics.csv", "kind": "log"},
+        ],
+    }
+
+
+def _save(spec, report):
+    """Catch the stop and return what there is."""
+    last = Path(spec["save_dir"]) / "last.pt"
+    with contextlib.suppress(StopRequested):
+        return _wait(spec, report)
+    last.write_bytes(b"last")
+    return {"artefacts": [{"path": str(last), "kind": "sparse", "register": True}]}
+
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:], run_verb))

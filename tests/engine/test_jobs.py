@@ -1,0 +1,395 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine import jobs
+from engine.errors import JobError, StopRequested, StorageError
+from engine.jobs import control, processes
+from engine.jobs.reporting import EventWriter
+from engine.runtime import worker_environment
+from engine.store import Store
+from engine.store.records import utc_now
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = Path(__file__).with_name("_worker_script.py")
+WORKER = (sys.executable, "-u", str(SCRIPT))
+POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "workspace")
+    yield store
+    for job in store.jobs(["queued", "running", "stopping"]):
+        jobs.kill(store, job.id)
+
+
+def submit(store, verb, spec=None, **options):
+    return jobs.submit(store, verb, spec or {}, f"Test {verb}", command=WORKER, **options)
+
+
+def until(condition, timeout_s=15.0):
+    """Return the first true value of ``condition``."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+def ended(store, job):
+    return until(lambda: found if (found := store.job(job.id)).finished else None)
+
+
+def at_work(store, job):
+    """Wait until the job's verb has reported."""
+    until(lambda: store.latest_events(job.id, "status"))
+    return store.job(job.id)
+
+
+def release(store, job):
+    (store.job_folder(job.id) / "release").touch()
+
+
+# A job's way
+
+
+def test_job_reports_and_ends_with_its_result(store):
+    job = ended(store, submit(store, "count"))
+    assert job.state == "done" and job.error is None
+    assert job.result == {"metrics": {"mAP50": 0.3}, "artefacts": [], "model_ids": []}
+    steps = store.events(job.id, kinds=["step"])
+    assert [(step.payload["epoch"], step.payload["step"]) for step in steps] == [
+        (epoch, step) for epoch in (1, 2, 3) for step in (1, 2, 3, 4, 5)
+    ]
+    assert [event.payload["epoch"] for event in store.events(job.id, kinds=["epoch"])] == [1, 2, 3]
+    progress = jobs.progress(store, job)
+    assert (progress.percent, progress.epoch, progress.metrics) == (100.0, 3, {"mAP50": 0.3})
+
+
+def test_models_that_a_job_made_are_registered_with_their_parents(store, tmp_path):
+    source = tmp_path / "dense.pt"
+    source.write_bytes(b"dense")
+    dense = store.add_model(source, "Dense", "imported")
+    job = ended(store, submit(store, "make", {"ratio": 0.5}, model_id=dense.id))
+    pruned, finetuned = (store.model(model_id) for model_id in job.result["model_ids"])
+    assert (pruned.name, pruned.kind, pruned.params, pruned.parent_id) == ("Half", "pruned", 10, dense.id)
+    assert (finetuned.name, finetuned.kind, finetuned.parent_id) == ("Test make", "finetuned", pruned.id)
+    assert (pruned.metrics, finetuned.metrics) == ({}, {"mAP50": 0.5})
+    assert finetuned.made == {"verb": "make", "spec": {"ratio": 0.5}}
+    assert len(store.models()) == 3
+    jobs.delete(store, job.id)
+    assert finetuned.path.read_bytes() == b"finetuned"
+    assert not store.job_folder(job.id).exists()
+
+
+def test_explained_error_is_shown_as_it_is(store):
+    job = ended(store, submit(store, "raise", {"explained": True}))
+    assert (job.state, job.error) == ("failed", "The batch is too large: choose a smaller one.")
+    assert "Traceback" not in jobs.log_tail(store, job.id)
+
+
+def test_defect_is_one_sentence_and_its_traceback_is_in_the_log(store):
+    job = ended(store, submit(store, "raise"))
+    assert job.state == "failed" and "ValueError: a defect)" in job.error and "\n" not in job.error
+    assert "Traceback" in jobs.log_tail(store, job.id)
+
+
+def test_worker_without_arguments_says_how_it_is_called():
+    shown = subprocess.run([sys.executable, "-m", "engine.worker"], cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 2 and "usage" in shown.stderr
+
+
+def test_second_job_on_the_device_waits_lightly(store):
+    first = at_work(store, submit(store, "wait"))
+    second = submit(store, "wait")
+    elsewhere = at_work(store, submit(store, "wait", {"device": "0"}))
+    until(lambda: store.job(second.id).pid)
+    assert store.queue_position(second.id) == 1
+    time.sleep(0.7)
+    assert (store.job(first.id).state, store.job(second.id).state) == ("running", "queued")
+    release(store, first)
+    assert at_work(store, second).started_at >= ended(store, first).finished_at
+    release(store, second)
+    release(store, elsewhere)
+    assert ended(store, second).result["released"]
+    modules = json.loads((store.job_folder(second.id) / "modules.json").read_text())
+    assert "torch" not in modules and "ultralytics" not in modules
+
+
+def test_second_worker_for_the_same_job_is_turned_away(store):
+    job = at_work(store, submit(store, "wait"))
+    second = subprocess.run(
+        [*WORKER, str(store.folder), job.id], capture_output=True, text=True, env=worker_environment()
+    )
+    assert second.returncode == 2 and "another process" in second.stderr
+    assert store.job(job.id) == job
+    release(store, job)
+    assert ended(store, job).state == "done"
+
+
+def test_job_survives_the_process_that_submitted_it(store):
+    program = (
+        "import sys; from pathlib import Path; from engine import jobs; from engine.store import Store\n"
+        "job = jobs.submit(Store(Path(sys.argv[1])), 'wait', {}, 'Test', command=(sys.executable, '-u', sys.argv[2]))\n"
+        "print(job.id)"
+    )
+    command = [sys.executable, "-c", program, str(store.folder), str(SCRIPT)]
+    submitted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, start_new_session=True)
+    job = at_work(store, store.job(submitted.stdout.strip()))
+    assert job.state == "running" and jobs.reconcile(store) == []
+    release(store, job)
+    assert ended(store, job).result["released"]
+
+
+def test_worker_that_cannot_be_started_leaves_a_failed_job(store):
+    with pytest.raises(JobError, match="cannot be started"):
+        jobs.submit(store, "wait", {}, "Test", command=("/nowhere/python",))
+    assert [job.state for job in store.jobs()] == ["failed"]
+
+
+# Stop, kill, retry, delete
+
+
+def test_stop_lets_the_verb_clean_up(store):
+    job = at_work(store, submit(store, "wait"))
+    assert jobs.stop(store, job.id).state in ("stopping", "stopped")
+    job = ended(store, job)
+    assert (job.state, job.error, job.stop_requested) == ("stopped", None, True)
+    assert (store.job_folder(job.id) / "cleaned").exists()
+
+
+def test_stopped_verb_may_keep_what_it_has(store):
+    job = at_work(store, submit(store, "save"))
+    job = jobs.stop(store, job.id, grace_s=10)
+    assert job.state == "stopped"
+    assert store.model(job.result["model_ids"][0]).kind == "sparse"
+
+
+def test_stop_does_not_kill_when_the_grace_is_over(store):
+    job = submit(store, "spawn")
+    until(lambda: (store.job_folder(job.id) / "children.json").exists())
+    assert jobs.stop(store, job.id, grace_s=0.3).state == "stopping"
+    assert processes.is_alive(job.pid, job.process_started_at)
+
+
+def test_stopped_queued_job_leaves_no_worker(store):
+    first = at_work(store, submit(store, "wait"))
+    second = submit(store, "wait")
+    assert jobs.stop(store, second.id).state == "stopped"
+    until(lambda: not processes.is_alive(second.pid, second.process_started_at))
+    release(store, first)
+
+
+@POSIX_ONLY
+def test_kill_leaves_no_orphans(store):
+    job = submit(store, "spawn")
+    family = [job.pid, *_children_of(store, job)]
+    job = jobs.kill(store, job.id, grace_s=0.5)
+    assert job.state == "stopped" and "force" in job.error
+    assert [pid for pid in family if processes.start_time(pid) is not None] == []
+    assert jobs.reconcile(store) == [] and store.job(job.id).state == "stopped"
+    assert jobs.kill(store, job.id) == job
+
+
+@POSIX_ONLY
+def test_worker_ends_what_its_verb_left_behind(store):
+    job = submit(store, "spawn", {"leave": True})
+    family = _children_of(store, job)
+    assert ended(store, job).state == "done"
+    until(lambda: all(processes.start_time(pid) is None for pid in family))
+
+
+@POSIX_ONLY
+def test_killed_worker_is_noticed_with_its_last_words(store):
+    job = submit(store, "spawn")
+    family = _children_of(store, job)
+    waiting_for_it = submit(store, "wait")
+    os.kill(job.pid, signal.SIGKILL)
+    job = ended(store, job)  # nobody looks: the worker that waits for the device does
+    assert job.state == "interrupted"
+    assert "killed" in job.reason and job.error.splitlines()[-1] == "children started"
+    # The child in the worker's session is ended; one that left it can only be found while the worker lives.
+    until(lambda: processes.start_time(family[0]) is None)
+    release(store, at_work(store, waiting_for_it))
+    os.kill(family[1], signal.SIGKILL)
+
+
+@POSIX_ONLY
+def test_reconcile_notices_a_killed_worker_and_a_zombie_counts_as_dead(store):
+    job = at_work(store, submit(store, "wait"))
+    assert jobs.reconcile(store) == []
+    os.kill(job.pid, signal.SIGKILL)
+    until(lambda: psutil.Process(job.pid).status() == psutil.STATUS_ZOMBIE)
+    assert processes.start_time(job.pid) is None
+    assert [lost.id for lost in jobs.reconcile(store)] == [job.id]
+    assert store.job(job.id).error.splitlines()[1:] == ["working"]
+    assert not psutil.pid_exists(job.pid), "its own child has been cleared away"
+    assert jobs.reconcile(store) == []
+
+
+def test_worker_that_ends_before_its_turn_is_noticed(store):
+    job = jobs.submit(store, "wait", {}, "Test", command=(sys.executable, "-c", "print('bad start'); exit(3)"))
+    until(lambda: jobs.reconcile(store))
+    assert store.job(job.id).state == "interrupted"
+    assert "exit code 3" in store.job(job.id).reason and "bad start" in store.job(job.id).error
+
+
+def test_job_without_a_worker_is_noticed_after_a_while(store, monkeypatch):
+    job = store.add_job("wait", {}, "Test")
+    assert jobs.reconcile(store) == []
+    monkeypatch.setattr(control, "utc_now", lambda: utc_now() + timedelta(minutes=2))
+    assert [lost.id for lost in jobs.reconcile(store)] == [job.id]
+    assert "never started" in store.job(job.id).reason
+
+
+def test_restart_of_the_machine_is_named(store, monkeypatch):
+    job = store.add_job("wait", {}, "Test")
+    store.claim_job(job.id, os.getpid(), psutil.boot_time() - 3600)
+    jobs.reconcile(store)
+    assert "restarted" in store.job(job.id).reason
+
+
+def test_reused_pid_is_neither_alive_nor_killed(store):
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        started_at = processes.start_time(bystander.pid)
+        assert processes.is_alive(bystander.pid, started_at)
+        assert not processes.is_alive(bystander.pid, started_at - 100)
+        assert processes.end_tree(bystander.pid, started_at - 100, grace_s=0.1)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_retry_is_a_new_job_with_the_same_specification(store):
+    job = submit(store, "raise", {"explained": True})
+    with pytest.raises(JobError, match="not ended"):
+        jobs.retry(store, submit(store, "wait", {"device": "9"}).id)
+    again = jobs.retry(store, ended(store, job).id, command=WORKER)
+    assert again.id != job.id and (again.verb, again.spec, again.title) == (job.verb, job.spec, job.title)
+    assert ended(store, again).state == "failed"
+
+
+def test_only_a_job_that_has_ended_is_deleted(store):
+    job = at_work(store, submit(store, "wait"))
+    with pytest.raises(JobError, match="not ended"):
+        jobs.delete(store, job.id)
+    release(store, job)
+    jobs.delete(store, ended(store, job).id)
+    assert store.jobs() == [] and store.events(job.id) == []
+
+
+# Reports, logs, progress
+
+
+def test_report_batches_steps_and_passes_epochs_on_at_once(store):
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, 1, 0.0)
+    now = [0.0]
+    report = EventWriter(store, job.id, clock=lambda: now[0])
+    report({"kind": "step", "step": 1})
+    now[0] = 0.1
+    report({"kind": "step", "step": 2})
+    assert len(store.events(job.id)) == 1
+    report({"kind": "epoch", "epoch": 1})
+    assert [event.kind for event in store.events(job.id)] == ["step", "step", "epoch"]
+    store.request_stop(job.id)
+    report({"kind": "step", "step": 3})
+    now[0] = 0.6
+    for _ in range(2):
+        with pytest.raises(StopRequested):
+            report({"kind": "step", "step": 4})
+    report.flush()
+    assert len(store.events(job.id)) == 6
+
+
+def test_report_stops_a_worker_whose_job_was_given_up(store):
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, 1, 0.0)
+    store.finish_job(job.id, "interrupted")
+    store.delete_job(job.id)
+    with pytest.raises(StopRequested):
+        EventWriter(store, job.id)({"kind": "status", "text": "still here"})
+
+
+def test_store_that_cannot_be_written_delays_events(store, monkeypatch):
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, 1, 0.0)
+    report = EventWriter(store, job.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "append_events", lambda *arguments: (_ for _ in ()).throw(StorageError("busy")))
+        report({"kind": "status", "text": "one"})
+    report({"kind": "status", "text": "two"})
+    assert [event.payload["text"] for event in store.events(job.id)] == ["one", "two"]
+
+
+def test_log_tail_is_plain_and_short(store):
+    job = store.add_job("train", {}, "Test")
+    assert jobs.log_tail(store, job.id) == ""
+    jobs.log_path(store, job.id).parent.mkdir()
+    jobs.log_path(store, job.id).write_bytes(b"x" * 100_000 + b"\n\x1b[1mbold\x1b[0m\n 10%\r 50%\r100%\r\n\nlast\xff\n")
+    assert jobs.log_tail(store, job.id, lines=3) == "bold\n100%\nlast\ufffd"
+
+
+def test_progress_follows_the_latest_events(store):
+    job = store.add_job("train", {}, "Test")
+    assert jobs.progress(store, job) == jobs.Progress()
+    store.claim_job(job.id, 1, 0.0)
+    job = store.job(job.id)
+    store.append_events(job.id, [{"kind": "step", "epoch": 1, "epochs": 4, "step": 5, "steps": 10, "losses": {"a": 1}}])
+    progress = jobs.progress(store, job)
+    assert (progress.percent, progress.step, progress.steps, progress.losses) == (12.5, 5, 10, {"a": 1})
+    assert progress.seconds_left is None
+    store.append_events(
+        job.id, [{"kind": "epoch", "epoch": 1, "epochs": 4, "seconds": 10.0, "metrics": {"mAP50": 0.1}}]
+    )
+    written_at = store.latest_events(job.id, "epoch")[0].time
+    progress = jobs.progress(store, job, now=written_at + timedelta(seconds=6))
+    assert (progress.percent, progress.epoch, progress.step) == (25.0, 1, None)
+    assert progress.seconds_left == pytest.approx(24.0)
+    assert progress.metrics == {"mAP50": 0.1}
+
+
+def test_time_left_in_the_first_epoch_comes_from_its_steps(tmp_path):
+    moment = [utc_now()]
+    store = Store(tmp_path, clock=lambda: moment[0])
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, 1, 0.0)
+    for step in (1, 2, 3):
+        store.append_events(job.id, [{"kind": "step", "epoch": 1, "epochs": 2, "step": step, "steps": 5}])
+        moment[0] += timedelta(seconds=2)
+    progress = jobs.progress(store, store.job(job.id), now=moment[0] - timedelta(seconds=2))
+    assert progress.percent == pytest.approx(30.0)
+    assert progress.seconds_left == pytest.approx(14.0)
+
+
+def test_refresh_with_ten_thousand_steps_is_quick(store):
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, os.getpid(), processes.start_time(os.getpid()))
+    for epoch in range(1, 101):
+        steps = [{"kind": "step", "epoch": epoch, "epochs": 100, "step": step, "steps": 100} for step in range(1, 101)]
+        store.append_events(job.id, [*steps, {"kind": "epoch", "epoch": epoch, "epochs": 100, "seconds": 1.0}])
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        jobs.reconcile(store)
+        jobs.progress(store, store.job(job.id))
+        seconds.append(time.perf_counter() - begun)
+    assert min(seconds) < 0.05
+    store.finish_job(job.id, "done")
+
+
+def _children_of(store, job):
+    path = store.job_folder(job.id) / "children.json"
+    until(path.exists)
+    return json.loads(path.read_text())
