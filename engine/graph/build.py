@@ -143,6 +143,7 @@ def _assemble(tracer: Tracer, model: nn.Module, notes: tuple[str, ...]) -> Chann
             for name, vectors in tracer.products
         ),
         axes=tuple(axes.arrays),
+        normalised=tracer.normalised,
         notes=notes,
     )
 

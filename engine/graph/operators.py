@@ -67,6 +67,7 @@ def weighted_sum(
     if made is not None and bias_name is not None:
         tracer.store(bias_name, 0, made)
     tracer.set(output, None if made is None else along(made, axis % output.dim(), output.dim()))
+    tracer.made_by[id(output)] = name.rpartition(".")[0]
 
 
 def _depthwise(
@@ -119,8 +120,10 @@ def batch_norm(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output
             tracer.layers.setdefault(name.rpartition(".")[0], torch.zeros(source.shape[1], dtype=torch.int64))
         tracer.set(output, None)
         return
-    vector = vector.abs()
-    tracer.layers.setdefault(name.rpartition(".")[0], vector)
+    vector, layer = vector.abs(), name.rpartition(".")[0]
+    tracer.layers.setdefault(layer, vector)
+    if id(source) in tracer.made_by:
+        tracer.normalised.setdefault(tracer.made_by[id(source)], layer)
     for position, key in ((1, "running_mean"), (2, "running_var"), (3, "weight"), (4, "bias")):
         stored = tracer.parameter_name(argument(args, kwargs, position, key))
         if stored is not None:

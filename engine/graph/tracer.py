@@ -50,6 +50,8 @@ class Tracer(TorchFunctionMode):
         equal_counts: (pieces, multiplicities, reason) as recorded by chunk, split and reshape.
         attributes: (module name, attribute, (n,) channels whose count it holds).
         products: (module name, list of (n,) channels) of matrix products that run outside any module.
+        made_by: id of a tensor -> name of the convolution or linear layer that made it.
+        normalised: name of a convolution or linear layer -> BatchNorm that reads its output directly.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class Tracer(TorchFunctionMode):
         self.equal_counts: list[tuple[list[Tensor], list[int], str]] = []
         self.attributes: list[tuple[str, str, Tensor]] = []
         self.products: list[tuple[str, list[Tensor]]] = []
+        self.made_by: dict[int, str] = {}
+        self.normalised: dict[str, str] = {}
         self.recording_products = True
         self._handlers = handlers
         self._names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
