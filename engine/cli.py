@@ -157,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         with logs_to_stderr():
             from engine.verbs import run_verb
 
-            result = run_verb(verb, options, _log)
+            result = run_verb(verb, options, log_event)
     except WorkbenchError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -175,7 +175,7 @@ def _new_folder(verb: str) -> Path:
     return next(folder for folder in candidates if not folder.exists())
 
 
-def _log(event: dict[str, Any]) -> None:
+def log_event(event: dict[str, Any]) -> None:
     """Print an event on standard error as one readable line."""
     if event["kind"] == "status":
         print(event["text"], file=sys.stderr)
