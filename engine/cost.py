@@ -136,6 +136,8 @@ def count_operations(model: nn.Module, height: int, width: int) -> tuple[int, di
     Raises:
         PlanError: The model does not run at that image size.
     """
+    if min(height, width) < 1:
+        raise PlanError(f"There are no images of {height}x{width} pixels; choose a multiple of 32.")
     twin = meta_copy(model).eval()
     channels = next(iter(twin.parameters())).shape[1]
     image = torch.empty(1, channels, height, width, device="meta")

@@ -112,10 +112,11 @@ class Slimming:
         return self._rankings[key]
 
     def cost_model(self, imgsz: int) -> CostModel:
-        """Return the cost model at an image size in pixels, a multiple of 32."""
+        """Return the cost model at an image size in pixels, a multiple of the model's stride (32 for most)."""
         if imgsz not in self._costs:
-            if imgsz < 32 or imgsz % 32:
-                raise PlanError(f"Image size {imgsz} is not a positive multiple of 32; 320 and 640 are common.")
+            stride = max(int(max(getattr(self.checkpoint.model, "stride", [32]))), 32)
+            if imgsz < stride or imgsz % stride:
+                raise PlanError(f"Image size {imgsz} is not a positive multiple of {stride}; 320 and 640 are common.")
             self._costs[imgsz] = CostModel(self.graph, self.checkpoint.model, imgsz)
         return self._costs[imgsz]
 

@@ -84,7 +84,7 @@ class Ranking:
         return self.ratio_of(self.counts_of_prefix(len(self.order)))
 
     def channels_after(self, prefix: int) -> int:
-        """Return the BatchNorm channels removed by the first ``prefix`` units of the order and by layers' own ratios."""
+        """Return the BatchNorm channels that the first ``prefix`` units of the order and layers' own ratios remove."""
         if prefix:
             return int(self.removed_channels[prefix - 1])
         return int((self.class_channels * self.own_removed).sum())
