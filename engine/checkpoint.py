@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import re
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from ultralytics.nn.tasks import guess_model_task, torch_safe_load
+from ultralytics.nn.tasks import BaseModel, guess_model_task, torch_safe_load
 from ultralytics.utils.torch_utils import get_num_params
 
 from engine.errors import CheckpointError
@@ -58,18 +59,22 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     content = _load(path)
-    model = content.get("ema") or content.get("model")
-    if not isinstance(model, nn.Module):
+    model = next((content[key] for key in ("ema", "model") if isinstance(content.get(key), nn.Module)), None)
+    if model is None:
         raise CheckpointError(
             f"{path.name} holds no model (only {_listed(content)}); choose the best.pt or last.pt that training wrote."
         )
-    parameters = list(model.parameters())
+    if not isinstance(model, BaseModel):
+        raise CheckpointError(
+            f"{path.name} holds a {type(model).__name__}, not an Ultralytics model; choose the best.pt or last.pt that "
+            "training wrote."
+        )
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
         raise CheckpointError(
             f"{path.name} has no BatchNorm layers, so it has no gammas to prune by; if it was fused for deployment, "
             "choose the checkpoint it was made from."
         )
-    half = parameters[0].dtype == torch.float16
+    half = next(model.parameters()).dtype == torch.float16
     model = model.float().eval()
     return Checkpoint(
         path=path,
@@ -105,6 +110,11 @@ def _refusal(path: Path, error: Exception) -> str:
     """Return the sentence for a file that the restricted loader did not accept."""
     chain = [error, error.__cause__, error.__context__]
     text = " ".join(str(link) for link in chain if link is not None)
+    if isinstance(error, TypeError) and path.stat().st_size and not zipfile.is_zipfile(path) and "outside" in text:
+        return (
+            f"{path.name} is in the file format of PyTorch before 1.6, or no checkpoint at all; open it with a recent "
+            "Ultralytics and save it again."
+        )
     wanted = re.search(r"GLOBAL ([\w.]+)", text)
     if wanted:
         return (
@@ -124,14 +134,15 @@ def _refusal(path: Path, error: Exception) -> str:
 
 
 def _listed(content: dict[str, Any]) -> str:
-    keys = [str(key) for key in content]
+    keys = [" ".join(str(key).split()) for key in content]
     return ", ".join(keys[:4]) + (" ..." if len(keys) > 4 else "") if keys else "nothing"
 
 
 def _names(model: nn.Module) -> dict[int, str]:
     names = getattr(model, "names", {}) or {}
-    pairs = names.items() if isinstance(names, dict) else enumerate(names)
-    return {int(index): str(name) for index, name in pairs}
+    if isinstance(names, dict) and all(str(index).isdigit() for index in names):
+        return {int(index): str(name) for index, name in names.items()}
+    return {index: str(name) for index, name in enumerate(names)}
 
 
 def _image_size(content: dict[str, Any], model: nn.Module) -> int:

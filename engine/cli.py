@@ -59,16 +59,38 @@ def _no_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--prune-ratio", type=float, required=True, metavar="R", help="share of channels, 0 to 0.95")
-    parser.add_argument(
-        "--protect-residual", action="store_true", help="keep residual-coupled channels, as the classic"
-    )
-    parser.add_argument("--floor", type=int, metavar="N", help="channels that every layer keeps at least (4)")
+    target = parser.add_argument_group("what to prune to")
+    target.add_argument("--prune-ratio", type=float, metavar="R", help="share of channels to remove, 0 to 0.95")
+    target.add_argument("--max-params", type=int, metavar="N", help="or: at most so many parameters")
+    target.add_argument("--max-gflops", type=float, metavar="F", help="or: at most so many GFLOPs at --imgsz")
+    scores = parser.add_argument_group("how channels are scored")
+    scores.add_argument("--criterion", choices=("gamma", "l1", "gamma-next", "random"), help="importance (gamma)")
+    scores.add_argument("--aggregate", choices=("mean", "max", "sum"), help="score of tied channels (mean)")
+    scores.add_argument("--per-layer", action="store_true", help="divide scores by their layer's mean")
+    scores.add_argument("--per-flop", action="store_true", help="divide scores by the FLOPs that removal saves")
+    scores.add_argument("--seed", type=int, metavar="N", help="of the random criterion (0)")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--scope", choices=("global", "uniform"), help="one threshold, or one ratio a layer (global)")
+    limits.add_argument("--protect-residual", action="store_true", help="keep residual-coupled channels")
+    limits.add_argument("--floor", type=int, metavar="N", help="channels that every layer keeps at least (4)")
+    limits.add_argument("--floor-share", type=float, metavar="S", help="the same as a share of the layer (0)")
+    limits.add_argument("--round-to", type=int, metavar="N", help="round layer widths up to a multiple (1)")
+    limits.add_argument("--lock", action="append", metavar="LAYER", help="keep a BatchNorm layer whole; repeatable")
+    limits.add_argument("--layer-ratio", action="append", metavar="LAYER=R", help="a layer's own ratio; repeatable")
 
 
 def _prune_options(parser: argparse.ArgumentParser) -> None:
     _plan_options(parser)
     _save_option(parser)
+    parser.add_argument(
+        "--no-compensate",
+        dest="compensate",
+        action="store_false",
+        default=None,
+        help="do not fold what removed channels still emitted into what reads them",
+    )
+    parser.add_argument("--recalibrate", type=int, metavar="N", help="re-estimate BatchNorm on N training images")
+    parser.add_argument("--data", metavar="YAML", help="data set of --recalibrate")
 
 
 def _save_option(parser: argparse.ArgumentParser) -> None:
@@ -197,13 +219,14 @@ def _plan_text(result: dict[str, Any]) -> str:
     rows = [f"{'layer':<34}{'before':>8}{'after':>8}"]
     rows += [
         f"{layer['name']:<34}{layer['before']:>8}{layer['after']:>8}"
-        f"{'  floor' if layer['at_floor'] else ''}{'  ' + layer['reason'] if layer['reason'] else ''}"
+        f"{'  ' + ', '.join(layer['bounds']) if layer['bounds'] else ''}"
+        f"{'  ' + layer['reason'] if layer['reason'] else ''}"
         for layer in result["layers"]
     ]
     limit = f", then {result['limiting_layer']} is at its floor" if result["limiting_layer"] else ""
     rows += [
-        f"ratio {result['ratio_achieved']:.4f} of {result['ratio_requested']:g} asked; "
-        f"by gamma alone at most {result['max_ratio']:.4f}{limit}",
+        f"ratio {result['ratio_achieved']:.4f} of {result['ratio_requested']:.4g} asked; "
+        f"by score alone at most {result['max_ratio']:.4f}{limit}",
         f"parameters {result['params_before']:,} -> {result['params']:,} ({_change(result, 'params')})",
         f"GFLOPs {result['gflops_before']:.2f} -> {result['gflops']:.2f} ({_change(result, 'gflops')}) "
         f"at {result['imgsz']} px",

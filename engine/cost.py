@@ -43,6 +43,13 @@ class _Terms:
         columns = np.array(terms, dtype=np.int64).reshape(-1, 3)
         return _Terms(columns[:, 0], columns[:, 1], columns[:, 2])
 
+    def slopes(self, counts: np.ndarray) -> np.ndarray:
+        """Return the (axes,) change of the sum for one channel more along each axis."""
+        slopes = np.zeros(len(counts), dtype=np.int64)
+        np.add.at(slopes, self.axes_a, self.coefficients * counts[self.axes_b])
+        np.add.at(slopes, self.axes_b, self.coefficients * counts[self.axes_a])
+        return slopes[:-1]
+
     def total(self, counts: np.ndarray) -> int:
         """Return the sum for (axes + 1,) counts whose last entry is 1."""
         return int((self.coefficients * counts[self.axes_a] * counts[self.axes_b]).sum())
@@ -62,6 +69,7 @@ class CostModel:
 
     def __init__(self, graph: ChannelGraph, model: nn.Module, imgsz: int | tuple[int, int] = 640) -> None:
         self.imgsz = imgsz
+        self._axes, self._group_count = graph.axes, graph.group_count
         self._rows = RaggedRows(graph.axes)
         self._params = _Terms.of(_parameter_terms(graph, model))
         self._operations = _Terms.of(_operation_terms(graph, model, imgsz))
@@ -71,6 +79,14 @@ class CostModel:
         """Return the cost for a (G,) keep mask."""
         counts = np.append(self._rows.count(keep), 1)
         return Cost(self._params.total(counts), self._operations.total(counts) / 1e9 * 2)
+
+    def marginal_operations(self) -> np.ndarray:
+        """Return the (G,) multiply-adds that removing each group alone saves, to first order."""
+        counts = np.append(self._rows.count(np.ones(self._group_count, dtype=bool)), 1)
+        saved = np.zeros(self._group_count, dtype=np.int64)
+        for groups, slope in zip(self._axes, self._operations.slopes(counts), strict=True):
+            np.add.at(saved, groups, slope)
+        return saved
 
 
 def _parameter_terms(graph: ChannelGraph, model: nn.Module) -> list[tuple[int, int, int]]:
@@ -120,6 +136,8 @@ def count_operations(model: nn.Module, height: int, width: int) -> tuple[int, di
     Raises:
         PlanError: The model does not run at that image size.
     """
+    if min(height, width) < 1:
+        raise PlanError(f"There are no images of {height}x{width} pixels; choose a multiple of 32.")
     twin = meta_copy(model).eval()
     channels = next(iter(twin.parameters())).shape[1]
     image = torch.empty(1, channels, height, width, device="meta")

@@ -2,38 +2,136 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from torch import nn
 
+from engine.cost import CostModel
+from engine.errors import PlanError
 from engine.graph import ChannelGraph
 
+CRITERIA = {
+    "gamma": "|gamma|: how strongly BatchNorm passes the channel on",
+    "l1": "L1 norm of the filter that makes the channel",
+    "gamma-next": "|gamma| times what the next layers make of the channel",
+    "random": "chance, as the control",
+}
+AGGREGATES = ("mean", "max", "sum")
 
-def layer_gammas(graph: ChannelGraph, model: nn.Module) -> dict[str, np.ndarray]:
-    """Return BatchNorm name -> (C,) |gamma|, float64, in the graph's order."""
-    return {
-        layer.name: model.get_submodule(layer.name).weight.detach().abs().double().cpu().numpy()
-        for layer in graph.layers
-    }
+
+@dataclass(frozen=True)
+class ImportanceSettings:
+    """How channel groups are scored."""
+
+    criterion: str = "gamma"
+    "One of ``CRITERIA``."
+    aggregate: str = "mean"
+    "How the scores of tied channels become one: mean, max or sum."
+    per_layer: bool = False
+    "Divide every layer's scores by their mean first, so that layers compete on equal terms."
+    per_flop: bool = False
+    "Divide by the FLOPs that a group's removal saves, so that a budget is spent where it buys most."
+    seed: int = 0
+    "Of the random criterion."
+
+    def __post_init__(self) -> None:
+        if self.criterion not in CRITERIA:
+            raise PlanError(f"There is no criterion {self.criterion!r}; use {', '.join(CRITERIA)}.")
+        if self.aggregate not in AGGREGATES:
+            raise PlanError(f"There is no aggregate {self.aggregate!r}; use {', '.join(AGGREGATES)}.")
 
 
-def gamma_scores(graph: ChannelGraph, model: nn.Module) -> np.ndarray:
-    """Score every channel group by the mean |gamma| of its BatchNorm channels (Network Slimming, arXiv 1708.06519).
+def group_scores(
+    graph: ChannelGraph, model: nn.Module, settings: ImportanceSettings, costs: CostModel | None = None
+) -> np.ndarray:
+    """Score every channel group.
 
-    The paper scores single channels; the mean over tied channels is what this adds.
+    Args:
+        graph: Channel graph with G groups.
+        model: The model that it was traced from.
+        settings: How to score.
+        costs: Needed where ``settings.per_flop``.
 
     Returns:
         (G,) float64; infinity for group 0, which is always kept.
     """
-    gammas = layer_gammas(graph, model)
+    by_layer = _channel_scores(graph, model, settings)
+    if settings.per_layer:
+        by_layer = [values / max(float(np.nanmean(values)), 1e-12) for values in by_layer]
     groups = np.concatenate([layer.groups for layer in graph.layers])
-    values = np.concatenate([gammas[layer.name] for layer in graph.layers])
-    return mean_by_group(groups, values, graph.group_count)
-
-
-def mean_by_group(groups: np.ndarray, values: np.ndarray, group_count: int) -> np.ndarray:
-    """Return the (G,) mean of values by group, infinity for group 0."""
-    sums = np.bincount(groups, weights=values, minlength=group_count)
-    counts = np.bincount(groups, minlength=group_count)
-    scores = sums / np.maximum(counts, 1)
+    scores = _aggregated(groups, np.concatenate(by_layer), graph.group_count, settings.aggregate)
+    if settings.per_flop:
+        if costs is None:
+            raise PlanError("Scores by FLOP need the cost of the model.")
+        scores = scores / np.maximum(costs.marginal_operations(), 1)
     scores[0] = np.inf
     return scores
+
+
+def gamma_scores(graph: ChannelGraph, model: nn.Module) -> np.ndarray:
+    """Score every channel group by the mean |gamma| of its channels; (G,), infinity for group 0."""
+    return group_scores(graph, model, ImportanceSettings())
+
+
+def _channel_scores(graph: ChannelGraph, model: nn.Module, settings: ImportanceSettings) -> list[np.ndarray]:
+    """Return for each layer the (C,) scores of its channels; NaN where the criterion has nothing to say.
+
+    - gamma: Network Slimming, arXiv 1708.06519.
+    - l1: sum of absolute weights of the filter, Pruning Filters for Efficient ConvNets, arXiv 1608.08710.
+    - gamma-next: |gamma| times the sum of absolute weights with which the next layers read the channel, which is what
+      the channel can add to them at most for a unit of normalised activation.
+    """
+    if settings.criterion == "random":
+        generator = np.random.default_rng(settings.seed)
+        return [generator.random(layer.channels) for layer in graph.layers]
+    if settings.criterion == "l1":
+        return _filter_norms(graph, model)
+    gammas = [_absolute(model.get_submodule(layer.name).weight) for layer in graph.layers]
+    if settings.criterion == "gamma":
+        return gammas
+    reads = _read_norms(graph, model)
+    return [gamma * reads[layer.groups] for gamma, layer in zip(gammas, graph.layers, strict=True)]
+
+
+def _absolute(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().abs().double().cpu().numpy()
+
+
+def _filter_norms(graph: ChannelGraph, model: nn.Module) -> list[np.ndarray]:
+    """Return for each layer the L1 norms of the filters whose outputs it normalises, NaN where there are none."""
+    index = {layer.name: number for number, layer in enumerate(graph.layers)}
+    norms = [np.full(layer.channels, np.nan) for layer in graph.layers]
+    for maker, norm in graph.normalised.items():
+        module = model.get_submodule(maker)
+        weight = _absolute(module.weight)
+        filters = weight.sum(axis=tuple(range(1, weight.ndim)))
+        if norm in index and len(filters) == len(norms[index[norm]]):
+            norms[index[norm]] = filters
+    return norms
+
+
+def _read_norms(graph: ChannelGraph, model: nn.Module) -> np.ndarray:
+    """Return the (G,) sums of absolute weights with which convolutions and linear layers read each group."""
+    reads = np.zeros(graph.group_count)
+    for name, axes in graph.tensor_axes.items():
+        if name.endswith(".weight") and len(axes) > 1 and axes[1] >= 0:
+            weight = _absolute(model.get_parameter(name))
+            by_input = weight.sum(axis=(0, *range(2, weight.ndim)))
+            reads += np.bincount(graph.axes[axes[1]], weights=by_input, minlength=graph.group_count)
+    return reads
+
+
+def _aggregated(groups: np.ndarray, values: np.ndarray, group_count: int, aggregate: str) -> np.ndarray:
+    """Return the (G,) aggregate of values by group; channels without a value (NaN) do not count."""
+    known = ~np.isnan(values)
+    groups, values = groups[known], values[known]
+    if aggregate == "max":
+        largest = np.zeros(group_count)
+        np.maximum.at(largest, groups, values)
+        return largest
+    sums = np.bincount(groups, weights=values, minlength=group_count)
+    if aggregate == "sum":
+        return sums
+    return sums / np.maximum(np.bincount(groups, minlength=group_count), 1)

@@ -1,4 +1,4 @@
-"""One opened checkpoint, ready for slimming: preview any ratio, then prune at one.
+"""One opened checkpoint, ready for slimming: preview any plan, then prune by one.
 
 The page, the terminal and the jobs all go through this, so that a preview and the model that pruning writes come
 from the same plan.
@@ -6,17 +6,32 @@ from the same plan.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
-from engine.cost import CostModel
+from engine.compensation import compensate
+from engine.cost import Cost, CostModel
 from engine.errors import PlanError
 from engine.graph import ChannelGraph, trace
-from engine.importance import gamma_scores
-from engine.solver import PrunePlan, Ranking, SolverSettings, rank, require_feasible, solve
+from engine.importance import ImportanceSettings, group_scores
+from engine.solver import (
+    Budget,
+    PrunePlan,
+    Ranking,
+    SolverSettings,
+    cost_curve,
+    rank,
+    require_feasible,
+    solve,
+    solve_budget,
+)
 from engine.surgery import prune_model
+
+FLOP_IMGSZ = 640
+"Image size at which FLOPs weigh scores; which one hardly matters, as all layers scale alike."
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,8 @@ class LayerPreview:
     "Why the others are always kept, empty where there are none."
     at_floor: bool
     "The floor holds this layer."
+    bounds: tuple[str, ...]
+    "What shaped the layer besides its scores: floor, rounding, own ratio, coupled, equal parts."
 
 
 @dataclass(frozen=True)
@@ -70,44 +87,70 @@ class Slimming:
             PlanError: The model cannot be traced, or nothing of it can be pruned.
         """
         self.checkpoint = checkpoint
+        self._costs: dict[int, CostModel] = {}
         self.graph: ChannelGraph = trace(checkpoint.model)
         if self.graph.prunable_channels == 0:
             raise PlanError(f"No channel of {checkpoint.path.name} can be pruned; its layers only feed the output.")
-        self.scores = gamma_scores(self.graph, checkpoint.model)
-        self._rankings: dict[SolverSettings, Ranking] = {}
-        self._costs: dict[int, CostModel] = {}
+        self.scores = self.group_scores(ImportanceSettings())
+        self._rankings: dict[tuple[SolverSettings, ImportanceSettings], Ranking] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Slimming:
         """Open and trace a checkpoint file; errors as ``open_checkpoint`` and the constructor."""
         return cls(open_checkpoint(path))
 
-    def ranking(self, settings: SolverSettings) -> Ranking:
-        """Return the order of removal under these limits."""
-        if settings not in self._rankings:
-            self._rankings[settings] = rank(self.graph, self.scores, settings)
-        return self._rankings[settings]
+    def group_scores(self, importance: ImportanceSettings) -> Any:
+        """Return the (G,) scores of the channel groups."""
+        costs = self.cost_model(FLOP_IMGSZ) if importance.per_flop else None
+        return group_scores(self.graph, self.checkpoint.model, importance, costs)
+
+    def ranking(self, settings: SolverSettings | None = None, importance: ImportanceSettings | None = None) -> Ranking:
+        """Return the order of removal under these limits and by these scores."""
+        key = (settings or SolverSettings(), importance or ImportanceSettings())
+        if key not in self._rankings:
+            self._rankings[key] = rank(self.graph, self.group_scores(key[1]), key[0])
+        return self._rankings[key]
 
     def cost_model(self, imgsz: int) -> CostModel:
-        """Return the cost model at an image size in pixels, a multiple of 32."""
+        """Return the cost model at an image size in pixels, a multiple of the model's stride (32 for most)."""
         if imgsz not in self._costs:
-            if imgsz < 32 or imgsz % 32:
-                raise PlanError(f"Image size {imgsz} is not a positive multiple of 32; 320 and 640 are common.")
+            stride = max(int(max(getattr(self.checkpoint.model, "stride", [32]))), 32)
+            if imgsz < stride or imgsz % stride:
+                raise PlanError(f"Image size {imgsz} is not a positive multiple of {stride}; 320 and 640 are common.")
             self._costs[imgsz] = CostModel(self.graph, self.checkpoint.model, imgsz)
         return self._costs[imgsz]
 
-    def plan(self, ratio: float, settings: SolverSettings | None = None) -> PrunePlan:
-        """Solve for a ratio from 0 to 0.95."""
-        return solve(self.ranking(settings or SolverSettings()), ratio)
+    def plan(
+        self,
+        target: float | Budget,
+        settings: SolverSettings | None = None,
+        imgsz: int = 640,
+        importance: ImportanceSettings | None = None,
+    ) -> PrunePlan:
+        """Solve for a ratio from 0 to 0.95, or for a budget at an image size."""
+        ranking = self.ranking(settings, importance)
+        if isinstance(target, Budget):
+            return solve_budget(ranking, self.cost_model(imgsz), target)
+        return solve(ranking, target)
 
-    def preview(self, ratio: float, settings: SolverSettings | None = None, imgsz: int = 640) -> Preview:
-        """Return what pruning at a ratio would give; pure arithmetic after the first call."""
-        plan, costs = self.plan(ratio, settings), self.cost_model(imgsz)
+    def preview(
+        self,
+        target: float | Budget,
+        settings: SolverSettings | None = None,
+        imgsz: int = 640,
+        importance: ImportanceSettings | None = None,
+    ) -> Preview:
+        """Return what pruning to a ratio or budget would give; pure arithmetic after the first call."""
+        return self.describe(self.plan(target, settings, imgsz, importance), imgsz)
+
+    def describe(self, plan: PrunePlan, imgsz: int = 640) -> Preview:
+        """Return what a plan gives: exact parameters and GFLOPs, and every layer before and after."""
+        costs = self.cost_model(imgsz)
         after = costs.cost(plan.keep)
         layers = tuple(
-            LayerPreview(layer.name, layer.channels, kept, layer.prunable_channels, layer.reason, at_floor)
-            for layer, kept, at_floor in zip(
-                self.graph.layers, plan.kept_channels.tolist(), plan.at_floor.tolist(), strict=True
+            LayerPreview(layer.name, layer.channels, kept, layer.prunable_channels, layer.reason, at_floor, bounds)
+            for layer, kept, at_floor, bounds in zip(
+                self.graph.layers, plan.kept_channels.tolist(), plan.at_floor.tolist(), plan.bounds, strict=True
             )
         )
         return Preview(
@@ -116,7 +159,7 @@ class Slimming:
             gflops_before=costs.before.gflops,
             gflops=after.gflops,
             imgsz=imgsz,
-            ratio_requested=ratio,
+            ratio_requested=plan.ratio_requested,
             ratio_achieved=plan.ratio_achieved,
             max_ratio=plan.max_ratio,
             limiting_layer=plan.limiting_layer,
@@ -126,22 +169,63 @@ class Slimming:
             layers=layers,
         )
 
-    def prune(self, ratio: float, save_path: str | Path, settings: SolverSettings | None = None) -> Path:
-        """Write the model pruned at a ratio as an ordinary Ultralytics checkpoint.
+    def curve(
+        self,
+        ratios: Sequence[float],
+        settings: SolverSettings | None = None,
+        imgsz: int = 640,
+        importance: ImportanceSettings | None = None,
+    ) -> list[Cost]:
+        """Return the cost at each of many ratios."""
+        return cost_curve(self.ranking(settings, importance), self.cost_model(imgsz), ratios)
+
+    def prune(
+        self,
+        target: float | Budget,
+        save_path: str | Path,
+        settings: SolverSettings | None = None,
+        *,
+        imgsz: int = 640,
+        importance: ImportanceSettings | None = None,
+        compensated: bool = True,
+        recalibration: Sequence[Path] = (),
+    ) -> Path:
+        """Write the pruned model as an ordinary Ultralytics checkpoint.
+
+        Args:
+            target: A ratio from 0 to 0.95, or a budget.
+            save_path: Where to write; ends in ``.pt``.
+            settings: Limits of the solver.
+            imgsz: Image size in pixels of a GFLOPs budget, and of recalibration.
+            importance: How channels are scored.
+            compensated: Fold what removed channels still emitted into what reads them.
+            recalibration: Unlabelled images to estimate the BatchNorm statistics on again; none by default.
 
         Raises:
-            PlanError: The ratio is out of range or would empty a layer.
+            PlanError: The target cannot be met or would empty a layer.
             StorageError: The file cannot be written.
         """
-        settings = settings or SolverSettings()
-        require_feasible(self.ranking(settings), ratio)
-        plan = self.plan(ratio, settings)
-        pruned = prune_model(self.checkpoint.model, self.graph, plan.keep)
+        settings, importance = settings or SolverSettings(), importance or ImportanceSettings()
+        if not isinstance(target, Budget):
+            require_feasible(self.ranking(settings, importance), target)
+        plan = self.plan(target, settings, imgsz, importance)
+        model = self.checkpoint.model
+        if compensated and not plan.keep.all():
+            model = compensate(model, self.graph, plan.keep)
+        pruned = prune_model(model, self.graph, plan.keep)
+        if recalibration:
+            from engine.recalibration import recalibrate
+
+            pruned = recalibrate(pruned, recalibration, self.checkpoint.imgsz)
         made = {
             "verb": "prune",
-            "prune_ratio": ratio,
+            "prune_ratio": plan.ratio_requested,
+            "budget": asdict(target) if isinstance(target, Budget) else None,
             "ratio_achieved": plan.ratio_achieved,
             "parent": self.checkpoint.digest,
+            "compensated": compensated,
+            "recalibration_images": len(recalibration),
+            "importance": asdict(importance),
             **asdict(settings),
         }
         return save_checkpoint(pruned, save_path, source=self.checkpoint, made=made)

@@ -6,8 +6,8 @@ with ``artefacts`` (files that were made) and ``metrics``. ``report`` receives e
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +57,33 @@ def inspect(spec: Spec, report: Report) -> Result:
 
 
 def preview(spec: Spec, report: Report) -> Result:
-    """Say what pruning at a ratio would give, without doing it."""
+    """Say what pruning to a ratio or budget would give, without doing it."""
     from engine.slimming import Slimming
 
+    plan = plan_arguments(spec)
     slimming = Slimming.open(resolve_weights(spec["weights"]))
-    return slimming.preview(_ratio(spec), _solver_settings(spec), spec.get("imgsz") or 640).as_dict()
+    return slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
 
 
 def prune(spec: Spec, report: Report) -> Result:
     """Write SAVE_DIR/pruned.pt, a physically smaller model."""
     from engine.slimming import Slimming
 
+    plan = plan_arguments(spec)
     slimming = Slimming.open(resolve_weights(spec["weights"]))
     path = Path(spec["save_dir"]) / "pruned.pt"
     if path.exists() and path.samefile(slimming.checkpoint.path):
         raise PlanError(f"{path} is the checkpoint to prune; choose another --save-dir so that it is not overwritten.")
-    ratio, settings = _ratio(spec), _solver_settings(spec)
-    slimming.prune(ratio, path, settings)
-    result = slimming.preview(ratio, settings, spec.get("imgsz") or 640).as_dict()
+    slimming.prune(
+        plan.target,
+        path,
+        plan.settings,
+        imgsz=plan.imgsz,
+        importance=plan.importance,
+        compensated=_given(spec, "compensate", True),
+        recalibration=_recalibration_images(spec),
+    )
+    result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
     report(
         {
             "kind": "status",
@@ -263,16 +272,72 @@ def _starting_point(name: str, *, scratch_allowed: bool) -> tuple[str, str, int]
     return str(checkpoint.path.resolve()), checkpoint.task, checkpoint.imgsz
 
 
-def _solver_settings(spec: Spec) -> Any:
-    from engine.solver import DEFAULT_FLOOR, SolverSettings
+@dataclass(frozen=True)
+class PlanArguments:
+    """What a plan is made from."""
 
-    return SolverSettings(
-        protect_residual=bool(spec.get("protect_residual")), floor=_given(spec, "floor", DEFAULT_FLOOR)
+    target: Any
+    "A ratio or a ``Budget``."
+    settings: Any
+    importance: Any
+    imgsz: int
+
+
+def plan_arguments(spec: Spec) -> PlanArguments:
+    """Read the options that decide a plan from a specification.
+
+    Raises:
+        PlanError: An option is out of range, or there is no ratio and no budget, or both.
+    """
+    from engine.importance import ImportanceSettings
+    from engine.solver import DEFAULT_FLOOR, Budget, SolverSettings, check_ratio
+
+    budget = {key: spec[f"max_{key}"] for key in ("params", "gflops") if spec.get(f"max_{key}") is not None}
+    ratio = spec.get("prune_ratio")
+    if (ratio is None) == (not budget):
+        raise PlanError("Say what to prune to: either --prune-ratio, or --max-params and --max-gflops.")
+    if ratio is not None:
+        check_ratio(float(ratio))
+    return PlanArguments(
+        target=Budget(**budget) if budget else float(ratio),
+        settings=SolverSettings(
+            protect_residual=bool(spec.get("protect_residual")),
+            floor=_given(spec, "floor", DEFAULT_FLOOR),
+            floor_share=_given(spec, "floor_share", 0.0),
+            scope=_given(spec, "scope", "global"),
+            round_to=_given(spec, "round_to", 1),
+            layer_ratios=tuple(_layer_ratios(spec)),
+        ),
+        importance=ImportanceSettings(
+            criterion=_given(spec, "criterion", "gamma"),
+            aggregate=_given(spec, "aggregate", "mean"),
+            per_layer=bool(spec.get("per_layer")),
+            per_flop=bool(spec.get("per_flop")),
+            seed=_given(spec, "seed", 0),
+        ),
+        imgsz=_given(spec, "imgsz", 640),
     )
 
 
-def _ratio(spec: Spec) -> float:
-    return float(_required(spec, "prune_ratio"))
+def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
+    for name in spec.get("lock") or ():
+        yield name, 0.0
+    for pair in spec.get("layer_ratio") or ():
+        name, _, ratio = str(pair).partition("=")
+        try:
+            yield name, float(ratio)
+        except ValueError as error:
+            raise PlanError(f"{pair!r} is no layer ratio; write NAME=RATIO, such as model.0.bn=0.3.") from error
+
+
+def _recalibration_images(spec: Spec) -> list[Path]:
+    """Return the first N training images of the data set, none where no recalibration is asked for."""
+    count = _given(spec, "recalibrate", 0)
+    if not count:
+        return []
+    from engine.datasets import check_dataset, image_files
+
+    return image_files(check_dataset(_required(spec, "data")), "train")[:count]
 
 
 def _given(spec: Spec, key: str, default: Any) -> Any:

@@ -1,6 +1,14 @@
 """Check YOLO data sets, and draw the demo set."""
 
-from engine.datasets.check import DatasetInfo, check_dataset, resolved_yaml
+from engine.datasets.check import DatasetInfo, check_dataset, image_files, resolved_yaml
 from engine.datasets.demo import DEMO_TRAINING, DemoTraining, make_demo_dataset
 
-__all__ = ["DEMO_TRAINING", "DatasetInfo", "DemoTraining", "check_dataset", "make_demo_dataset", "resolved_yaml"]
+__all__ = [
+    "DEMO_TRAINING",
+    "DatasetInfo",
+    "DemoTraining",
+    "check_dataset",
+    "image_files",
+    "make_demo_dataset",
+    "resolved_yaml",
+]

@@ -107,6 +107,19 @@ def check_dataset(data: str | Path) -> DatasetInfo:
     return DatasetInfo(yaml_path, root, names, images, labels, boxes_per_class, tuple(problems))
 
 
+def image_files(info: DatasetInfo, split: str) -> list[Path]:
+    """Return the image files of a split, sorted.
+
+    Raises:
+        DatasetError: the set has no such split, or its description has changed since it was checked.
+    """
+    description = _read_description(info.yaml_path)
+    if split not in info.images or not description.get(split):
+        raise DatasetError(f"{info.yaml_path.name} has no '{split}' images; choose another split.")
+    sources = _resolve_split(description, split, info.root, info.yaml_path)
+    return [Path(file) for file in _list_images(sources, split, info.yaml_path)[0]]
+
+
 def resolved_yaml(info: DatasetInfo, folder: str | Path) -> Path:
     """Write a data.yaml that means the same set wherever Ultralytics runs.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.errors import PlanError
 from engine.graph.equal_counts import merge_equal_counts
-from engine.graph.operators import ADOPTING, SOURCES, handlers
+from engine.graph.operators import ADOPTING, SIZED, SOURCES, handlers
 from engine.graph.structure import AttributeUpdate, ChannelGraph, Layer, Product
 from engine.graph.tracer import Tracer
 
@@ -44,7 +44,7 @@ def trace(model: nn.Module) -> ChannelGraph:
     failure: Exception | None = None
     for height, width in TRACE_SIZES:
         twin = meta_copy(model).eval()
-        tracer = Tracer(twin, handlers(), SOURCES, ADOPTING)
+        tracer = Tracer(twin, handlers(), sources=SOURCES, adopting=ADOPTING, sized=SIZED)
         image = torch.empty(2, _input_channels(twin), height, width, device="meta")
         try:
             with torch.no_grad(), tracer:
@@ -143,6 +143,7 @@ def _assemble(tracer: Tracer, model: nn.Module, notes: tuple[str, ...]) -> Chann
             for name, vectors in tracer.products
         ),
         axes=tuple(axes.arrays),
+        normalised=tracer.normalised,
         notes=notes,
     )
 

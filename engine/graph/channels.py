@@ -37,7 +37,7 @@ class ChannelTable:
             added: The tie comes from an elementwise add, that is from a residual connection.
         """
         pairs = torch.stack([first.abs().flatten(), second.abs().flatten()], dim=1)
-        pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs.min(dim=1).values > 0)]
+        pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (pairs[:, 0] > 0) & (pairs[:, 1] > 0)]
         for a, b in torch.unique(pairs, dim=0).tolist():
             root_a, root_b = self.find(a), self.find(b)
             if root_a != root_b:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.graph.labels import along, compress, shifted, varying_dims, vector_along
-from engine.graph.tracer import Tracer, tensors_in
+from engine.graph.tracer import Dim, Tracer, tensors_in
 
 Handler = Callable[[Tracer, Callable, tuple, dict, Any], None]
 
@@ -59,14 +59,15 @@ def weighted_sum(
         read = read_channels(tracer, source, axis)
         if groups > 1:
             tracer.freeze(source, "read by a grouped convolution")
-        elif read is not None:
-            tracer.store(name, in_dim, read)
+        else:
+            tracer.store(name, in_dim, torch.zeros(channels_in, dtype=torch.int64) if read is None else read)
         made = -tracer.axis(name, out_dim, output.shape[axis])
         if groups > 1:
             tracer.channels.freeze(made, "made by a grouped convolution")
     if made is not None and bias_name is not None:
         tracer.store(bias_name, 0, made)
     tracer.set(output, None if made is None else along(made, axis % output.dim(), output.dim()))
+    tracer.made_by[id(output)] = name.rpartition(".")[0]
 
 
 def _depthwise(
@@ -109,18 +110,19 @@ def linear(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Te
 
 def batch_norm(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
     """``batch_norm(input, running_mean, running_var, weight, bias, ...)``: names a layer, keeps the channels."""
-    source = args[0]
+    source, name = args[0], tracer.parameter_name(argument(args, kwargs, 3, "weight"))
     vector = tracer.vector(source, 1)
-    weight = argument(args, kwargs, 3, "weight")
-    name = tracer.parameter_name(weight)
-    if vector is None or name is None:
-        tracer.freeze(source, "normalised without a gamma of its own" if name is None else "mixed with positions")
-        if name is not None:
-            tracer.layers.setdefault(name.rpartition(".")[0], torch.zeros(source.shape[1], dtype=torch.int64))
+    if name is None:
+        tracer.freeze(source, "normalised without a gamma of its own")
         tracer.set(output, None)
         return
-    vector = vector.abs()
-    tracer.layers.setdefault(name.rpartition(".")[0], vector)
+    if vector is None:
+        tracer.freeze(source, "mixed with positions before a BatchNorm")
+        vector = torch.zeros(source.shape[1], dtype=torch.int64)
+    vector, layer = vector.abs(), name.rpartition(".")[0]
+    tracer.layers.setdefault(layer, vector)
+    if id(source) in tracer.made_by:
+        tracer.normalised.setdefault(tracer.made_by[id(source)], layer)
     for position, key in ((1, "running_mean"), (2, "running_var"), (3, "weight"), (4, "bias")):
         stored = tracer.parameter_name(argument(args, kwargs, position, key))
         if stored is not None:
@@ -249,15 +251,101 @@ def softmax(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: T
 
 
 def index(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
-    """``x[...]``, ``narrow``, ``select``: free along other dimensions, frozen where channels are picked by number."""
-    labels = tracer.labels(args[0])
-    if any(True for _ in tensors_in([args[1:], kwargs])):
+    """``x[...]``: free along other dimensions, frozen where channels are picked by number."""
+    items = args[1] if isinstance(args[1], tuple) else (args[1],)
+    if not all(item is None or item is Ellipsis or isinstance(item, (int, slice)) for item in items):
         freeze_inputs(tracer, func, args, kwargs, output)
         return
-    picked = func(_full(tracer, args[0]), *args[1:], **kwargs)
-    if int((torch.unique(picked) != 0).sum()) != int((torch.unique(labels) != 0).sum()):
+    labels = tracer.labels(args[0])
+    if set(varying_dims(labels)) & _picked_dims(items, args[0].dim()):
         tracer.freeze(args[0], f"picked by position in {type(tracer.module).__name__}")
-    tracer.set(output, compress(picked))
+    tracer.set(output, compress(_full(tracer, args[0])[items]))
+
+
+def _picked_dims(items: tuple, dims: int) -> set[int]:
+    """Return the dimensions that an index cuts; ``:`` cuts nothing."""
+    taken = sum(item is not None and item is not Ellipsis for item in items)
+    picked, dim = set(), 0
+    for item in items:
+        if item is Ellipsis:
+            dim += dims - taken
+        elif item is not None:
+            if item != slice(None):
+                picked.add(dim)
+            dim += 1
+    return picked
+
+
+def joined(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``cat`` and ``stack``: maps that are joined along another dimension share their channels, so those are tied."""
+    tensors = argument(args, kwargs, 0, "tensors")
+    dim = argument(args, kwargs, 1, "dim", 0) % output.dim()
+    stacked = output.dim() > tensors[0].dim()
+    pieces = [_full(tracer, tensor).unsqueeze(dim) if stacked else _full(tracer, tensor) for tensor in tensors]
+    pieces = [compress(piece) for piece in pieces if piece.numel()]
+    if all(set(varying_dims(piece)) <= {dim} for piece in pieces):
+        move(tracer, func, args, kwargs, output)
+        return
+    if any(dim in varying_dims(piece) for piece in pieces):  # channels along this dimension and along another one
+        freeze_inputs(tracer, func, args, kwargs, output)
+        return
+    tied = torch.broadcast_tensors(*pieces)
+    for piece in tied[1:]:
+        alone = (tied[0] == 0) != (piece == 0)
+        tracer.channels.freeze(torch.cat([tied[0][alone], piece[alone]]), "joined with fixed values")
+        tracer.channels.unite(tied[0], piece)
+    zero = torch.stack([piece > 0 for piece in tied]).all(dim=0)
+    channel = torch.stack([piece.abs() for piece in tied]).amax(dim=0)
+    tracer.set(output, compress(torch.where(zero, channel, -channel)))
+
+
+def expanded(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``x.expand(sizes)`` and ``x.repeat(counts)``: frozen where a channel dimension is given a size in the code."""
+    sizes = args[1:] if len(args) != 2 or isinstance(args[1], int) else args[1]
+    added = output.dim() - args[0].dim()
+    vector_dims = varying_dims(tracer.labels(args[0]))
+    unit = 1 if func.__name__ == "repeat" else -1
+    if any(
+        sizes[dim + added] != unit and not _same_size(tracer, args[0], dim, sizes[dim + added]) for dim in vector_dims
+    ):
+        tracer.freeze(args[0], f"repeated by fixed numbers in {type(tracer.module).__name__}")
+    move(tracer, func, (args[0], [int(size) for size in sizes]), {}, output)
+
+
+def _same_size(tracer: Tracer, tensor: Tensor, dim: int, size: int) -> bool:
+    """Whether a size follows the channels along a dimension of a tensor."""
+    vector = tracer.vector(tensor, dim)
+    known = isinstance(size, Dim) and size.channels is not None and vector is not None
+    return known and torch.equal(size.channels.abs(), vector.abs())
+
+
+def rolled(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``roll(x, shifts, dims)``: the last channels come first only where the dimension is not that of the channels."""
+    dims = argument(args, kwargs, 2, "dims", ())
+    dims = {dim % args[0].dim() for dim in ((dims,) if isinstance(dims, int) else dims)}
+    if not dims or dims & set(varying_dims(tracer.labels(args[0]))):
+        freeze_inputs(tracer, func, args, kwargs, output)
+        return
+    tracer.set(output, tracer.labels(args[0]))
+
+
+def clamped(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``hardtanh(x, min, max)``: keeps zero where it lies between the bounds."""
+    low, high = argument(args, kwargs, 1, "min_val", -1.0), argument(args, kwargs, 2, "max_val", 1.0)
+    labels = tracer.labels(args[0])
+    tracer.set(output, labels if labels is None or low <= 0 <= high else shifted(labels))
+
+
+def prelu(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``prelu(x, weight)``: one slope for all channels, or one each, which is then cut with them."""
+    weight = argument(args, kwargs, 1, "weight")
+    name, vector = tracer.parameter_name(weight), tracer.vector(args[0], 1)
+    if weight.numel() > 1:
+        if name is None or vector is None:
+            freeze_inputs(tracer, func, args, kwargs, output)
+            return
+        tracer.store(name, 0, vector)
+    tracer.set(output, tracer.labels(args[0]))
 
 
 def freeze_inputs(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Any) -> None:
@@ -278,22 +366,21 @@ def unrelated(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output:
 
 def added(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Any) -> None:
     """``a + b``, ``a - b``, ``maximum``: channels at the same place are tied, zero only if both are."""
-    _combine(tracer, func, args, output, product=False)
+    _combine(tracer, args[0], argument(args, kwargs, 1, "other"), output, product=False)
 
 
 def multiplied(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Any) -> None:
     """``a * b``: channels at the same place are tied, zero if either is."""
-    _combine(tracer, func, args, output, product=True)
+    _combine(tracer, args[0], argument(args, kwargs, 1, "other"), output, product=True)
 
 
 def divided(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Any) -> None:
     """``a / b``: a's channels pass through, b's are kept."""
-    tracer.freeze(args[1:], "divided by")
-    _combine(tracer, func, args, output, product=True)
+    tracer.freeze(argument(args, kwargs, 1, "other"), "divided by")
+    _combine(tracer, args[0], argument(args, kwargs, 1, "other"), output, product=True)
 
 
-def _combine(tracer: Tracer, func: Callable, args: tuple, output: Any, *, product: bool) -> None:
-    first, second = args[0], args[1]
+def _combine(tracer: Tracer, first: Any, second: Any, output: Any, *, product: bool) -> None:
     if not isinstance(first, Tensor) or not isinstance(second, Tensor):
         tensor = first if isinstance(first, Tensor) else second
         labels = tracer.labels(tensor)
@@ -341,11 +428,11 @@ def _freeze_fixed_partner(tracer: Tracer, labels: Tensor, other: Tensor, tensor:
 
 # --- tables --------------------------------------------------------------------------------------------------------
 
-_MOVES = "cat concat concatenate stack permute transpose swapaxes swapdims movedim unsqueeze expand expand_as repeat "
-_MOVES += "flatten squeeze ravel flip roll pixel_shuffle pixel_unshuffle channel_shuffle"
+_MOVES = "permute transpose swapaxes swapdims movedim unsqueeze expand_as flatten squeeze ravel flip"
+_JOINED = "cat concat concatenate stack"
 _SAME = "to float half bfloat16 type type_as contiguous clone detach cpu cuda requires_grad relu relu6 leaky_relu "
 _SAME += "silu gelu mish hardswish tanh elu selu celu softsign abs neg sqrt square dropout dropout2d dropout3d "
-_SAME += "hardtanh identity fill_diagonal prelu nan_to_num"
+_SAME += "identity"
 _OFFSET = "sigmoid hardsigmoid logsigmoid softplus exp cos clamp clip"
 _SPATIAL = "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
 _SPATIAL += "adaptive_max_pool1d adaptive_max_pool2d interpolate upsample boolean_dispatch fn"
@@ -354,9 +441,9 @@ _ADDED = "add iadd radd sub isub maximum minimum"
 _MULTIPLIED = "mul imul rmul multiply"
 _DIVIDED = "div truediv itruediv true_divide"
 _UNRELATED = "new_full new_zeros new_ones new_empty new_tensor zeros_like ones_like empty_like full_like"
-_INDEX = "getitem narrow select"
 
 SOURCES = frozenset("conv1d conv2d conv3d conv_transpose2d linear batch_norm".split())
+SIZED = frozenset(f"view reshape expand size empty zeros ones full getitem interpolate {_UNRELATED}".split())
 ADOPTING = frozenset(f"{_MULTIPLIED} {_ADDED} view reshape unsqueeze".split())
 
 
@@ -379,9 +466,18 @@ def handlers() -> dict[str, Handler]:
         "split": cuts.split,
         "view": cuts.view,
         "reshape": cuts.view,
+        "expand": expanded,
+        "repeat": expanded,
+        "roll": rolled,
+        "getitem": index,
+        "setitem": freeze_inputs,
+        "numel": freeze_inputs,
+        "hardtanh": clamped,
+        "prelu": prelu,
     }
     for names, handler in (
         (_MOVES, move),
+        (_JOINED, joined),
         (_SAME, same),
         (_OFFSET, offset),
         (_SPATIAL, spatial),
@@ -389,7 +485,6 @@ def handlers() -> dict[str, Handler]:
         (_ADDED, added),
         (_MULTIPLIED, multiplied),
         (_DIVIDED, divided),
-        (_INDEX, index),
         (_UNRELATED, unrelated),
     ):
         table.update(dict.fromkeys(names.split(), handler))

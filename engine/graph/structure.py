@@ -99,6 +99,8 @@ class ChannelGraph:
     "Module name -> axis of its input channels, for modules whose cost follows their input."
     attributes: tuple[AttributeUpdate, ...]
     products: tuple[Product, ...]
+    normalised: dict[str, str] = field(default_factory=dict)
+    "Convolution or linear layer -> the BatchNorm that reads its output directly."
     notes: tuple[str, ...] = field(default=())
 
     @property

@@ -21,11 +21,37 @@ from engine.graph.labels import vector_along
 class Dim(int):
     """A size read from ``tensor.shape`` during the trace: it follows the tensor when channels are removed.
 
-    ``channels`` holds the labels along that dimension when they are one channel per position, else None. Arithmetic
-    with it gives a plain int, which counts as a size fixed in the code.
+    ``channels`` holds the labels along that dimension when they are one channel per position, else None. Where such a
+    size enters a formula, the result depends on how many channels there are, which pruning changes and masking does
+    not, so ``in_formula`` is called with the channels. The formula itself gives a plain number, which counts as fixed
+    in the code.
     """
 
     channels: Tensor | None = None
+    in_formula: Callable[[Tensor], None] | None = None
+
+    def _used(self) -> int:
+        if self.channels is not None and self.in_formula is not None:
+            self.in_formula(self.channels)
+        return int.__int__(self)
+
+    def __float__(self) -> float:
+        return float(self._used())
+
+
+def _formula(name: str) -> Callable[..., Any]:
+    plain = getattr(int, name)
+
+    def operator(self: Dim, *others: Any) -> Any:
+        return plain(self._used(), *others)
+
+    return operator
+
+
+for _name in "add sub mul truediv floordiv mod pow".split():
+    setattr(Dim, f"__{_name}__", _formula(f"__{_name}__"))
+    setattr(Dim, f"__r{_name}__", _formula(f"__r{_name}__"))
+Dim.__neg__ = _formula("__neg__")
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -50,10 +76,18 @@ class Tracer(TorchFunctionMode):
         equal_counts: (pieces, multiplicities, reason) as recorded by chunk, split and reshape.
         attributes: (module name, attribute, (n,) channels whose count it holds).
         products: (module name, list of (n,) channels) of matrix products that run outside any module.
+        made_by: id of a tensor -> name of the convolution or linear layer that made it.
+        normalised: name of a convolution or linear layer -> BatchNorm that reads its output directly.
     """
 
     def __init__(
-        self, model: nn.Module, handlers: dict[str, Callable], sources: frozenset[str], adopting: frozenset[str]
+        self,
+        model: nn.Module,
+        handlers: dict[str, Callable],
+        *,
+        sources: frozenset[str],
+        adopting: frozenset[str],
+        sized: frozenset[str],
     ) -> None:
         """Prepare to trace a model on the meta device.
 
@@ -62,9 +96,10 @@ class Tracer(TorchFunctionMode):
             handlers: Operation name without underscores -> function that carries the labels over.
             sources: Operations that make channels from inputs without any.
             adopting: Operations through which a bare parameter takes part in the channel structure.
+            sized: Operations that take sizes as sizes, not as numbers to calculate with.
         """
         super().__init__()
-        self._sources, self._adopting = sources, adopting
+        self._sources, self._adopting, self._sized = sources, adopting, sized
         self.channels = ChannelTable()
         self.layers: dict[str, Tensor] = {}
         self.tensor_axes: dict[str, list[Tensor | None]] = {}
@@ -72,6 +107,8 @@ class Tracer(TorchFunctionMode):
         self.equal_counts: list[tuple[list[Tensor], list[int], str]] = []
         self.attributes: list[tuple[str, str, Tensor]] = []
         self.products: list[tuple[str, list[Tensor]]] = []
+        self.made_by: dict[int, str] = {}
+        self.normalised: dict[str, str] = {}
         self.recording_products = True
         self._handlers = handlers
         self._names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
@@ -187,12 +224,27 @@ class Tracer(TorchFunctionMode):
         if name == "size":
             sizes = self._sizes(args[0], args[0].shape)
             return sizes if isinstance(output, torch.Size) else sizes[args[1] if len(args) > 1 else kwargs["dim"]]
+        if name not in self._sized:
+            self._freeze_numbers([args, kwargs])
         handler = self._handlers.get(name)
         if handler is not None and (labelled or name in self._sources):
             handler(self, func, args, kwargs, output)
         elif labelled and any(True for _ in tensors_in(output)):  # questions such as x.dim() read no element
             self._freeze_unknown(name, args, kwargs, output)
         return output
+
+    def _freeze_formula(self, channels: Tensor) -> None:
+        self.channels.freeze(channels, f"its number of channels is used in a formula in {type(self.module).__name__}")
+
+    def _freeze_numbers(self, value: Any) -> None:
+        """Freeze the channels of every size that an operation takes as a number."""
+        if isinstance(value, Dim) and value.channels is not None:
+            self._freeze_formula(value.channels)
+        elif isinstance(value, dict):
+            self._freeze_numbers(list(value.values()))
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                self._freeze_numbers(item)
 
     def _freeze_unknown(self, name: str, args: tuple, kwargs: dict, output: Any) -> None:
         where = type(self.module).__name__ if self._stack else "the model"
@@ -216,5 +268,6 @@ class Tracer(TorchFunctionMode):
         if self.labels(tensor) is not None:
             for dim, size in enumerate(sizes):
                 vector = self.vector(tensor, dim)
-                size.channels = vector if vector is not None and bool((vector != 0).all()) else None
+                size.channels = vector if vector is not None and bool((vector != 0).any()) else None
+                size.in_formula = self._freeze_formula
         return torch.Size(sizes)

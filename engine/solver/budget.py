@@ -1,0 +1,83 @@
+"""Budgets: the plan that costs most while it costs no more than asked, and the whole curve of costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.cost import Cost, CostModel
+from engine.errors import PlanError
+from engine.solver.plan import PrunePlan, make_plan, solve
+from engine.solver.ranking import Ranking
+from engine.solver.settings import MAX_RATIO
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model may cost at most; None means any."""
+
+    params: int | None = None
+    "Parameters."
+    gflops: float | None = None
+    "At the image size of the cost model."
+
+    def __post_init__(self) -> None:
+        if self.params is None and self.gflops is None:
+            raise PlanError("A budget needs a number of parameters or of GFLOPs.")
+
+    def met_by(self, cost: Cost) -> bool:
+        """Whether a cost is within the budget."""
+        return (self.params is None or cost.params <= self.params) and (
+            self.gflops is None or cost.gflops <= self.gflops
+        )
+
+
+def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePlan:
+    """Return the plan that meets a budget most closely from below: one removal fewer would exceed it.
+
+    Cost never rises along the order of removal, so the first plan that fits is found by bisection.
+
+    Raises:
+        PlanError: Even the smallest plan costs more; says how much that is.
+    """
+    candidates = _candidates(ranking)
+    low, high = 0, len(candidates) - 1
+    smallest = costs.cost(_keep(ranking, candidates[high]))
+    if not budget.met_by(smallest):
+        raise PlanError(
+            f"The smallest model these settings allow has {smallest.params:,} parameters and {smallest.gflops:.3f} "
+            "GFLOPs; ask for at least that, or lower the floors."
+        )
+    while low < high:
+        middle = (low + high) // 2
+        if budget.met_by(costs.cost(_keep(ranking, candidates[middle]))):
+            high = middle
+        else:
+            low = middle + 1
+    if ranking.settings.scope == "uniform":
+        return solve(ranking, candidates[low])
+    prefix = int(candidates[low])
+    ratio = ranking.channels_after(prefix) / ranking.prunable_channels
+    return make_plan(ranking, ratio, ranking.counts_of_prefix(prefix), ranking.floors_at(ratio))
+
+
+def _candidates(ranking: Ranking) -> np.ndarray:
+    """Return everything the solver can choose from, least pruned first: ratios (uniform) or prefix lengths."""
+    if ranking.settings.scope == "uniform":
+        steps = [np.arange(size + 1) / size for size in np.unique(ranking.units.class_sizes)]
+        ratios = np.unique(np.concatenate(steps))
+        return ratios[ratios <= MAX_RATIO]
+    return np.arange(ranking.prefix_length(MAX_RATIO) + 1)
+
+
+def _keep(ranking: Ranking, candidate: float) -> np.ndarray:
+    uniform = ranking.settings.scope == "uniform"
+    counts = ranking.counts_at(float(candidate)) if uniform else ranking.counts_of_prefix(int(candidate))
+    return ranking.keep_mask(ranking.rounded(counts))
+
+
+def cost_curve(ranking: Ranking, costs: CostModel, ratios: Sequence[float]) -> list[Cost]:
+    """Return the cost at each ratio, for the plot behind the slider."""
+    return [costs.cost(ranking.keep_mask(ranking.rounded(ranking.counts_at(ratio)))) for ratio in ratios]
