@@ -1,4 +1,4 @@
-"""Real Ultralytics trainers on a tiny drawn data set: pruned shapes survive, sparse runs reach zero, errors read well."""
+"""Real Ultralytics trainers on a tiny drawn set: pruned shapes survive, sparse runs reach zero, errors read well."""
 
 import json
 import os
