@@ -1,0 +1,1 @@
+"""What the pages share: session, charts, live jobs, words and numbers."""

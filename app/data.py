@@ -1,0 +1,76 @@
+"""Choose a data set: the demo set or a data.yaml, checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app import format
+from app.library import family_data
+from app.session import explained, store
+from engine.datasets import DatasetInfo, check_dataset
+from engine.demo import demo_data
+from engine.store import Model
+
+DEMO, OWN = "Demo set", "My own"
+
+
+def choose_data(model: Model, key: str, *, details: bool = False) -> str | None:
+    """Show the choice of a data set and return the path of its data.yaml, None while there is none to use.
+
+    Args:
+        model: Its family's data set is preselected.
+        key: Prefix of the widgets' keys.
+        details: Show boxes per class as well.
+    """
+    known = family_data(store(), model)
+    source = st.segmented_control(
+        "Data set",
+        [OWN, DEMO],
+        default=DEMO if known == "demo" or _is_demo(known) else OWN,
+        required=True,
+        key=f"{key} source {model.id}",
+        help="Pictures with YOLO labels. The demo set is drawn on this machine: boats in a harbour.",
+    )
+    if source == DEMO:
+        with explained(), st.spinner("Drawing the demo set…"):
+            return _checked(str(demo_data(store())), details)
+        return None
+    path = st.text_input(
+        "Path of data.yaml",
+        value="" if known in (None, "demo") or _is_demo(known) else known,
+        placeholder="/home/me/datasets/parts/data.yaml",
+        key=f"{key} path {model.id}",
+        help="The description that Ultralytics trains from: train, val and names. A folder that holds it will do.",
+    )
+    if not path.strip():
+        st.caption("Give the path of a data.yaml on the machine that runs this app.")
+        return None
+    with explained():
+        return _checked(path.strip(), details)
+    return None
+
+
+def _is_demo(path: str | None) -> bool:
+    return bool(path) and Path(path).parent == store().folder / "datasets" / "demo"
+
+
+@st.cache_data(max_entries=8, ttl=60, show_spinner="Checking the data set…")
+def _check(path: str) -> DatasetInfo:
+    return check_dataset(path)
+
+
+def _checked(path: str, details: bool) -> str:
+    info = _check(path)
+    pictures = ", ".join(f"{count:,} {split}" for split, count in info.images.items())
+    st.caption(f"{pictures} images · {sum(info.labels.values()):,} boxes · {len(info.names)} classes")
+    for problem in info.problems:
+        st.warning(format.plain(problem), icon=":material/warning:")
+    if details:
+        table = pd.DataFrame({"Class": list(info.boxes_per_class), "Boxes": list(info.boxes_per_class.values())})
+        most = max(info.boxes_per_class.values(), default=0)
+        boxes = st.column_config.ProgressColumn(format="%d", min_value=0, max_value=max(most, 1))
+        st.dataframe(table, hide_index=True, height=min(36 + 35 * len(table), 260), column_config={"Boxes": boxes})
+    return str(info.yaml_path)

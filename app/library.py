@@ -1,0 +1,101 @@
+"""Bring models into the workspace: uploads, official weights, pruned ones. A refused one leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from app import session
+from engine.demo import open_demo
+from engine.files import require_free_space, safe_name, writing_to
+from engine.official import fetch_official_weights
+from engine.slimming import Slimming
+from engine.solver import SolverSettings
+from engine.store import Model, Store
+
+_CHUNK_BYTES = 1 << 20
+
+
+def add_upload(store: Store, name: str, size: int, stream: BinaryIO) -> Model:
+    """Register an uploaded checkpoint, once it has proved to be one that can be slimmed.
+
+    Raises:
+        CheckpointError, PlanError: It is not; the workspace is as it was.
+        StorageError: The workspace has no room for it.
+    """
+    require_free_space(store.folder, 2 * size)
+    given = Path(name)
+    with _folder_aside(store) as folder:
+        path = folder / f"{safe_name(given.stem)}{given.suffix.lower()}"
+        with writing_to(folder), open(path, "wb") as file:
+            shutil.copyfileobj(stream, file, _CHUNK_BYTES)
+        return _register(store, path, given.stem, given.name)
+
+
+def add_official(store: Store, name: str) -> Model:
+    """Register official weights such as yolov8n.pt, downloaded on first use, or the checkpoint at a path.
+
+    Raises:
+        CheckpointError: There is no such file or name, or it could not be downloaded.
+    """
+    name = str(Path(name.strip()).expanduser())
+    with _folder_aside(store) as folder:
+        path = fetch_official_weights(name, folder)
+        return _register(store, path, Path(name).stem, Path(name).name)
+
+
+def add_demo(store: Store) -> Model:
+    """Put the demo into the workspace and return its sparse-trained model, the one to start with."""
+    demo = open_demo(store)
+    for model in (demo.dense, demo.sparse):
+        session.slimming(model)
+    return demo.sparse
+
+
+def prune_into(store: Store, model: Model, ratio: float, settings: SolverSettings, imgsz: int) -> Model:
+    """Write the model pruned at a ratio into the workspace and register it as a child."""
+    opened = session.slimming(model)
+    preview = opened.preview(ratio, settings, imgsz)
+    made = {
+        "verb": "prune",
+        "spec": {"prune_ratio": ratio, "protect_residual": settings.protect_residual, "floor": settings.floor},
+        "ratio_achieved": preview.ratio_achieved,
+    }
+    metrics = {"gflops": preview.gflops, "imgsz": imgsz}
+    with _folder_aside(store) as folder:
+        path = opened.prune(ratio, folder / "pruned.pt", settings)
+        name = f"{model.name}, pruned {ratio:.2f}"
+        return store.add_model(
+            path, name, "pruned", parent_id=model.id, made=made, params=preview.params, metrics=metrics
+        )
+
+
+def family_data(store: Store, model: Model) -> str | None:
+    """Return the data set that a model or its nearest ancestor was trained on; 'demo' for the demo's family."""
+    for ancestor in reversed(store.lineage(model.id)):
+        if data := (ancestor.made.get("spec") or {}).get("data"):
+            return str(data)
+        if ancestor.kind == "demo":
+            return "demo"
+    return None
+
+
+def _register(store: Store, path: Path, name: str, file: str) -> Model:
+    opened = Slimming.open(path)
+    checkpoint = opened.checkpoint
+    metrics = {"gflops": session.gflops_at_own_size(opened), "imgsz": checkpoint.imgsz}
+    made = {"verb": "import", "file": file}
+    return store.add_model(path, name, "imported", made=made, params=checkpoint.params, metrics=metrics)
+
+
+@contextmanager
+def _folder_aside(store: Store) -> Iterator[Path]:
+    """Yield a folder in the workspace that is gone afterwards."""
+    with writing_to(store.folder):
+        aside = tempfile.TemporaryDirectory(dir=store.folder, prefix=".aside-", ignore_cleanup_errors=True)
+    with aside as folder:
+        yield Path(folder)

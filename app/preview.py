@@ -1,0 +1,70 @@
+"""What a plan would give, on the page: figures, layers, and what stands in the way."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import charts, format
+from app.plan import layer_table, limit_sentence, max_ratio_sentence
+from app.session import dark
+from engine.slimming import Preview
+
+
+def show_numbers(preview: Preview) -> None:
+    """Show parameters, GFLOPs, channels and ratio, each with its change against the original."""
+    count, gflops = format.count, format.gflops
+    size = f"GFLOPs at {preview.imgsz} px"
+    rows = (
+        ("Parameters", count, preview.params_before, preview.params, f"{preview.params:,} exactly."),
+        (size, gflops, preview.gflops_before, preview.gflops, "As Ultralytics counts them."),
+        ("Channels", "{:,}".format, preview.channels_before, preview.channels, "Of all BatchNorm layers."),
+    )
+    with st.grid(4, min_column_width=170):
+        for label, shown, before, after, note in rows:
+            st.metric(
+                label,
+                shown(after),
+                delta=format.change(before, after),
+                delta_color="inverse" if after != before else "off",
+                delta_arrow="auto" if after != before else "off",
+                delta_description=f"of {shown(before)}",
+                help=note,
+                border=True,
+            )
+        st.metric(
+            "Ratio achieved",
+            f"{preview.ratio_achieved:.3f}",
+            delta=f"{preview.ratio_requested:.2f} asked",
+            delta_color="off",
+            delta_arrow="off",
+            help="Removed share of the channels that may be removed.",
+            border=True,
+        )
+
+
+def show_layers(preview: Preview) -> None:
+    """Show channels before and after for every layer, as bars and as a table."""
+    st.echarts_chart(charts.survivors(preview.layers, dark=dark()), height=300, key="survivors")
+    st.caption(charts.SURVIVORS_LEGEND)
+    table = layer_table(preview.layers)
+    with st.expander(f"Table of {len(table)} layers", icon=":material/table_rows:"):
+        share = st.column_config.ProgressColumn("Kept", format="percent", min_value=0, max_value=1)
+        st.dataframe(table, hide_index=True, height=380, column_config={"Kept": share}, key="layer table")
+        st.download_button(
+            "Download CSV",
+            data=lambda: table.to_csv(index=False),
+            file_name="layers.csv",
+            mime="text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+            key="layers csv",
+            help="The table above.",
+        )
+
+
+def show_limit(preview: Preview, floor: int) -> None:
+    """Say which layer stands in the way, as a warning where the ratio is beyond that."""
+    if preview.ratio_requested > preview.max_ratio:
+        st.warning(format.plain(limit_sentence(preview, floor)), icon=":material/warning:")
+    else:
+        st.caption(format.plain(max_ratio_sentence(preview)))

@@ -1,0 +1,73 @@
+"""Jobs: what runs, what waits, what became of the rest; one of them in detail."""
+
+import pandas as pd
+import streamlit as st
+
+from app import format
+from app.live import show_job
+from app.session import PAGES, explained, store
+from engine import jobs
+from engine.store import ACTIVE_STATES, Job
+
+
+def percent_of(job: Job) -> float | None:
+    if job.finished:
+        return 100 if job.state == "done" else None
+    return jobs.progress(store(), job).percent or 0
+
+
+def jobs_table(listed: list[Job]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Job": [job.title for job in listed],
+            "What": [format.VERBS.get(job.verb, job.verb) for job in listed],
+            "State": [format.STATES[job.state][0] for job in listed],
+            "Progress": [percent_of(job) for job in listed],
+            "mAP50-95": [format.score(((job.result or {}).get("metrics") or {}).get("mAP50-95")) for job in listed],
+            "Ran for": [format.duration(format.run_time(job)) for job in listed],
+            "Created": [format.ago(job.created_at) for job in listed],
+        }
+    )
+
+
+def pick_row() -> None:
+    rows, ids = st.session_state["jobs table"].selection.rows, st.session_state["jobs shown"]
+    if rows and rows[0] < len(ids):
+        st.query_params["job"] = ids[rows[0]]
+
+
+def show_table(expected_active: bool) -> None:
+    jobs.reconcile(store())
+    listed = store().jobs()
+    st.session_state["jobs shown"] = [job.id for job in listed]
+    st.dataframe(
+        jobs_table(listed),
+        hide_index=True,
+        height=min(38 + 35 * len(listed), 300),
+        key="jobs table",
+        on_select=pick_row,
+        selection_mode="single-row",
+        column_config={"Progress": st.column_config.ProgressColumn(format="%d%%", min_value=0, max_value=100)},
+    )
+    if st.query_params.get("job") != st.session_state.get("job in detail"):
+        st.rerun()
+    if expected_active and not any(job.state in ACTIVE_STATES for job in listed):
+        st.rerun()
+
+
+st.title("Jobs")
+with explained(stop=True):
+    listed = store().jobs()
+if not listed:
+    with st.container(border=True):
+        st.markdown("**No job yet.** Training, fine-tuning and exports run in the background and are listed here.")
+        st.page_link(PAGES / "prune.py", label="Prune and fine-tune a model", icon=":material/content_cut:")
+        st.page_link(PAGES / "train.py", label="Start sparse training", icon=":material/model_training:")
+    st.stop()
+
+job_id = st.query_params.get("job") or next((job.id for job in listed if not job.finished), listed[0].id)
+st.query_params["job"] = st.session_state["job in detail"] = job_id
+active = any(not job.finished for job in listed)
+st.fragment(show_table, run_every=2.0 if active else None)(active)
+with st.container(border=True):
+    show_job(job_id)

@@ -1,0 +1,96 @@
+"""Models: open a checkpoint, or choose one of the workspace."""
+
+import pandas as pd
+import streamlit as st
+
+from app import format, session
+from app.adding import PITCH, show_cards, show_steps
+from app.session import explained, open_model, store
+from engine.files import safe_name
+from engine.store import Model
+
+
+def models_table(models: list[Model]) -> pd.DataFrame:
+    by_id = {model.id: model for model in models}
+    return pd.DataFrame(
+        {
+            "Name": [model.name for model in models],
+            "Kind": [format.KINDS.get(model.kind, model.kind) for model in models],
+            "Parameters": [format.count(model.params or model.metrics.get("params")) for model in models],
+            "GFLOPs": [format.gflops(model.metrics.get("gflops")) for model in models],
+            "mAP50-95": [format.score(model.metrics.get("mAP50-95")) for model in models],
+            "Made by": [format.made_by(model, by_id.get(model.parent_id)) for model in models],
+            "Created": [format.ago(model.created_at) for model in models],
+        }
+    )
+
+
+def pick_row(ids: list[str]) -> None:
+    if rows := st.session_state["models table"].selection.rows:
+        open_model(ids[rows[0]])
+
+
+def show_current(model: Model) -> None:
+    with st.container(border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"**{format.plain(model.name)}** is open")
+        with st.container(horizontal=True, width="content", vertical_alignment="center"):
+            st.page_link(session.PAGES / "gammas.py", label="Gammas", icon=":material/bar_chart:")
+            st.page_link(session.PAGES / "prune.py", label="Prune", icon=":material/content_cut:")
+            rename(model)
+            st.download_button(
+                "Download",
+                data=lambda: model.path.open("rb"),
+                file_name=f"{safe_name(model.name)}.pt",
+                mime="application/zip",
+                on_click="ignore",
+                icon=":material/download:",
+                key=f"download {model.id}",
+                help="An ordinary Ultralytics checkpoint.",
+            )
+            delete(model)
+
+
+def rename(model: Model) -> None:
+    with st.popover("Rename", icon=":material/edit:"):
+        name = st.text_input("New name", value=model.name, key=f"name {model.id}")
+        if st.button("Rename", key=f"rename {model.id}", type="primary"):
+            with explained():
+                store().rename_model(model.id, name)
+                st.rerun()
+
+
+def delete(model: Model) -> None:
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown("Deletes the checkpoint from the workspace. Models that were made from it stay.")
+        if st.button("Delete the model", key=f"delete {model.id}", type="primary"):
+            with explained():
+                store().delete_model(model.id)
+                session.close_model()
+                st.rerun()
+
+
+models = store().models()
+if not models:
+    st.title("Make a YOLO model smaller")
+    st.markdown(PITCH)
+    show_cards(first_time=True)
+    show_steps()
+    st.stop()
+
+st.title("Models")
+
+if current := session.current_model():
+    show_current(current)
+else:
+    st.markdown("Choose the model to work on, in the table or on the left.")
+ids = [model.id for model in models]
+st.dataframe(
+    models_table(models),
+    hide_index=True,
+    key="models table",
+    on_select=lambda: pick_row(ids),
+    selection_mode="single-row",
+    height=min(38 + 35 * len(models), 460),
+)
+st.subheader("Add a model")
+show_cards(first_time=False)

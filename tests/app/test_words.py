@@ -1,0 +1,91 @@
+"""Numbers and sentences."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from app import format
+from app.jobs import loss_series, metric_series
+from app.live import progress_text
+from app.plan import layer_table, limit_sentence, max_ratio_sentence
+from engine.jobs import Progress
+from engine.slimming import Preview
+from tests.app.previews import layer_preview
+
+
+def preview(**changed) -> Preview:
+    values = {
+        "params_before": 3_011_433, "params": 867_543, "gflops_before": 8.2, "gflops": 3.1, "imgsz": 640,
+        "ratio_requested": 0.5, "ratio_achieved": 0.499, "max_ratio": 0.58, "limiting_layer": "model.22.cv2.1.0.bn",
+        "ceiling_ratio": 0.95, "channels_before": 5200, "channels": 2600, "layers": (),
+    }  # fmt: skip
+    return Preview(**{**values, **changed})
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(None, "–"), (512, "512"), (16_000, "16 k"), (867_543, "868 k"), (3_011_433, "3.01 M")]
+)
+def test_counts(number, text):
+    assert format.count(number) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "–"), (8.4, "8 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_durations(seconds, text):
+    assert format.duration(seconds) == text
+
+
+def test_changes_carry_their_sign():
+    assert format.change(200, 100) == "-50.0 %"
+    assert format.change(0, 0) == "0 %"
+
+
+def test_moments_are_told_relative_to_now():
+    now = datetime(2030, 1, 2, 12, tzinfo=timezone.utc)
+    assert format.ago(now - timedelta(seconds=5), now) == "just now"
+    assert format.ago(now - timedelta(minutes=7), now) == "7 min ago"
+    assert format.ago(now - timedelta(hours=3), now) == "3 h ago"
+    assert format.ago(now - timedelta(days=3), now) == "30 Dec 2029"
+
+
+def test_names_are_not_formatting():
+    assert format.plain("my_*best*_[1].pt") == r"my\_\*best\*\_\[1\].pt"
+
+
+def test_the_limiting_layer_is_named():
+    assert "model.22.cv2.1.0.bn" in max_ratio_sentence(preview())
+    assert "No layer" in max_ratio_sentence(preview(limiting_layer=""))
+    assert "floors hold" in limit_sentence(preview(ratio_requested=0.7), floor=4)
+    assert "cannot be reached" in limit_sentence(preview(ratio_requested=0.95, ceiling_ratio=0.9), floor=4)
+
+
+def test_the_table_says_what_shapes_a_layer():
+    layers = [
+        layer_preview("a", 16, 16, prunable=0, reason="detection output"),
+        layer_preview("b", 16, 10, prunable=8, reason="attention", bounds=("coupled",)),
+        layer_preview("c", 16, 4, at_floor=True, bounds=("floor",)),
+        layer_preview("d", 16, 8),
+    ]
+    table = layer_table(layers)
+    assert list(table["Kept"]) == [1.0, 0.625, 0.25, 0.5]
+    assert list(table["What shapes it"]) == [
+        "detection output",
+        "8 of them: attention; tied to other layers",
+        "at its floor",
+        "",
+    ]
+
+
+def test_progress_in_words():
+    at = Progress(percent=40, epoch=2, epochs=5, step=3, steps=12, seconds_left=75)
+    assert progress_text(at) == "Epoch 2 of 5 · step 3 of 12 · 1 min 15 s left"
+    assert progress_text(Progress(epoch=1, epochs=1, step=3, steps=12)) == "step 3 of 12"
+    assert progress_text(Progress(status="Exporting")) == "Exporting"
+
+
+def test_epochs_become_series():
+    epochs = [
+        {"epoch": 1, "metrics": {"mAP50": 0.1}, "losses": {"train/box_loss": 2.0}},
+        {"epoch": 2, "metrics": {"mAP50": 0.2}, "losses": {"train/box_loss": 1.0}},
+    ]
+    assert metric_series(epochs, ("mAP50", "recall")) == {"mAP50": [(1, 0.1), (2, 0.2)]}
+    assert loss_series(epochs) == {"train/box_loss": [(1, 2.0), (2, 1.0)]}

@@ -1,0 +1,67 @@
+"""A fresh workspace and the whole app, headless."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """The folder of a workspace of this test alone."""
+    folder = tmp_path / "workspace"
+    monkeypatch.setenv("PRUNE_WORKSPACE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def open_page(workspace):
+    """Return a function that runs the app, with a model open if its id is given, and goes to a page."""
+
+    def open_at(name: str = "models", model_id: str | None = None) -> AppTest:
+        app = AppTest.from_file(str(ROOT / "app" / "Home.py"), default_timeout=120)
+        if model_id:
+            app.session_state["model_id"] = model_id
+        app.run()
+        if name != "models":
+            app.switch_page(str(ROOT / "pages" / f"{name}.py")).run()
+        assert not app.exception
+        return app
+
+    return open_at
+
+
+@pytest.fixture(scope="session")
+def demo_workspace(tmp_path_factory):
+    """A workspace that holds the demo, made once; drawing its data set takes seconds."""
+    from engine.demo import open_demo
+    from engine.store import Store
+
+    folder = tmp_path_factory.mktemp("demo") / "workspace"
+    open_demo(Store(folder))
+    return folder
+
+
+@pytest.fixture
+def demo(workspace, demo_workspace):
+    """The demo, put into the workspace."""
+    from engine.demo import open_demo
+    from engine.store import Store
+
+    shutil.copytree(demo_workspace, workspace)
+    return open_demo(Store(workspace))
+
+
+@pytest.fixture
+def started_jobs(workspace):
+    """End the workers of the jobs that a test started."""
+    yield
+    from engine import jobs
+    from engine.store import ACTIVE_STATES, Store
+
+    store = Store(workspace)
+    for job in store.jobs(ACTIVE_STATES):
+        jobs.kill(store, job.id, grace_s=1.0)
