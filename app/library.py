@@ -52,7 +52,7 @@ def add_demo(store: Store) -> Model:
     """Put the demo into the workspace and return its sparse-trained model, the one to start with."""
     demo = open_demo(store)
     for model in (demo.dense, demo.sparse):
-        session.slimming(model)
+        store.update_metrics(model.id, session.slimming(model).checkpoint.made.get("metrics", {}))
     return demo.sparse
 
 

@@ -174,6 +174,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, *, source: Checkpoint, m
     stored = stored.half() if source.half else stored.float()
     for parameter in stored.parameters():
         parameter.requires_grad = False
+    stored.__dict__.pop("pt_path", None)  # where the source lay on this machine; Ultralytics sets it at every load
     stale = {"train_metrics", "train_results", "best_fitness", "updates", "epoch", "scaler", "stopper"}
     content = {key: value for key, value in source.content.items() if key not in stale}
     content |= {"epoch": -1, "model": stored, "ema": None, "optimizer": None, MADE_KEY: made}

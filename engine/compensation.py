@@ -55,6 +55,8 @@ def compensate(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.Mo
     readers = _readers(model, graph, keep)
     constants = _centre_inputs(_held_constant(model, graph, keep), [reader.module for reader in readers])
     for reader in readers:
+        if reader.module not in constants:  # a branch that only training runs; inference never reads there
+            continue
         module = prepared.get_submodule(reader.module)
         weight = module.weight.flatten(2).sum(dim=2) if module.weight.dim() > 2 else module.weight  # (out, in)
         shift = weight[:, reader.removed].double() @ constants[reader.module][reader.removed]  # (out,)

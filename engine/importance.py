@@ -91,7 +91,7 @@ def _channel_scores(graph: ChannelGraph, model: nn.Module, settings: ImportanceS
     gammas = [_absolute(model.get_submodule(layer.name).weight) for layer in graph.layers]
     if settings.criterion == "gamma":
         return gammas
-    reads = _read_norms(graph, model)
+    reads = _weight_sums(graph, model, reading=True)
     return [gamma * reads[layer.groups] for gamma, layer in zip(gammas, graph.layers, strict=True)]
 
 
@@ -100,27 +100,53 @@ def _absolute(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _filter_norms(graph: ChannelGraph, model: nn.Module) -> list[np.ndarray]:
-    """Return for each layer the L1 norms of the filters whose outputs it normalises, NaN where there are none."""
+    """Return for each layer the L1 norms of the filters that make its channels.
+
+    Those are the filters whose outputs it normalises. A layer that normalises something else, such as the sum of two
+    convolutions, has the filters that make these channels anywhere.
+    """
     index = {layer.name: number for number, layer in enumerate(graph.layers)}
     norms = [np.full(layer.channels, np.nan) for layer in graph.layers]
     for maker, norm in graph.normalised.items():
-        module = model.get_submodule(maker)
-        weight = _absolute(module.weight)
-        filters = weight.sum(axis=tuple(range(1, weight.ndim)))
+        weight, _, made = _weight_dims(model.get_submodule(maker))
+        filters = _sums_along(weight, made)
         if norm in index and len(filters) == len(norms[index[norm]]):
             norms[index[norm]] = filters
+    if any(np.isnan(values).any() for values in norms):
+        anywhere = _weight_sums(graph, model, reading=False)
+        norms = [
+            anywhere[layer.groups] if np.isnan(values).any() else values
+            for layer, values in zip(graph.layers, norms, strict=True)
+        ]
     return norms
 
 
-def _read_norms(graph: ChannelGraph, model: nn.Module) -> np.ndarray:
-    """Return the (G,) sums of absolute weights with which convolutions and linear layers read each group."""
-    reads = np.zeros(graph.group_count)
+def _weight_sums(graph: ChannelGraph, model: nn.Module, *, reading: bool) -> np.ndarray:
+    """Return the (G,) sums of absolute weights with which convolutions and linear layers read or make each group."""
+    sums = np.zeros(graph.group_count)
     for name, axes in graph.tensor_axes.items():
-        if name.endswith(".weight") and len(axes) > 1 and axes[1] >= 0:
-            weight = _absolute(model.get_parameter(name))
-            by_input = weight.sum(axis=(0, *range(2, weight.ndim)))
-            reads += np.bincount(graph.axes[axes[1]], weights=by_input, minlength=graph.group_count)
-    return reads
+        module_name, _, kind = name.rpartition(".")
+        module = model.get_submodule(module_name)
+        if kind != "weight" or not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+            continue
+        weight, read, made = _weight_dims(module)
+        dim = read if reading else made
+        if len(axes) > dim and axes[dim] >= 0:
+            sums += np.bincount(graph.axes[axes[dim]], weights=_sums_along(weight, dim), minlength=graph.group_count)
+    return sums
+
+
+def _weight_dims(module: nn.Module) -> tuple[np.ndarray, int, int]:
+    """Return the absolute weights of a convolution or linear layer, the dimension it reads by and the one it makes.
+
+    A transposed convolution has its inputs first: (in, out, ...) instead of (out, in, ...).
+    """
+    transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
+    return _absolute(module.weight), *((0, 1) if transposed else (1, 0))
+
+
+def _sums_along(weight: np.ndarray, dim: int) -> np.ndarray:
+    return weight.sum(axis=tuple(other for other in range(weight.ndim) if other != dim))
 
 
 def _aggregated(groups: np.ndarray, values: np.ndarray, group_count: int, aggregate: str) -> np.ndarray:

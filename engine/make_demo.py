@@ -31,14 +31,16 @@ def main() -> None:
     data = make_demo_dataset(folder / "set")
     dense = options.dense or train_dense(folder, data)
     sparse = train_sparse(folder, data, dense.resolve())
-    write_portable(dense, folder / "dense.pt", {"verb": "train"})
-    write_portable(sparse, folder / "sparse.pt", {"verb": "sparsify", "prune_ratio": SPARSE_RATIO})
+    write_portable(dense, folder / "dense.pt", data, {"verb": "train"})
+    write_portable(sparse, folder / "sparse.pt", data, {"verb": "sparsify", "prune_ratio": SPARSE_RATIO})
 
 
-def write_portable(source: Path, target: Path, made: dict[str, Any]) -> None:
-    """Copy a checkpoint without the paths of the machine that it was trained on."""
+def write_portable(source: Path, target: Path, data: Path, made: dict[str, Any]) -> None:
+    """Copy a checkpoint with its measured metrics and without the paths of the machine that it was trained on."""
     from engine.checkpoint import open_checkpoint, save_checkpoint
+    from engine.verbs import run_verb
 
+    made = {**made, "metrics": run_verb("val", {"weights": str(source), "data": str(data)})["metrics"]}
     checkpoint = open_checkpoint(source)
     model = checkpoint.model
     arguments = dict(model.args if isinstance(model.args, dict) else vars(model.args))

@@ -53,8 +53,17 @@ def _batch(paths: Sequence[Path], imgsz: int) -> torch.Tensor:
     letterbox = LetterBox((imgsz, imgsz), auto=False)
     loaded = []
     for path in paths:
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)  # imread fails on some file names
-        if image is None:
-            raise DatasetError(f"{path} is not an image that can be read; remove it or convert it.")
-        loaded.append(letterbox(image=image)[..., ::-1].transpose(2, 0, 1))
+        loaded.append(letterbox(image=_read(path))[..., ::-1].transpose(2, 0, 1))
     return torch.from_numpy(np.ascontiguousarray(np.stack(loaded))).float() / 255
+
+
+def _read(path: Path) -> np.ndarray:
+    """Return an image file's pixels, (H, W, 3), BGR."""
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None  # imread fails on some file names
+    if image is None:
+        raise DatasetError(f"{path} is not an image that can be read; remove it or convert it.")
+    return image

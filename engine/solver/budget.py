@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -46,9 +47,10 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
     low, high = 0, len(candidates) - 1
     smallest = costs.cost(_keep(ranking, candidates[high]))
     if not budget.met_by(smallest):
+        gflops = ceil(smallest.gflops * 1000) / 1000  # rounded up, so that the budget named is possible
         raise PlanError(
-            f"The smallest model these settings allow has {smallest.params:,} parameters and {smallest.gflops:.3f} "
-            "GFLOPs; ask for at least that, or lower the floors."
+            f"The smallest model these settings allow has {smallest.params:,} parameters and {gflops:.3f} GFLOPs; ask "
+            "for at least that, or lower the floors."
         )
     while low < high:
         middle = (low + high) // 2

@@ -51,6 +51,8 @@ class Ranking:
     "(C,) bool: the class has a ratio of its own."
     own_removed: np.ndarray
     "(C,) units that go by a ratio of their own."
+    own_held: np.ndarray
+    "(L,) bool: the floor keeps channels that a ratio of its own would have removed."
     prunable_channels: int
     "What a ratio of 1 stands for."
 
@@ -91,7 +93,7 @@ class Ranking:
 
     def floors_at(self, ratio: float) -> np.ndarray:
         """Return the (L,) layers whose floor forbids a removal that the scores would have made at this ratio."""
-        held = np.zeros(len(self.graph.layers), dtype=bool)
+        held = self.own_held.copy()
         if self.settings.scope == "uniform":
             wanted = np.floor(ratio * self.units.class_sizes + 1e-9)
             held[self.removable_by[(wanted > self.removable) & ~self.own]] = True
@@ -206,7 +208,10 @@ def rank(graph: ChannelGraph, scores: np.ndarray, settings: SolverSettings | Non
         raise PlanError("No channel of this model may be removed with these settings.")
     room = graph.layer_sizes - layer_floors(graph, settings)
     removable, removable_by = _removable(units, room)
-    own, own_removed = _own_ratios(graph, units, settings, removable)
+    own, own_wanted = _own_ratios(graph, units, settings)
+    own_removed = np.minimum(own_wanted, removable)
+    own_held = np.zeros(len(room), dtype=bool)
+    own_held[removable_by[own_wanted > removable]] = True
     by_score = np.lexsort((np.arange(len(units)), units.scores))
     order, skips = _walk(units, by_score[~own[units.classes[by_score]]], room, own_removed)
     own_channels = sum(
@@ -225,6 +230,7 @@ def rank(graph: ChannelGraph, scores: np.ndarray, settings: SolverSettings | Non
         removable_by=removable_by,
         own=own,
         own_removed=own_removed,
+        own_held=own_held,
         prunable_channels=int(units.channels.sum()),
     )
 
@@ -254,10 +260,8 @@ def _removable(units: Units, room: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(removable, dtype=np.int64), np.array(by, dtype=np.int64)
 
 
-def _own_ratios(
-    graph: ChannelGraph, units: Units, settings: SolverSettings, removable: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return which classes have a ratio of their own, and how many of their units go.
+def _own_ratios(graph: ChannelGraph, units: Units, settings: SolverSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Return which classes have a ratio of their own, and how many of their units it asks to remove.
 
     Layers that are tied together share one width, so the smallest ratio that one of them asks for holds for all.
     """
@@ -272,7 +276,7 @@ def _own_ratios(
         ratios = [wanted[layer] for layer, _ in footprint if layer in wanted]
         if ratios:
             own[number] = True
-            removed[number] = min(int(min(ratios) * units.class_sizes[number] + 1e-9), int(removable[number]))
+            removed[number] = int(min(ratios) * units.class_sizes[number] + 1e-9)
     return own, removed
 
 
