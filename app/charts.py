@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.palette import Palette, palette
+from engine.cost import Cost
 from engine.gammas import NEAR_ZERO, LayerGammas
 from engine.slimming import LayerPreview
 
@@ -221,6 +222,56 @@ def survivors(layers: Sequence[LayerPreview], *, dark: bool) -> dict[str, Any]:
             },
             {**bar, "name": "After", "data": after, "z": 3, "itemStyle": {"color": colours.after}},
         ],
+    }
+
+
+def cost_curve(ratios: Sequence[float], costs: Sequence[Cost], achieved: float, *, dark: bool) -> dict[str, Any]:
+    """Return the ECharts option for parameters and GFLOPs left at every ratio, in percent, with one ratio marked."""
+    colours = palette(dark)
+    before = costs[0]
+    lines = {
+        "Parameters": [100 * cost.params / before.params for cost in costs],
+        "GFLOPs": [100 * cost.gflops / before.gflops for cost in costs],
+    }
+    mark = {
+        "silent": True,
+        "symbol": "none",
+        "label": {"show": False},
+        "lineStyle": {"color": colours.text, "type": "dashed", "width": 1},
+        "data": [{"xAxis": achieved}],
+    }
+    series = [
+        {
+            "type": "line",
+            "name": name,
+            "showSymbol": False,
+            "animation": False,
+            "lineStyle": {"width": 2},
+            "itemStyle": {"color": colour},
+            "data": [[ratio, round(value, 1)] for ratio, value in zip(ratios, values, strict=True)],
+            **({"markLine": mark} if name == "Parameters" else {}),
+        }
+        for (name, values), colour in zip(lines.items(), colours.series, strict=False)
+    ]
+    return {
+        "grid": {"left": 8, "right": 8, "top": 24, "bottom": 20, "outerBoundsMode": "none", "containLabel": False},
+        "legend": {"top": 0, "right": 0, "textStyle": {"color": colours.text}, "itemHeight": 2, "icon": "rect"},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {
+            "type": "value",
+            "min": 0,
+            "max": ratios[-1],
+            "splitLine": {"show": False},
+            "axisLabel": {"showMinLabel": False, "showMaxLabel": False},
+        },
+        "yAxis": {
+            "type": "value",
+            "min": 0,
+            "max": 100,
+            "splitNumber": 2,
+            "axisLabel": {"formatter": "{value} %", "inside": True, "showMinLabel": False, "verticalAlign": "bottom"},
+        },
+        "series": series,
     }
 
 

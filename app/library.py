@@ -7,15 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from app import session
 from engine.demo import open_demo
 from engine.files import require_free_space, safe_name, writing_to
 from engine.official import fetch_official_weights
 from engine.slimming import Slimming
-from engine.solver import SolverSettings
 from engine.store import Model, Store
+from engine.verbs import plan_arguments, recalibration_images
 
 _CHUNK_BYTES = 1 << 20
 
@@ -56,21 +56,39 @@ def add_demo(store: Store) -> Model:
     return demo.sparse
 
 
-def prune_into(store: Store, model: Model, ratio: float, settings: SolverSettings, imgsz: int) -> Model:
-    """Write the model pruned at a ratio into the workspace and register it as a child."""
-    opened = session.slimming(model)
-    preview = opened.preview(ratio, settings, imgsz)
-    made = {
-        "verb": "prune",
-        "spec": {"prune_ratio": ratio, "protect_residual": settings.protect_residual, "floor": settings.floor},
-        "ratio_achieved": preview.ratio_achieved,
-    }
-    metrics = {"gflops": preview.gflops, "imgsz": imgsz}
+def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
+    """Write the model pruned by a specification into the workspace and register it as a child.
+
+    Args:
+        store: The workspace.
+        model: What is pruned.
+        spec: As the verb ``prune`` takes it, without weights and folder.
+
+    Raises:
+        PlanError, DatasetError, StorageError: As the verb.
+    """
+    opened, asked = session.slimming(model), plan_arguments(spec)
+    images = recalibration_images(spec)
+    preview = opened.preview(asked.target, asked.settings, asked.imgsz, asked.importance)
+    made = {"verb": "prune", "spec": spec, "ratio_achieved": preview.ratio_achieved}
     with _folder_aside(store) as folder:
-        path = opened.prune(ratio, folder / "pruned.pt", settings)
-        name = f"{model.name}, pruned {ratio:.2f}"
+        path = opened.prune(
+            asked.target,
+            folder / "pruned.pt",
+            asked.settings,
+            imgsz=asked.imgsz,
+            importance=asked.importance,
+            compensated=spec.get("compensate", True),
+            recalibration=images,
+        )
         return store.add_model(
-            path, name, "pruned", parent_id=model.id, made=made, params=preview.params, metrics=metrics
+            path,
+            f"{model.name}, pruned {preview.ratio_achieved:.2f}",
+            "pruned",
+            parent_id=model.id,
+            made=made,
+            params=preview.params,
+            metrics={"gflops": preview.gflops, "imgsz": asked.imgsz},
         )
 
 

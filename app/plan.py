@@ -8,12 +8,18 @@ import pandas as pd
 
 from engine.slimming import LayerPreview, Preview
 
-BOUNDS = {"floor": "at its floor", "coupled": "tied to other layers", "equal parts": "its parts stay equally large"}
-"What shaped a layer besides its gammas, in words; other bounds are shown as they are called."
+BOUNDS = {
+    "floor": "at its floor",
+    "rounding": "rounded up",
+    "own ratio": "has a ratio of its own",
+    "coupled": "tied to other layers",
+    "equal parts": "its parts stay equally large",
+}
+"What shaped a layer besides its scores, in words."
 
 
 def max_ratio_sentence(preview: Preview) -> str:
-    """Say how far the order of gammas alone can go."""
+    """Say how far the order of scores alone can go."""
     if not preview.limiting_layer:
         return "No layer stands in the way of any ratio."
     return (
@@ -31,7 +37,7 @@ def limit_sentence(preview: Preview, floor: int) -> str:
         )
     return (
         f"Beyond {preview.max_ratio:.2f} floors hold: {preview.limiting_layer} would lose its last {floor} channels, "
-        "so they stay and channels with larger gammas go in their place. Expect more loss of accuracy."
+        "so they stay and channels with larger scores go in their place. Expect more loss of accuracy."
     )
 
 
@@ -53,4 +59,4 @@ def _why(layer: LayerPreview) -> str:
     if layer.reason:
         fixed = layer.before - layer.prunable
         reasons.append(layer.reason if layer.prunable == 0 else f"{fixed} of them: {layer.reason}")
-    return "; ".join([*reasons, *(BOUNDS.get(bound, bound) for bound in layer.bounds)])
+    return "; ".join([*reasons, *(BOUNDS[bound] for bound in layer.bounds)])

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import charts, format
 from app.plan import layer_table, limit_sentence, max_ratio_sentence
 from app.session import dark
+from engine.cost import Cost
 from engine.slimming import Preview
+
+RATIOS = tuple(step / 100 for step in range(96))
+"Where the curve behind the slider is drawn."
+
+
+def show_curve(preview: Preview, costs: Sequence[Cost]) -> None:
+    """Show what every ratio would leave of parameters and GFLOPs, with the present one marked."""
+    st.echarts_chart(charts.cost_curve(RATIOS, costs, preview.ratio_achieved, dark=dark()), height=120, key="curve")
 
 
 def show_numbers(preview: Preview) -> None:

@@ -13,10 +13,10 @@ from engine.errors import PlanError
 from engine.graph import ChannelGraph
 
 CRITERIA = {
-    "gamma": "|gamma|: how strongly BatchNorm passes the channel on",
-    "l1": "L1 norm of the filter that makes the channel",
-    "gamma-next": "|gamma| times what the next layers make of the channel",
-    "random": "chance, as the control",
+    "gamma": "how strongly BatchNorm passes the channel on",
+    "l1": "sum of the absolute weights of the filter that makes the channel",
+    "gamma-next": "gamma times what the next layers make of the channel",
+    "random": "no criterion at all, as the control",
 }
 AGGREGATES = ("mean", "max", "sum")
 

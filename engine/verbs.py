@@ -81,7 +81,7 @@ def prune(spec: Spec, report: Report) -> Result:
         imgsz=plan.imgsz,
         importance=plan.importance,
         compensated=_given(spec, "compensate", True),
-        recalibration=_recalibration_images(spec),
+        recalibration=recalibration_images(spec),
     )
     result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
     report(
@@ -330,8 +330,8 @@ def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
             raise PlanError(f"{pair!r} is no layer ratio; write NAME=RATIO, such as model.0.bn=0.3.") from error
 
 
-def _recalibration_images(spec: Spec) -> list[Path]:
-    """Return the first N training images of the data set, none where no recalibration is asked for."""
+def recalibration_images(spec: Spec) -> list[Path]:
+    """Return the first ``recalibrate`` training images of the data set, none where no recalibration is asked for."""
     count = _given(spec, "recalibrate", 0)
     if not count:
         return []
@@ -350,4 +350,12 @@ def _required(spec: Spec, key: str) -> Any:
     return spec[key]
 
 
-__all__ = ["VERBS", "StopRequested", "resolve_weights", "run_verb"]
+__all__ = [
+    "VERBS",
+    "PlanArguments",
+    "StopRequested",
+    "plan_arguments",
+    "recalibration_images",
+    "resolve_weights",
+    "run_verb",
+]

@@ -1,83 +1,57 @@
 """Prune: slide the ratio, see what is left, then make it so."""
 
+from typing import Any
+
 import streamlit as st
 
 from app import format, library
 from app.data import choose_data
 from app.jobs import start_training
 from app.live import show_job
-from app.preview import show_layers, show_limit, show_numbers
+from app.plan_settings import choose_limits, choose_repair, choose_scores, choose_target
+from app.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
 from app.session import PAGES, explained, gammas, open_model, require_model, slimming, store
 from app.settings import optimizer_settings, run_settings
 from engine.gammas import summarise_gammas
 from engine.slimming import Slimming
-from engine.solver import DEFAULT_FLOOR, MAX_RATIO, SolverSettings
 from engine.store import Model
+from engine.verbs import plan_arguments
 
 
-def choose_limits(opened: Slimming) -> tuple[SolverSettings, int]:
-    with st.expander("Limits", icon=":material/tune:"):
-        protect, floor, size = st.columns(3, vertical_alignment="bottom")
-        protected = protect.toggle(
-            "Protect residual channels",
-            key="protect",
-            bind="query-params",
-            help="Keeps every channel that a residual add ties to others, as the classic recipe does. "
-            "Off: tied channels are pruned together.",
-        )
-        smallest = floor.number_input(
-            "Floor",
-            1,
-            64,
-            DEFAULT_FLOOR,
-            key="floor",
-            bind="query-params",
-            help="Channels that every layer keeps at least.",
-        )
-        imgsz = size.number_input(
-            "Image size for GFLOPs",
-            32,
-            2048,
-            opened.checkpoint.imgsz,
-            32,
-            key=f"gflops size {opened.checkpoint.digest}",
-            help="In pixels, a multiple of 32. Changes the GFLOPs shown, not the plan.",
-        )
-    return SolverSettings(protect_residual=protected, floor=smallest), imgsz
-
-
-def prune_now(model: Model, ratio: float, settings: SolverSettings, imgsz: int) -> Model | None:
+def prune_now(model: Model, spec: dict[str, Any]) -> Model | None:
     with explained(), st.spinner("Pruning…"):
-        return library.prune_into(store(), model, ratio, settings, imgsz)
+        return library.prune_into(store(), model, spec)
     return None
 
 
-def offer_pruning(model: Model, ratio: float, settings: SolverSettings, imgsz: int, sized: int) -> None:
+def offer_pruning(model: Model, plan: dict[str, Any], sized: int) -> None:
     st.subheader("Make the smaller model")
+    nothing = plan.get("prune_ratio") == 0
     with st.container(border=True):
         data = choose_data(model, "finetune")
         spec = run_settings("finetune", imgsz=sized, epochs=10)
         with st.expander("Optimizer", icon=":material/speed:"):
             spec |= optimizer_settings("finetune", lr0=0.005)
+        plan = {**plan, **choose_repair(), "data": data}
         with st.container(horizontal=True, vertical_alignment="center"):
             both = st.button(
                 "Prune and fine-tune",
                 key="prune and finetune",
                 type="primary",
                 icon=":material/play_arrow:",
-                disabled=ratio == 0 or data is None,
+                disabled=nothing or data is None,
                 help="Prunes, then trains the smaller model in the background with these settings.",
             )
             alone = st.button(
                 "Prune only",
                 key="prune",
                 icon=":material/content_cut:",
-                disabled=ratio == 0,
+                disabled=nothing,
                 help="Writes a physically smaller checkpoint into the workspace; the original stays as it is.",
             )
-            if ratio == 0:
+            if nothing:
                 st.caption("Choose a ratio above 0 first.", width="content")
-        if (both or alone) and (made := prune_now(model, ratio, settings, imgsz)):
+        if (both or alone) and (made := prune_now(model, plan)):
             st.session_state["pruned"] = (model.id, made.id)
             if both:
                 with explained(stop=True):
@@ -101,26 +75,20 @@ def show_pruned(model: Model) -> None:
 
 @st.fragment
 def workbench(model: Model, opened: Slimming) -> None:
-    ratio = st.slider(
-        "Prune ratio",
-        0.0,
-        MAX_RATIO,
-        0.0,
-        0.01,
-        key="ratio",
-        bind="query-params",
-        help="Share of the prunable channels to remove, smallest gammas first.",
-    )
-    st.session_state["last ratio"] = ratio
-    numbers = st.container()
-    settings, imgsz = choose_limits(opened)
+    spec = choose_target(opened)
+    curve, numbers = st.container(), st.container()
+    spec |= choose_limits(opened) | choose_scores()
     with explained(stop=True):
-        preview = opened.preview(ratio, settings, imgsz)
+        asked = plan_arguments(spec)
+        preview = opened.preview(asked.target, asked.settings, asked.imgsz, asked.importance)
+        costs = opened.curve(RATIOS, asked.settings, asked.imgsz, asked.importance)
+    with curve:
+        show_curve(preview, costs)
     with numbers:
         show_numbers(preview)
-        show_limit(preview, settings.floor)
+        show_limit(preview, asked.settings.floor)
     show_layers(preview)
-    offer_pruning(model, ratio, settings, imgsz, opened.checkpoint.imgsz)
+    offer_pruning(model, spec, opened.checkpoint.imgsz)
 
 
 st.title("Prune")

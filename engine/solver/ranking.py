@@ -63,7 +63,7 @@ class Ranking:
             bounded = ~self.own & (self.removable < self.units.class_sizes)
             # One unit more than a class may lose is asked for at (removable + 1) / size; stay below that.
             limits = (self.removable[bounded] + 1) / self.units.class_sizes[bounded]
-            return float(limits.min(initial=1.0 + 1e-6) - 1e-6)
+            return float((limits - 1e-6).min(initial=1.0))
         before = self.skips[0].before if self.skips else len(self.order)
         return self.channels_after(before) / self.prunable_channels
 

@@ -67,6 +67,44 @@ def test_the_slider_shows_what_the_engine_previews(open_page, demo):
     assert preview.limiting_layer in said(app).replace("\\", "")
 
 
+def test_a_budget_takes_the_slider_s_place_and_is_met_from_below(open_page, demo):
+    app = open_page("prune", demo.sparse.id)
+    app.segmented_control(key="target").set_value("Parameters").run()
+    budget = next(box for box in app.number_input if box.label == "At most so many parameters")
+    budget.set_value(1_000_000).run()
+    assert not app.exception
+    shown = next(metric for metric in app.metric if metric.label == "Parameters")
+    params = int(shown.help.split()[0].replace(",", ""))
+    assert 950_000 < params <= 1_000_000
+
+
+def test_limits_and_scores_on_the_page_are_those_of_the_terminal(open_page, demo):
+    from engine.slimming import Slimming
+    from engine.verbs import plan_arguments
+
+    app = open_page("prune", demo.sparse.id)
+    app.slider(key="ratio").set_value(0.4)
+    app.selectbox(key="round to").set_value(8)
+    app.selectbox(key="scope").set_value("uniform")
+    app.selectbox(key="criterion").set_value("l1")
+    locked = next(box for box in app.multiselect if box.label == "Locked layers")
+    locked.set_value(["model.0.bn"]).run()
+    assert not app.exception
+    spec = {"prune_ratio": 0.4, "round_to": 8, "scope": "uniform", "criterion": "l1", "lock": ["model.0.bn"]}
+    asked = plan_arguments(spec)
+    preview = Slimming.open(demo.sparse.path).preview(asked.target, asked.settings, importance=asked.importance)
+    assert next(metric for metric in app.metric if metric.label == "Channels").value == f"{preview.channels:,}"
+    assert preview.layers[0].after == preview.layers[0].before
+
+
+def test_a_layer_ratio_that_cannot_be_read_is_refused_in_one_sentence(open_page, demo):
+    app = open_page("prune", demo.sparse.id)
+    text = next(box for box in app.text_input if box.label == "Layers with a ratio of their own")
+    text.set_value("model.0.bn:0.5").run()
+    assert not app.exception
+    assert len(app.error) == 1 and "NAME=RATIO" in app.error[0].value
+
+
 def test_beyond_the_largest_ratio_a_warning_names_the_layer(open_page, demo):
     app = open_page("prune", demo.sparse.id)
     app.slider(key="ratio").set_value(0.9).run()

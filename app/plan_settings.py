@@ -1,0 +1,192 @@
+"""What decides a plan, as widgets. They fill the same specification as the terminal's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from engine.importance import AGGREGATES, CRITERIA
+from engine.slimming import Slimming
+from engine.solver import DEFAULT_FLOOR, MAX_RATIO
+
+TARGETS = ("Ratio", "Parameters", "GFLOPs")
+SCOPES = {"global": "One threshold for all", "uniform": "Same ratio in every layer"}
+CRITERION_NAMES = {"gamma": "|gamma|", "l1": "Filter norm", "gamma-next": "|gamma| × next", "random": "Chance"}
+ROUNDINGS = {1: "No rounding", 8: "Multiples of 8", 16: "Multiples of 16", 32: "Multiples of 32"}
+
+
+def choose_target(opened: Slimming) -> dict[str, Any]:
+    """Show the slider, or a budget in its place, and return it under the verb's names."""
+    target = st.segmented_control(
+        "Prune to",
+        TARGETS,
+        default="Ratio",
+        required=True,
+        key="target",
+        help="A share of the channels, or the largest model that fits a budget.",
+    )
+    if target == "Parameters":
+        most = opened.checkpoint.params
+        return {
+            "max_params": st.number_input(
+                "At most so many parameters",
+                1,
+                most,
+                most // 2,
+                max(most // 50, 1),
+                key=f"max params {opened.checkpoint.digest}",
+                help="The plan comes as close to this as it can, from below.",
+            )
+        }
+    if target == "GFLOPs":
+        most = opened.cost_model(640).before.gflops
+        return {
+            "max_gflops": st.number_input(
+                "At most so many GFLOPs",
+                0.001,
+                most * 16,
+                round(most / 2, 2),
+                round(most / 50, 3),
+                format="%.3f",
+                key=f"max gflops {opened.checkpoint.digest}",
+                help="At the image size chosen under Limits. The plan comes as close as it can, from below.",
+            )
+        }
+    ratio = st.slider(
+        "Prune ratio",
+        0.0,
+        MAX_RATIO,
+        0.0,
+        0.01,
+        key="ratio",
+        bind="query-params",
+        help="Share of the prunable channels to remove, the least important first.",
+    )
+    st.session_state["last ratio"] = ratio
+    return {"prune_ratio": ratio}
+
+
+def choose_limits(opened: Slimming) -> dict[str, Any]:
+    """Show what bounds a plan, folded away, and return it under the verb's names."""
+    with st.expander("Limits", icon=":material/tune:"):
+        first, second = st.grid(3, min_column_width=180), st.grid(3, min_column_width=180)
+        spec = {
+            "floor": first.number_input(
+                "Floor",
+                1,
+                64,
+                DEFAULT_FLOOR,
+                key="floor",
+                bind="query-params",
+                help="Channels that every layer keeps at least.",
+            ),
+            "floor_share": first.number_input(
+                "Floor as a share",
+                0.0,
+                1.0,
+                0.0,
+                0.05,
+                key="floor share",
+                help="The same as a share of each layer; the larger of the two holds.",
+            ),
+            "imgsz": first.number_input(
+                "Image size for GFLOPs",
+                32,
+                2048,
+                opened.checkpoint.imgsz,
+                32,
+                key=f"gflops size {opened.checkpoint.digest}",
+                help="In pixels, a multiple of 32. Decides the plan only where it prunes to GFLOPs.",
+            ),
+            "scope": second.selectbox(
+                "Scope",
+                list(SCOPES),
+                format_func=SCOPES.get,
+                key="scope",
+                help="Rank all channels together, or take the same ratio from every layer.",
+            ),
+            "round_to": second.selectbox(
+                "Widths",
+                list(ROUNDINGS),
+                format_func=ROUNDINGS.get,
+                key="round to",
+                help="Rounds every layer up; most hardware is fastest at multiples of 8.",
+            ),
+            "lock": second.multiselect(
+                "Locked layers",
+                [layer.name for layer in opened.graph.layers if layer.prunable_channels],
+                key=f"locked {opened.checkpoint.digest}",
+                help="These keep all their channels, and so do layers that are tied to them.",
+            ),
+            "layer_ratio": _own_ratios(opened),
+            "protect_residual": st.toggle(
+                "Protect residual channels",
+                key="protect",
+                bind="query-params",
+                help="Keeps every channel that a residual add ties to others, as the classic recipe does. "
+                "Off: tied channels are pruned together.",
+            ),
+        }
+    return spec
+
+
+def _own_ratios(opened: Slimming) -> list[str]:
+    text = st.text_input(
+        "Layers with a ratio of their own",
+        key=f"own ratios {opened.checkpoint.digest}",
+        placeholder="model.0.bn=0.3, model.1.bn=0.5",
+        help="Name and ratio of BatchNorm layers, separated by commas; the names stand in the table of layers.",
+    )
+    return [pair.strip() for pair in text.split(",") if pair.strip()]
+
+
+def choose_scores() -> dict[str, Any]:
+    """Show how channels are scored, folded away, and return it under the verb's names."""
+    with st.expander("Scores", icon=":material/sort:"):
+        grid = st.grid(4, min_column_width=170)
+        return {
+            "criterion": grid.selectbox(
+                "Criterion",
+                list(CRITERIA),
+                format_func=CRITERION_NAMES.get,
+                key="criterion",
+                help="\n".join(f"- {CRITERION_NAMES[name]}: {text}" for name, text in CRITERIA.items()),
+            ),
+            "aggregate": grid.selectbox(
+                "Tied channels", AGGREGATES, key="aggregate", help="How the scores of tied channels become one."
+            ),
+            "per_layer": grid.toggle(
+                "Relative to the layer",
+                key="per layer",
+                help="Divides scores by their layer's mean, so that layers compete on equal terms.",
+            ),
+            "per_flop": grid.toggle(
+                "Per FLOP",
+                key="per flop",
+                help="Divides scores by the FLOPs that removal saves, so that a budget is spent where it buys most.",
+            ),
+        }
+
+
+def choose_repair() -> dict[str, Any]:
+    """Show what softens the cut, folded away, and return it under the verb's names."""
+    with st.expander("After the cut", icon=":material/healing:"):
+        grid = st.grid(2, min_column_width=220)
+        return {
+            "compensate": grid.toggle(
+                "Compensate",
+                True,
+                key="compensate",
+                help="Folds the constant that a removed channel still emitted into the layers that read it.",
+            ),
+            "recalibrate": grid.number_input(
+                "Recalibrate on so many images",
+                0,
+                1024,
+                0,
+                16,
+                key="recalibrate",
+                help="Re-estimates the BatchNorm statistics on training images of the data set below. 0: not at all.",
+            ),
+        }
