@@ -35,6 +35,7 @@ class AttentionHeads:
 BLOCKS: dict[type[nn.Module], EqualSplit | AttentionHeads] = {
     block.C2f: EqualSplit("c"),
     block.C2PSA: EqualSplit("c"),
+    block.PSA: EqualSplit("c"),
     block.Attention: AttentionHeads(heads="num_heads", value="head_dim"),
 }
 
