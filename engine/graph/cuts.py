@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from engine.graph.blocks import AttentionHeads, EqualSplit, block_rule
+from engine.graph.common import argument
 from engine.graph.labels import compress, varying_dims
-from engine.graph.operators import argument, move
+from engine.graph.moves import move
 from engine.graph.tracer import Dim, Tracer
 
 
