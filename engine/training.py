@@ -19,11 +19,12 @@ from ultralytics.models import yolo
 from ultralytics.utils.torch_utils import get_num_params, unwrap_model
 
 from engine.errors import DatasetError, StopRequested, StorageError, TrainingError
-from engine.files import require_free_space
 from engine.graph import trace
 from engine.sparsity import Sparsifier, SparsitySettings
 
 Report = Callable[[dict[str, Any]], None]
+TRAINING_BYTES = 200_000_000
+"Free space that a run should find: two checkpoints with their optimizer state, and results."
 STEP_INTERVAL_S = 0.5
 "Steps are reported at most this often."
 
@@ -176,7 +177,6 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
     if task not in TRAINERS:
         raise TrainingError(f"Training {task} models is not supported; supported are {', '.join(TRAINERS)}.")
     settings.save_dir.mkdir(parents=True, exist_ok=True)
-    require_free_space(settings.save_dir, 200_000_000)
     try:
         trainer = TRAINERS[task](overrides=settings.overrides())
         progress = _Progress(settings, report)

@@ -126,13 +126,15 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
 
     import_ultralytics()
     from engine.datasets import check_dataset, resolved_yaml
-    from engine.training import TrainSettings, default_device, run_training
+    from engine.files import require_free_space
+    from engine.training import TRAINING_BYTES, TrainSettings, default_device, run_training
 
     weights, task, imgsz = _starting_point(spec["weights"], scratch_allowed=kind == "trained")
     save_dir = Path(spec["save_dir"])
     if save_dir.resolve() in Path(weights).resolve().parents:
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
     dataset = check_dataset(_required(spec, "data"))
+    require_free_space(save_dir, TRAINING_BYTES)
     save_dir.mkdir(parents=True, exist_ok=True)
     for problem in dataset.problems:
         report({"kind": "status", "text": f"Data set: {problem}"})
