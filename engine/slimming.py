@@ -93,6 +93,7 @@ class Slimming:
             raise PlanError(f"No channel of {checkpoint.path.name} can be pruned; its layers only feed the output.")
         self.scores = self.group_scores(ImportanceSettings())
         self._rankings: dict[tuple[SolverSettings, ImportanceSettings], Ranking] = {}
+        self._curves: dict[tuple, list[Cost]] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Slimming:
@@ -176,8 +177,11 @@ class Slimming:
         imgsz: int = 640,
         importance: ImportanceSettings | None = None,
     ) -> list[Cost]:
-        """Return the cost at each of many ratios."""
-        return cost_curve(self.ranking(settings, importance), self.cost_model(imgsz), ratios)
+        """Return the cost at each of many ratios; kept, because a slider asks for the same curve at every move."""
+        key = (tuple(ratios), settings, imgsz, importance)
+        if key not in self._curves:
+            self._curves[key] = cost_curve(self.ranking(settings, importance), self.cost_model(imgsz), ratios)
+        return self._curves[key]
 
     def prune(
         self,
