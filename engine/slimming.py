@@ -200,10 +200,11 @@ class Slimming:
             target: A ratio from 0 to 0.95, or a budget.
             save_path: Where to write; ends in ``.pt``.
             settings: Limits of the solver.
-            imgsz: Image size in pixels of a GFLOPs budget, and of recalibration.
+            imgsz: Image size in pixels of a GFLOPs budget.
             importance: How channels are scored.
             compensated: Fold what removed channels still emitted into what reads them.
-            recalibration: Unlabelled images to estimate the BatchNorm statistics on again; none by default.
+            recalibration: Unlabelled images to estimate the BatchNorm statistics on again, at the size that the
+                checkpoint was trained at; none by default.
 
         Raises:
             PlanError: The target cannot be met or would empty a layer.

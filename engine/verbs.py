@@ -322,10 +322,13 @@ def plan_arguments(spec: Spec) -> PlanArguments:
 
 
 def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
-    for name in spec.get("lock") or ():
+    locked = tuple(spec.get("lock") or ())
+    for name in locked:
         yield name, 0.0
     for pair in spec.get("layer_ratio") or ():
         name, _, ratio = str(pair).partition("=")
+        if name in locked:
+            raise PlanError(f"{name} is locked and has a ratio of its own; keep one of the two.")
         try:
             yield name, float(ratio)
         except ValueError as error:
@@ -335,6 +338,8 @@ def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
 def recalibration_images(spec: Spec) -> list[Path]:
     """Return the first ``recalibrate`` training images of the data set, none where no recalibration is asked for."""
     count = _given(spec, "recalibrate", 0)
+    if count < 0:
+        raise PlanError(f"Recalibration cannot use {count} images; a few dozen are enough.")
     if not count:
         return []
     from engine.datasets import check_dataset, image_files

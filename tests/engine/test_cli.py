@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import get_flops, get_num_params
+
+from engine.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PREVIEW_KEYS = {
@@ -102,7 +106,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     wrong.write_text("not a checkpoint")
     empty = tmp_path / "weights.pt"
     torch.save({"epoch": 3}, empty)
-    assert_refused(engine("inspect", "--weights", wrong), "notes.pt", "not a checkpoint")
+    assert_refused(engine("inspect", "--weights", wrong), "notes.pt", "no checkpoint")
     assert_refused(engine("inspect", "--weights", empty), "holds no model")
     assert_refused(engine("inspect", "--weights", tmp_path / "gone.pt"), "gone.pt")
 
@@ -137,3 +141,109 @@ def test_results_go_to_a_new_folder_when_none_is_named(tiny_checkpoint, tmp_path
         done = engine("prune", "--weights", weights, "--prune-ratio", 0.3, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "runs" / folder / "pruned.pt").is_file()
+
+
+# --- targets, limits and scores of a plan --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def terminal(capsys):
+    """Return a function that runs the terminal command in this process, where nothing has to be imported again."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def told(terminal):
+    """Return a function that runs the terminal command and returns its JSON."""
+
+    def run(*arguments: object) -> dict:
+        done = terminal(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_budgets_are_met_from_below_and_written_as_previewed(tiny_checkpoint, tmp_path, told):
+    ask = ("--weights", tiny_checkpoint(), "--max-params", 1_500_000, "--max-gflops", 1.0, "--imgsz", 320)
+    preview = told("preview", *ask)
+    assert 0.9 < max(preview["params"] / 1_500_000, preview["gflops"] / 1.0) <= 1
+    pruned = told("prune", *ask, "--save-dir", tmp_path / "out")
+    model = YOLO(tmp_path / "out" / "pruned.pt").model
+    assert preview["params"] == pruned["params"] == get_num_params(model)
+    assert preview["gflops"] == pruned["gflops"] == get_flops(model, 320)
+
+
+def test_an_impossible_budget_is_refused_with_the_minimum(tiny_checkpoint, tmp_path, terminal):
+    ask = ("prune", "--weights", tiny_checkpoint(), "--save-dir", tmp_path / "out")
+    assert_refused(terminal(*ask, "--max-params", 1000), "smallest model", "GFLOPs")
+    assert not (tmp_path / "out").exists()
+
+
+def test_locks_own_ratios_and_rounding_shape_the_layers(tiny_checkpoint, told):
+    limits = ("--lock", "model.0.bn", "--lock", "model.1.bn", "--layer-ratio", "model.3.bn=0.5", "--round-to", 8)
+    preview = told("preview", "--weights", tiny_checkpoint(), "--prune-ratio", 0.6, *limits)
+    layers = {layer["name"]: layer for layer in preview["layers"]}
+    for name in ("model.0.bn", "model.1.bn"):
+        assert layers[name]["after"] == layers[name]["before"] and "own ratio" in layers[name]["bounds"]
+    assert layers["model.3.bn"]["after"] == layers["model.3.bn"]["before"] // 2
+    assert all(row["after"] == row["before"] or row["after"] % 8 == 0 for row in preview["layers"])
+    assert any("rounding" in row["bounds"] for row in preview["layers"])
+
+
+def test_criteria_and_scopes_choose_different_channels(tiny_checkpoint, told):
+    ask = ("preview", "--weights", tiny_checkpoint(), "--prune-ratio", 0.4)
+    variants = [(), ("--criterion", "l1"), ("--criterion", "gamma-next", "--aggregate", "max"), ("--scope", "uniform")]
+    variants += [("--criterion", "random", "--seed", seed) for seed in (1, 2)]
+    variants += [("--per-layer", "--per-flop"), ("--floor-share", 0.5)]
+    widths = [tuple(layer["after"] for layer in told(*ask, *variant)["layers"]) for variant in variants]
+    assert len(set(widths)) == len(widths)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), ("--prune-ratio", "--max-params")),
+        (("--prune-ratio", 0.3, "--max-params", 10**6), ("either --prune-ratio",)),
+        (("--prune-ratio", 0.3, "--lock", "model.99.bn"), ("model.99.bn",)),
+        (("--prune-ratio", 0.3, "--layer-ratio", "model.0.bn"), ("NAME=RATIO",)),
+        (("--prune-ratio", 0.3, "--layer-ratio", "model.0.bn=much"), ("model.0.bn=much",)),
+        (("--prune-ratio", 0.3, "--layer-ratio", "model.0.bn=1"), ("0.95", "model.0.bn")),
+        (("--prune-ratio", 0.3, "--round-to", 0), ("multiple",)),
+        (("--prune-ratio", 0.3, "--criterion", "magic"), ("magic",)),
+        (("--prune-ratio", 0.3, "--floor-share", 2), ("floor share",)),
+    ],
+)
+def test_targets_and_limits_that_make_no_sense_are_refused(options, words, tiny_checkpoint, terminal):
+    assert_refused(terminal("preview", "--weights", tiny_checkpoint(), *options), *words)
+
+
+def test_recalibration_needs_a_data_set(tiny_checkpoint, tmp_path, terminal):
+    ask = ("prune", "--weights", tiny_checkpoint(), "--prune-ratio", 0.3, "--save-dir", tmp_path / "out")
+    assert_refused(terminal(*ask, "--recalibrate", 4), "--data")
+    assert not (tmp_path / "out").exists()
+
+
+def test_recalibration_changes_statistics_alone(tiny_checkpoint, tmp_path, told):
+    for split in ("train", "val"):
+        (tmp_path / "images" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "images" / split / "a.png"), np.full((64, 64, 3), 200, np.uint8))
+        (tmp_path / "labels" / split / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    data = tmp_path / "data.yaml"
+    data.write_text(f"path: {tmp_path}\ntrain: images/train\nval: images/val\nnames: [a]\n")
+    ask = ("prune", "--weights", tiny_checkpoint(), "--prune-ratio", 0.3)
+    told(*ask, "--save-dir", tmp_path / "plain")
+    told(*ask, "--save-dir", tmp_path / "again", "--recalibrate", 1, "--data", data)
+    plain, again = (YOLO(tmp_path / name / "pruned.pt").model.state_dict() for name in ("plain", "again"))
+    changed = {name.rpartition(".")[2] for name in plain if not torch.equal(plain[name], again[name])}
+    assert {"running_mean", "running_var"} <= changed <= {"running_mean", "running_var", "num_batches_tracked"}
