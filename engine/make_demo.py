@@ -25,10 +25,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m engine.make_demo", description=__doc__.splitlines()[0])
     parser.add_argument("--save-dir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--dense", type=Path, metavar="PT", help="skip the dense training and start from this")
+    parser.add_argument("--only-data", action="store_true", help="draw the data set, print where it is, and stop")
     options = parser.parse_args()
-    import_ultralytics()
     folder = options.save_dir.resolve()
     data = make_demo_dataset(folder / "set")
+    if options.only_data:
+        print(data)
+        return
+    import_ultralytics()
     dense = options.dense or train_dense(folder, data)
     sparse = train_sparse(folder, data, dense.resolve())
     write_portable(dense, folder / "dense.pt", data, {"verb": "train"})
