@@ -72,11 +72,11 @@ def reconcile(store: Store) -> list[Job]:
 
     Cheap enough for every refresh of a page: one query, and one look at a process for each job that has not ended.
     """
+    gone = [job for job in store.jobs(ACTIVE_STATES) if _is_lost(job)]
+    # Asked only now: a worker that ends between the two questions would otherwise be lost without its exit code.
     exit_codes = _clear_away_children()
     lost = []
-    for job in store.jobs(ACTIVE_STATES):
-        if not _is_lost(job):
-            continue
+    for job in gone:
         # A worker that has just ended by itself has written its result before; then nothing changes here.
         if store.finish_job(job.id, "interrupted", error=_explain_loss(store, job, exit_codes)):
             if job.pid is not None and job.process_started_at is not None:
