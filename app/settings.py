@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 import torch
 
-OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSProp")
+OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop")
 
 
 @st.cache_data(show_spinner=False)
@@ -16,9 +16,8 @@ def devices() -> dict[str, str]:
     gpus = {
         str(index): f"GPU {index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())
     }
-    every = {",".join(gpus): f"All {len(gpus)} GPUs"} if len(gpus) > 1 else {}
     apple = {"mps": "Apple GPU"} if torch.backends.mps.is_available() else {}
-    return {**gpus, **every, **apple, "cpu": "CPU"}
+    return {**gpus, **apple, "cpu": "CPU"}
 
 
 def run_settings(key: str, *, imgsz: int, epochs: int | None) -> dict[str, Any]:

@@ -74,6 +74,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             f"{path.name} has no BatchNorm layers, so it has no gammas to prune by; if it was fused for deployment, "
             "choose the checkpoint it was made from."
         )
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+        raise CheckpointError(
+            f"{path.name} holds weights that are not numbers (its training diverged); choose an earlier checkpoint."
+        )
     half = next(model.parameters()).dtype == torch.float16
     model = model.float().eval()
     return Checkpoint(
@@ -93,7 +97,7 @@ def _load(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise CheckpointError(f"There is no file {path}; check the path.")
     if path.is_dir() or path.suffix.lower() != ".pt":
-        raise CheckpointError(f"{path.name} is not a .pt file; choose a checkpoint that Ultralytics training wrote.")
+        raise CheckpointError(f"{path} is not a .pt file; choose a checkpoint that Ultralytics training wrote.")
     try:
         content, _ = torch_safe_load(str(path), safe_only=True)
     except Exception as error:  # the loader lets through whatever a damaged file provokes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", metavar="NAME", help="SGD, AdamW, ... (SGD; 'auto' ignores --lr0)")
     parser.add_argument("--lr0", type=float, metavar="LR", help="initial learning rate")
     parser.add_argument("--workers", type=int, metavar="N", help="data loader processes on a GPU (2)")
-    parser.add_argument("--patience", type=int, metavar="N", help="epochs without improvement before stopping (100)")
+    parser.add_argument(
+        "--patience", type=int, metavar="N", help="epochs without improvement before stopping (100; sparsify: never)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (0)")
 
 
@@ -151,8 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the terminal command and return its exit code: 0, or 2 for an error that the person can mend."""
     options = vars(build_parser().parse_args(arguments))
     verb, as_json = options.pop("verb"), options.pop("json")
-    if "save_dir" in options and options["save_dir"] is None:
-        options["save_dir"] = str(_new_folder(verb))
+    if "save_dir" in options:
+        options["save_dir"] = str(Path(options["save_dir"]).expanduser() if options["save_dir"] else _new_folder(verb))
     try:
         with logs_to_stderr():
             from engine.verbs import run_verb
@@ -164,7 +167,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted; what had been saved is kept", file=sys.stderr)
         return 130
-    print(json.dumps(result, indent=2) if as_json else _as_text(verb, result))
+    try:
+        print(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_text(verb, result), flush=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -191,14 +197,14 @@ def _as_text(verb: str, result: dict[str, Any]) -> str:
         return _inspect_text(result)
     if verb in ("preview", "prune"):
         return _plan_text(result)
-    lines = [f"{name:>10}: {value:.4f}" for name, value in result["metrics"].items()]
+    lines = [f"{name:>12}: {value:.4f}" for name, value in result["metrics"].items()]
     if verb in TRAINING:
-        lines += [f"{'params':>10}: {result['params']:,}", f"{'best.pt':>10}: {result['best']}"]
-        lines += [f"{'last.pt':>10}: {result['last']}"]
+        lines += [f"{'params':>12}: {result['params']:,}", f"{'best.pt':>12}: {result['best']}"]
+        lines += [f"{'last.pt':>12}: {result['last']}"]
     if verb == "export":
         lines += [
-            f"{'onnx':>10}: {result['onnx']} ({result['size_mb']:.1f} MB, opset {result['opset']})",
-            f"{'difference':>10}: at most {result['max_abs_difference']:.2e} from PyTorch",
+            f"{'onnx':>12}: {result['onnx']} ({result['size_mb']:.1f} MB, opset {result['opset']})",
+            f"{'difference':>12}: at most {result['max_abs_difference']:.2e} from PyTorch",
         ]
     return "\n".join(lines)
 

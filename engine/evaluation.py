@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from engine.errors import DatasetError
+from engine.errors import DatasetError, StopRequested, TrainingError
 from engine.runtime import import_ultralytics
 
 Reporter = Callable[[dict], None]
@@ -36,6 +36,8 @@ class Validation:
     instances: int
     speed_ms: dict[str, float]
     """stage (preprocess, inference, loss, postprocess) -> milliseconds per image"""
+    metrics: dict[str, float]
+    """everything the task reports under short names, such as mAP50-95, and mAP50-95(M) for masks"""
 
     def as_dict(self) -> dict:
         """Return the fields as plain, JSON-able values."""
@@ -66,24 +68,35 @@ def validate(
     Raises:
         CheckpointError: the weights cannot be opened.
         DatasetError: the data set is unusable, lacks the split, or has other classes than the model.
+        TrainingError: the device, batch or image size cannot be used.
     """
+    from engine.training import check_device, explained
+
+    check_device(device)
+    if batch < 1 or imgsz < 32:
+        raise TrainingError(f"Batch {batch} and {imgsz} px cannot be validated; use at least 1 and 32.")
     with tempfile.TemporaryDirectory(prefix="validation-") as temporary:
         description = _resolved_description(Path(data), Path(temporary))
         _check_fit(Path(weights), description, split)
         model = import_ultralytics().YOLO(str(weights))
         validators = _observe(model, report)
         report({"kind": "status", "text": f"Validating {Path(weights).name} on the {split} split"})
-        model.val(
-            data=str(description),
-            imgsz=imgsz,
-            batch=batch,
-            device=device,
-            split=split,
-            plots=False,
-            verbose=False,
-            project=temporary,
-            name="val",
-        )
+        try:
+            model.val(
+                data=str(description),
+                imgsz=imgsz,
+                batch=batch,
+                device=device,
+                split=split,
+                plots=False,
+                verbose=False,
+                project=temporary,
+                name="val",
+            )
+        except StopRequested:
+            raise
+        except Exception as error:
+            raise explained(error, device, batch, imgsz, Path(data)) from error
         return _validation(validators[-1])
 
 
@@ -128,6 +141,8 @@ def _observe(model, report: Reporter) -> list:
 
 
 def _validation(validator) -> Validation:
+    from engine.training import short_metrics
+
     metrics = validator.metrics
     box = metrics.box
     return Validation(
@@ -138,5 +153,6 @@ def _validation(validator) -> Validation:
         per_class={metrics.names[int(index)]: float(ap) for index, ap in zip(box.ap_class_index, box.ap, strict=True)},
         images=int(validator.seen),
         instances=int(metrics.nt_per_class.sum()) if metrics.nt_per_class is not None else 0,
+        metrics=short_metrics(metrics.results_dict),
         speed_ms={stage: float(milliseconds) for stage, milliseconds in metrics.speed.items()},
     )

@@ -39,6 +39,8 @@ class ImportanceSettings:
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
             raise PlanError(f"There is no criterion {self.criterion!r}; use {', '.join(CRITERIA)}.")
+        if self.seed < 0:
+            raise PlanError(f"A seed of {self.seed} is out of range; use 0 or more.")
         if self.aggregate not in AGGREGATES:
             raise PlanError(f"There is no aggregate {self.aggregate!r}; use {', '.join(AGGREGATES)}.")
 

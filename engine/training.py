@@ -25,6 +25,9 @@ from engine.sparsity import Sparsifier, SparsitySettings
 Report = Callable[[dict[str, Any]], None]
 TRAINING_BYTES = 200_000_000
 "Free space that a run should find: two checkpoints with their optimizer state, and results."
+LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "workers": 0, "seed": 0, "patience": 0}
+"Smallest value of each number."
+OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop", "Adamax", "NAdam", "RAdam", "auto")
 STEP_INTERVAL_S = 0.5
 "Steps are reported at most this often."
 
@@ -50,15 +53,18 @@ class TrainSettings:
     workers: int = 2
     seed: int = 0
     patience: int = 100
-    "Epochs without improvement after which training ends early."
+    "Epochs without improvement after which training ends early; 0 for never."
     sparsity: SparsitySettings | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     "Further Ultralytics training arguments."
 
     def __post_init__(self) -> None:
-        for name, smallest in (("epochs", 1), ("imgsz", 32), ("batch", 1)):
+        for name, smallest in LEAST.items():
             if getattr(self, name) < smallest:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least {smallest}.")
+        check_device(self.device)
+        if self.optimizer.lower() not in {name.lower() for name in OPTIMIZERS}:
+            raise TrainingError(f"There is no optimizer {self.optimizer!r}; use {', '.join(OPTIMIZERS)}.")
         if not self.lr0 > 0:
             raise TrainingError(f"A learning rate (lr0) of {self.lr0:g} trains nothing; use a positive number.")
 
@@ -148,16 +154,11 @@ class OBBTrainer(KeepsModule, yolo.obb.OBBTrainer):
     """Oriented boxes."""
 
 
-class ClassificationTrainer(KeepsModule, yolo.classify.ClassificationTrainer):
-    """Image classification."""
-
-
 TRAINERS: dict[str, type[BaseTrainer]] = {
     "detect": DetectionTrainer,
     "segment": SegmentationTrainer,
     "pose": PoseTrainer,
     "obb": OBBTrainer,
-    "classify": ClassificationTrainer,
 }
 
 
@@ -174,8 +175,7 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
         DatasetError: Ultralytics refuses the data set.
         StorageError: The disk is full.
     """
-    if task not in TRAINERS:
-        raise TrainingError(f"Training {task} models is not supported; supported are {', '.join(TRAINERS)}.")
+    check_task(task)
     settings.save_dir.mkdir(parents=True, exist_ok=True)
     try:
         trainer = TRAINERS[task](overrides=settings.overrides())
@@ -185,7 +185,7 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
     except (TrainingError, DatasetError, StorageError):
         raise
     except Exception as error:
-        raise _explained(error, settings) from error
+        raise explained(error, settings.device, settings.batch, settings.imgsz, settings.data) from error
     if not trainer.best.exists() and not trainer.last.exists():
         raise TrainingError("Training ended before its first checkpoint; give it at least one whole epoch.")
     return TrainResult(
@@ -199,18 +199,47 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
     )
 
 
-def _explained(error: Exception, settings: TrainSettings) -> Exception:
-    """Return the error as one for a person where its cause is theirs to mend, else the error itself."""
-    text = str(error).strip()
-    lowered = text.lower()
+def check_task(task: str) -> None:
+    """Refuse a task that can be pruned and exported here, but not trained or validated.
+
+    Raises:
+        TrainingError: Names the tasks that can.
+    """
+    if task not in TRAINERS:
+        raise TrainingError(
+            f"Models for {task} can be pruned and exported here, but not trained or validated; that works for "
+            f"{', '.join(TRAINERS)}."
+        )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have, and several at once.
+
+    Raises:
+        TrainingError: Names the device.
+    """
+    name = str(device).strip().lower()
+    if "," in name:
+        raise TrainingError(f"Training uses one device, and {device!r} names several; choose one, such as 0.")
+    index = name.removeprefix("cuda").removeprefix(":") or "0"
+    known = name in ("cpu", "mps") or (index.isdigit() and int(index) < torch.cuda.device_count())
+    if not known or (name == "mps" and not torch.backends.mps.is_available()):
+        raise TrainingError(f"Device {device!r} is not available on this machine; use cpu or another one.")
+
+
+def explained(error: Exception, device: str, batch: int, imgsz: int, data: Path) -> Exception:
+    """Return an error of Ultralytics as one for a person where its cause is theirs to mend, else the error itself."""
+    text = " ".join(str(error).strip("'\" \n").splitlines()[:1])
+    lowered = str(error).lower()
     if "no space left" in lowered or "disk quota" in lowered:
-        return StorageError(f"The disk of {settings.save_dir} is full; free some space and start the run again.")
-    if "cuda" in lowered and "device" in lowered and isinstance(error, (ValueError, AssertionError)):
-        return TrainingError(f"Device {settings.device!r} is not available on this machine; use cpu or another one.")
+        return StorageError("The disk is full; free some space and start the run again.")
     if "out of memory" in lowered:
-        return TrainingError(f"Out of memory at batch {settings.batch} and {settings.imgsz} px; lower one of them.")
-    if "dataset" in lowered and isinstance(error, (FileNotFoundError, RuntimeError, SyntaxError)):
-        return DatasetError(f"Ultralytics cannot use {settings.data}: {text.splitlines()[0]}")
+        return TrainingError(f"Out of memory on {device} at batch {batch} and {imgsz} px; lower one of them.")
+    about_data = "dataset" in lowered or "kpt_shape" in lowered
+    if about_data and isinstance(
+        error, (FileNotFoundError, RuntimeError, SyntaxError, ValueError, KeyError, TypeError)
+    ):
+        return DatasetError(f"Ultralytics cannot use {data} for this model: {text}")
     return error
 
 

@@ -107,6 +107,13 @@ def sparsify(spec: Spec, report: Report) -> Result:
     strength = spec.get("sr")
     method = spec.get("method") or ("proximal" if strength is not None else "targeted")
     ratio = spec.get("prune_ratio")
+    idle = ("sr", "schedule") if method == "targeted" else ("prune_ratio",)
+    for key in idle:
+        if spec.get(key) is not None:
+            raise TrainingError(
+                f"--{key.replace('_', '-')} does nothing with the {method} method; leave it out, or choose another "
+                "--method."
+            )
     sparsity = SparsitySettings(
         method=method,
         ratio=0.5 if ratio is None else ratio,
@@ -127,9 +134,11 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     import_ultralytics()
     from engine.datasets import check_dataset, resolved_yaml
     from engine.files import require_free_space
-    from engine.training import TRAINING_BYTES, TrainSettings, default_device, run_training
+    from engine.training import TRAINING_BYTES, TrainSettings, check_device, check_task, default_device, run_training
 
     weights, task, imgsz = _starting_point(spec["weights"], scratch_allowed=kind == "trained")
+    check_task(task)
+    check_device(_given(spec, "device", default_device()))
     save_dir = Path(spec["save_dir"])
     if save_dir.resolve() in Path(weights).resolve().parents:
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
@@ -151,7 +160,8 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         cos_lr=defaults.get("cos_lr", False),
         workers=_given(spec, "workers", 2),
         seed=_given(spec, "seed", 0),
-        patience=_given(spec, "patience", 100),
+        # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
+        patience=_given(spec, "patience", 0 if sparsity else 100),
         sparsity=sparsity,
     )
     result = run_training(settings, task, report)
@@ -178,9 +188,10 @@ def val(spec: Spec, report: Report) -> Result:
 
     import_ultralytics()
     from engine.evaluation import validate
-    from engine.training import default_device
+    from engine.training import check_task, default_device
 
-    weights, _, imgsz = _starting_point(spec["weights"], scratch_allowed=False)
+    weights, task, imgsz = _starting_point(spec["weights"], scratch_allowed=False)
+    check_task(task)
     validation = validate(
         Path(weights),
         Path(_required(spec, "data")),
@@ -190,14 +201,7 @@ def val(spec: Spec, report: Report) -> Result:
         split=_given(spec, "split", "val"),
         report=report,
     )
-    measured = validation.as_dict()
-    metrics = {
-        "mAP50": measured["map50"],
-        "mAP50-95": measured["map50_95"],
-        "precision": measured["precision"],
-        "recall": measured["recall"],
-    }
-    return {"weights": weights, "metrics": metrics, "artefacts": [], **measured}
+    return {"weights": weights, "artefacts": [], **validation.as_dict()}
 
 
 def export(spec: Spec, report: Report) -> Result:
@@ -262,12 +266,15 @@ def resolve_weights(name: str) -> Path:
 def _starting_point(name: str, *, scratch_allowed: bool) -> tuple[str, str, int]:
     """Return (weights for Ultralytics, task, image size) of a checkpoint, or of a model YAML to train from scratch."""
     if scratch_allowed and str(name).endswith((".yaml", ".yml")):
+        import yaml
         from ultralytics.nn.tasks import guess_model_task, yaml_model_load
 
         try:
             return str(name), guess_model_task(yaml_model_load(name)), 640
         except FileNotFoundError as error:
             raise TrainingError(f"There is no model description {name}; yolov8n.yaml is one that works.") from error
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+            raise TrainingError(f"{name} is no model description; yolov8n.yaml is one that works.") from error
     from engine.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(resolve_weights(name))
@@ -342,9 +349,11 @@ def recalibration_images(spec: Spec) -> list[Path]:
         raise PlanError(f"Recalibration cannot use {count} images; a few dozen are enough.")
     if not count:
         return []
+    if spec.get("data") is None:
+        raise PlanError("Recalibration needs a data set; choose one (--data).")
     from engine.datasets import check_dataset, image_files
 
-    return image_files(check_dataset(_required(spec, "data")), "train")[:count]
+    return image_files(check_dataset(spec["data"]), "train")[:count]
 
 
 def _given(spec: Spec, key: str, default: Any) -> Any:

@@ -33,6 +33,7 @@ def offer_pruning(model: Model, plan: dict[str, Any], sized: int) -> None:
         with st.expander("Optimizer", icon=":material/speed:"):
             spec |= optimizer_settings("finetune", lr0=0.005)
         plan = {**plan, **choose_repair(), "data": data}
+        unfed = bool(plan["recalibrate"]) and data is None
         with st.container(horizontal=True, vertical_alignment="center"):
             both = st.button(
                 "Prune and fine-tune",
@@ -46,11 +47,13 @@ def offer_pruning(model: Model, plan: dict[str, Any], sized: int) -> None:
                 "Prune only",
                 key="prune",
                 icon=":material/content_cut:",
-                disabled=nothing,
+                disabled=nothing or unfed,
                 help="Writes a physically smaller checkpoint into the workspace; the original stays as it is.",
             )
             if nothing:
                 st.caption("Choose a ratio above 0 first.", width="content")
+            elif unfed:
+                st.caption("Recalibration needs a data set.", width="content")
         if (both or alone) and (made := prune_now(model, plan)):
             st.session_state["pruned"] = (model.id, made.id)
             if both:

@@ -136,12 +136,16 @@ def resolved_yaml(info: DatasetInfo, folder: str | Path) -> Path:
         DatasetError: the set's own description has become unreadable since.
         StorageError: the folder cannot be written.
     """
+    target = Path(folder).absolute() / "data.yaml"
+    if target.exists() and target.samefile(info.yaml_path):
+        raise DatasetError(
+            f"{target} is the data set's own description and would be overwritten; choose another folder."
+        )
     description = _read_description(info.yaml_path)
     description.pop("download", None)
     for split in set(SPLITS) - set(info.images):
         description.pop(split, None)
     description |= {"path": str(info.root), "names": info.names, "nc": len(info.names)}
-    target = Path(folder).absolute() / "data.yaml"
     return write_text_atomic(target, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
 
 

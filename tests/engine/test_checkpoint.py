@@ -251,6 +251,13 @@ def test_class_names_of_any_form_are_read_or_refused(tmp_path, names):
         assert all(isinstance(key, int) and isinstance(value, str) for key, value in found.items())
 
 
+def test_a_model_whose_training_diverged_is_refused(tmp_path):
+    model = build("yolov8n")
+    next(model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="not numbers"):
+        open_checkpoint(write_checkpoint(model, tmp_path / "nan.pt"))
+
+
 @pytest.mark.parametrize("name", ["weights.onnx", "weights", "weights.zip", "weights.pt.txt"])
 def test_a_file_with_another_suffix_is_refused(tmp_path, tiny_checkpoint, name):
     (tmp_path / name).write_bytes(tiny_checkpoint().read_bytes())

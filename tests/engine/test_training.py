@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
 from engine.checkpoint import open_checkpoint
 from engine.datasets import make_demo_dataset
@@ -119,11 +120,57 @@ def test_a_pruned_model_is_not_silently_rebuilt_for_other_classes(pruned, tmp_pa
         run_verb("finetune", spec(pruned, str(source), tmp_path / "run"), lambda event: None)
 
 
+def test_a_data_set_s_own_description_is_never_overwritten(pruned, data):
+    before = Path(data).read_text()
+    with pytest.raises(WorkbenchError, match="overwritten"):
+        run_verb("finetune", spec(pruned, data, Path(data).parent), lambda event: None)
+    assert Path(data).read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sr": 0.01, "prune_ratio": 0.5}, "--prune-ratio does nothing"),
+        ({"method": "targeted", "sr": 0.01}, "--sr does nothing"),
+        ({"schedule": "linear"}, "--schedule does nothing"),
+    ],
+)
+def test_sparse_training_refuses_options_that_its_method_ignores(options, words, pruned, data, tmp_path):
+    with pytest.raises(TrainingError, match=words):
+        run_verb("sparsify", spec(pruned, data, tmp_path / "run", **options), lambda event: None)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("change", [{"device": "banana"}, {"batch": 0}, {"imgsz": 0}])
+def test_validation_refuses_what_it_cannot_do_in_one_sentence(change, pruned, data):
+    with pytest.raises(WorkbenchError) as refusal:
+        run_verb("val", {"weights": str(pruned), "data": data, "imgsz": 64, **change}, lambda event: None)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_segmentation_model_on_a_box_data_set_is_explained(data, tmp_path):
+    torch.manual_seed(0)
+    weights = write_checkpoint(randomise(SegmentationModel("yolov8n-seg.yaml", nc=3, verbose=False)), tmp_path / "s.pt")
+    with pytest.raises(WorkbenchError, match="cannot use"):
+        run_verb("finetune", spec(weights, data, tmp_path / "run", epochs=1), lambda event: None)
+
+
+def test_a_classification_model_is_not_sent_into_training(data, tmp_path):
+    weights = write_checkpoint(randomise(YOLO("yolov8n-cls.yaml").model), tmp_path / "c.pt")
+    for verb in ("finetune", "val"):
+        with pytest.raises(TrainingError, match="classify"):
+            run_verb(verb, spec(weights, data, tmp_path / "run"), lambda event: None)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"data": "nowhere.yaml"}, "nowhere.yaml"),
         ({"device": "7"}, "not available"),
+        ({"device": "banana"}, "not available"),
+        ({"device": "0,1"}, "one device"),
+        ({"optimizer": "foo"}, "optimizer"),
+        ({"seed": -1}, "seed"),
         ({"epochs": 0}, "epochs"),
         ({"lr0": -1.0}, "learning rate"),
         ({"weights": "nothing.pt"}, "nothing.pt"),
