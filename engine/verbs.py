@@ -6,6 +6,7 @@ with ``artefacts`` (files that were made) and ``metrics``. ``report`` receives e
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -144,6 +145,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
     dataset = check_dataset(_required(spec, "data"))
     require_free_space(save_dir, TRAINING_BYTES)
+    is_new = not save_dir.exists()
     save_dir.mkdir(parents=True, exist_ok=True)
     for problem in dataset.problems:
         report({"kind": "status", "text": f"Data set: {problem}"})
@@ -164,7 +166,12 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         patience=_given(spec, "patience", 0 if sparsity else 100),
         sparsity=sparsity,
     )
-    result = run_training(settings, task, report)
+    try:
+        result = run_training(settings, task, report)
+    except WorkbenchError:
+        if is_new and not any(save_dir.glob("weights/*.pt")):  # refused before there was anything to keep
+            shutil.rmtree(save_dir, ignore_errors=True)
+        raise
     # The best epoch of a sparse run is an early one, so it is the least sparse; what it worked towards is the last.
     chosen, metrics = (result.last, result.last_metrics) if sparsity else (result.best, result.metrics)
     return {

@@ -118,6 +118,7 @@ def test_a_pruned_model_is_not_silently_rebuilt_for_other_classes(pruned, tmp_pa
     source.write_text(yaml.safe_dump(description))
     with pytest.raises(TrainingError, match="classes"):
         run_verb("finetune", spec(pruned, str(source), tmp_path / "run"), lambda event: None)
+    assert not (tmp_path / "run").exists(), "a refused run leaves nothing behind"
 
 
 def test_a_data_set_s_own_description_is_never_overwritten(pruned, data):
