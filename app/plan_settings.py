@@ -70,9 +70,9 @@ def choose_target(opened: Slimming) -> dict[str, Any]:
 def choose_limits(opened: Slimming) -> dict[str, Any]:
     """Show what bounds a plan, folded away, and return it under the verb's names."""
     with st.expander("Limits", icon=":material/tune:"):
-        first, second = st.grid(3, min_column_width=180), st.grid(3, min_column_width=180)
+        grid = st.grid(3, min_column_width=180)
         spec = {
-            "floor": first.number_input(
+            "floor": grid.number_input(
                 "Floor",
                 1,
                 64,
@@ -81,7 +81,7 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
                 bind="query-params",
                 help="Channels that every layer keeps at least.",
             ),
-            "floor_share": first.number_input(
+            "floor_share": grid.number_input(
                 "Floor as a share",
                 0.0,
                 1.0,
@@ -90,7 +90,7 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
                 key="floor share",
                 help="The same as a share of each layer; the larger of the two holds.",
             ),
-            "imgsz": first.number_input(
+            "imgsz": grid.number_input(
                 "Image size for GFLOPs",
                 32,
                 2048,
@@ -99,21 +99,21 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
                 key=f"gflops size {opened.checkpoint.digest}",
                 help="In pixels, a multiple of 32. Decides the plan only where it prunes to GFLOPs.",
             ),
-            "scope": second.selectbox(
+            "scope": grid.selectbox(
                 "Scope",
                 list(SCOPES),
                 format_func=SCOPES.get,
                 key="scope",
                 help="Rank all channels together, or take the same ratio from every layer.",
             ),
-            "round_to": second.selectbox(
+            "round_to": grid.selectbox(
                 "Widths",
                 list(ROUNDINGS),
                 format_func=ROUNDINGS.get,
                 key="round to",
                 help="Rounds every layer up; most hardware is fastest at multiples of 8.",
             ),
-            "lock": second.multiselect(
+            "lock": grid.multiselect(
                 "Locked layers",
                 [layer.name for layer in opened.graph.layers if layer.prunable_channels],
                 key=f"locked {opened.checkpoint.digest}",

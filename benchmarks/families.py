@@ -22,7 +22,7 @@ from torch import nn  # noqa: E402
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
 from engine.cost import Cost, CostModel  # noqa: E402
 from engine.graph import ChannelGraph, trace  # noqa: E402
-from engine.importance import gamma_scores  # noqa: E402
+from engine.importance import group_scores  # noqa: E402
 from engine.runtime import import_ultralytics  # noqa: E402
 from engine.solver import rank, solve  # noqa: E402
 
@@ -75,7 +75,7 @@ def measure(name: str) -> Family:
     model, task = build(name)
     graph = trace(model)
     costs = CostModel(graph, model, IMGSZ)
-    ranking = rank(graph, gamma_scores(graph, model))
+    ranking = rank(graph, group_scores(graph, model))
     return Family(
         name=name,
         task=task,

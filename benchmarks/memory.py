@@ -25,7 +25,7 @@ from torch import nn  # noqa: E402
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
 from engine.cost import CostModel  # noqa: E402
 from engine.graph import trace  # noqa: E402
-from engine.importance import gamma_scores  # noqa: E402
+from engine.importance import group_scores  # noqa: E402
 from engine.runtime import import_ultralytics  # noqa: E402
 from engine.solver import MAX_RATIO, cost_curve, rank, solve  # noqa: E402
 
@@ -59,7 +59,7 @@ class Highest:
 def preview(model: nn.Module, imgsz: int) -> tuple[object, ...]:
     """Trace a model, solve and count at one ratio and at a hundred, and return everything that a session keeps."""
     graph = trace(model)
-    costs, ranking = CostModel(graph, model, imgsz), rank(graph, gamma_scores(graph, model))
+    costs, ranking = CostModel(graph, model, imgsz), rank(graph, group_scores(graph, model))
     costs.cost(solve(ranking, 0.5).keep)
     return graph, costs, ranking, cost_curve(ranking, costs, np.linspace(0, MAX_RATIO, 100))
 

@@ -19,7 +19,7 @@ import numpy as np  # noqa: E402
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
 from engine.cost import CostModel  # noqa: E402
 from engine.graph import trace  # noqa: E402
-from engine.importance import gamma_scores  # noqa: E402
+from engine.importance import group_scores  # noqa: E402
 from engine.runtime import import_ultralytics  # noqa: E402
 from engine.solver import MAX_RATIO, cost_curve, rank, solve  # noqa: E402
 
@@ -40,7 +40,7 @@ def measure(name: str, imgsz: int, positions: int, seed: int) -> bool:
     """Print the measurements of one model and return whether all its limits hold."""
     model = import_ultralytics().YOLO(f"{name}.yaml").model.eval()
     graph, trace_s = timed(lambda: trace(model))
-    scores = gamma_scores(graph, model)
+    scores = group_scores(graph, model)
     scores[1:] = np.random.default_rng(seed).random(graph.group_count - 1)  # a fresh network has all gammas equal
     ranking, rank_s = timed(lambda: rank(graph, scores))
     costs, cost_model_s = timed(lambda: CostModel(graph, model, imgsz))

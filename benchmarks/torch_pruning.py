@@ -29,7 +29,7 @@ from torch import nn  # noqa: E402
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
 from engine.cost import CostModel  # noqa: E402
 from engine.graph import trace  # noqa: E402
-from engine.importance import gamma_scores  # noqa: E402
+from engine.importance import group_scores  # noqa: E402
 from engine.runtime import import_ultralytics  # noqa: E402
 from engine.solver import rank, solve  # noqa: E402
 
@@ -54,7 +54,7 @@ def ours(name: str, imgsz: int) -> tuple[float, float]:
     model = build(name)
     start = time.perf_counter()
     graph = trace(model)
-    costs, ranking = CostModel(graph, model, imgsz), rank(graph, gamma_scores(graph, model))
+    costs, ranking = CostModel(graph, model, imgsz), rank(graph, group_scores(graph, model))
     prepare_s = time.perf_counter() - start
     times = []
     for ratio in RATIOS * 20:

@@ -46,19 +46,23 @@ class ImportanceSettings:
 
 
 def group_scores(
-    graph: ChannelGraph, model: nn.Module, settings: ImportanceSettings, costs: CostModel | None = None
+    graph: ChannelGraph,
+    model: nn.Module,
+    settings: ImportanceSettings | None = None,
+    costs: CostModel | None = None,
 ) -> np.ndarray:
     """Score every channel group.
 
     Args:
         graph: Channel graph with G groups.
         model: The model that it was traced from.
-        settings: How to score.
+        settings: How to score; by mean |gamma| unless told.
         costs: Needed where ``settings.per_flop``.
 
     Returns:
         (G,) float64; infinity for group 0, which is always kept.
     """
+    settings = settings or ImportanceSettings()
     by_layer = _channel_scores(graph, model, settings)
     if settings.per_layer:
         by_layer = [values / max(float(np.nanmean(values)), 1e-12) for values in by_layer]
@@ -70,11 +74,6 @@ def group_scores(
         scores = scores / np.maximum(costs.marginal_operations(), 1)
     scores[0] = np.inf
     return scores
-
-
-def gamma_scores(graph: ChannelGraph, model: nn.Module) -> np.ndarray:
-    """Score every channel group by the mean |gamma| of its channels; (G,), infinity for group 0."""
-    return group_scores(graph, model, ImportanceSettings())
 
 
 def _channel_scores(graph: ChannelGraph, model: nn.Module, settings: ImportanceSettings) -> list[np.ndarray]:

@@ -60,18 +60,3 @@ def _follow_tensors(module: nn.Module) -> None:
         module.num_features = len(module.weight)
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
-
-
-@torch.no_grad()
-def mask_model(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.Module:
-    """Return a copy of full size in which gamma and beta of the removed channels are zero.
-
-    The pruned model computes the same as this one; tests hold it to that.
-    """
-    masked = copy.deepcopy(model)
-    for layer in graph.layers:
-        removed = torch.from_numpy(~keep[layer.groups])
-        norm = masked.get_submodule(layer.name)
-        norm.weight[removed] = 0
-        norm.bias[removed] = 0
-    return masked

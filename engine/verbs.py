@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import PlanError, StopRequested, TrainingError, WorkbenchError
+from engine.errors import PlanError, TrainingError, WorkbenchError
 
 Spec = dict[str, Any]
 Result = dict[str, Any]
@@ -376,7 +376,6 @@ def _required(spec: Spec, key: str) -> Any:
 __all__ = [
     "VERBS",
     "PlanArguments",
-    "StopRequested",
     "plan_arguments",
     "recalibration_images",
     "resolve_weights",

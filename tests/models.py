@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from engine.graph import ChannelGraph, trace
 from engine.runtime import import_ultralytics
 from engine.solver import SolverSettings, rank, solve
-from engine.surgery import mask_model, prune_model
+from engine.surgery import prune_model
 
 ultralytics = import_ultralytics()
 
@@ -80,6 +80,21 @@ def image(model: nn.Module, height: int = 64, width: int | None = None, batch: i
     channels = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
     generator = torch.Generator().manual_seed(1)
     return torch.rand(batch, channels, height, width or height, generator=generator)
+
+
+@torch.no_grad()
+def mask_model(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.Module:
+    """Return a copy of full size in which gamma and beta of the removed channels are zero.
+
+    This is what pruning is held to: the pruned model computes the same.
+    """
+    masked = copy.deepcopy(model)
+    for layer in graph.layers:
+        removed = torch.from_numpy(~keep[layer.groups])
+        norm = masked.get_submodule(layer.name)
+        norm.weight[removed] = 0
+        norm.bias[removed] = 0
+    return masked
 
 
 def random_keep(graph: ChannelGraph, ratio: float, seed: int = 0, **settings: Any) -> np.ndarray:

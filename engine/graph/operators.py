@@ -15,6 +15,7 @@ _SAME = "to float half bfloat16 type type_as contiguous clone detach cpu cuda re
 _SAME += "silu gelu mish hardswish tanh elu selu celu softsign abs neg sqrt square dropout dropout2d dropout3d "
 _SAME += "identity"
 _OFFSET = "sigmoid hardsigmoid logsigmoid softplus exp cos clamp clip"
+# torch's own max pools are made by one helper, after which they all go by the name "fn".
 _SPATIAL = "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
 _SPATIAL += "adaptive_max_pool1d adaptive_max_pool2d interpolate upsample boolean_dispatch fn"
 _REDUCTIONS = "mean sum amax amin"

@@ -10,7 +10,7 @@ from ultralytics.utils.torch_utils import get_flops, get_num_params
 from engine.checkpoint import open_checkpoint, save_checkpoint
 from engine.cost import CostModel
 from engine.graph import trace
-from engine.importance import gamma_scores
+from engine.importance import group_scores
 from engine.runtime import import_ultralytics
 from engine.solver import rank, solve
 from engine.surgery import prune_model
@@ -48,7 +48,7 @@ def input_size(model) -> int:
 
 def plans(model, graph) -> list[np.ndarray]:
     """Return the keep mask of each ratio, by gamma, as the product chooses it."""
-    ranking = rank(graph, gamma_scores(graph, model))
+    ranking = rank(graph, group_scores(graph, model))
     return [solve(ranking, ratio).keep for ratio in RATIOS]
 
 

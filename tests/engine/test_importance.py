@@ -11,7 +11,7 @@ from torch import nn
 from engine.cost import CostModel
 from engine.errors import PlanError
 from engine.graph import trace
-from engine.importance import AGGREGATES, CRITERIA, ImportanceSettings, gamma_scores, group_scores
+from engine.importance import AGGREGATES, CRITERIA, ImportanceSettings, group_scores
 from tests.models import build, graph_of
 from tests.nets import block, head, net
 
@@ -51,7 +51,7 @@ def test_gamma_is_the_absolute_scale(chain):
     chain.a.bn.weight.data[2] *= -1
     assert scores_of(chain, "a") == pytest.approx(chain.a.bn.weight.detach().abs().numpy())
     graph = trace(chain)
-    assert gamma_scores(graph, chain).tolist() == group_scores(graph, chain, ImportanceSettings()).tolist()
+    assert group_scores(graph, chain).tolist() == group_scores(graph, chain, ImportanceSettings()).tolist()
 
 
 def test_l1_is_the_norm_of_the_filter(chain):

@@ -10,8 +10,8 @@ from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from engine.cost import CostModel
 from engine.graph import trace
-from engine.surgery import mask_model, prune_model
-from tests.models import assert_pruned_equals_masked, image, random_keep, randomise, run
+from engine.surgery import prune_model
+from tests.models import assert_pruned_equals_masked, image, mask_model, random_keep, randomise, run
 from tests.nets import block, head
 
 SIZE = (32, 64)

@@ -8,13 +8,14 @@ from torch import nn
 
 from engine.graph import trace
 from engine.slimming import Slimming
-from engine.surgery import mask_model, prune_model
+from engine.surgery import prune_model
 from tests.models import (
     assert_pruned_equals_masked,
     assert_same_outputs,
     build,
     graph_of,
     image,
+    mask_model,
     named_tensors,
     random_keep,
     randomise,
