@@ -13,7 +13,8 @@ AUTOMATIC = "Automatic"
 
 
 def choose_options(imgsz: int) -> dict[str, Any]:
-    size, opset, switches = st.columns(3, vertical_alignment="bottom")
+    grid = st.grid(3, min_column_width=170)
+    size, opset, switches = grid.container(), grid.container(), grid.container()
     options = {
         "imgsz": size.number_input(
             "Image size", 32, 2048, imgsz, 32, key=f"export imgsz {imgsz}", help="Of the file's input, in pixels."

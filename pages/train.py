@@ -31,7 +31,8 @@ METHODS = {
 
 
 def sparsity_settings() -> dict[str, Any]:
-    left, right = st.columns([1, 2], vertical_alignment="top")
+    grid = st.grid(2, min_column_width=150)
+    left, right = grid.container(), grid.container()
     method = left.selectbox(
         "Method", list(METHODS), format_func=str.capitalize, key="method", help="How gammas are driven to zero."
     )
@@ -103,7 +104,8 @@ kind = st.segmented_control(
     help="What to run on the current model.",
 )
 st.markdown(PURPOSES[kind])
-left, right = st.columns([3, 2], gap="large")
+grid = st.grid(2, min_column_width=340)
+left, right = grid.container(), grid.container()
 with right:
     data = choose_data(model, "train", details=True)
 with left:
