@@ -109,6 +109,7 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     _save_option(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     parser.add_argument("--optimizer", metavar="NAME", help="SGD, AdamW, ... (SGD; 'auto' ignores --lr0)")
+    parser.add_argument("--nbs", type=int, metavar="N", help="images whose gradients are gathered before a step (64)")
     parser.add_argument("--lr0", type=float, metavar="LR", help="initial learning rate")
     parser.add_argument("--workers", type=int, metavar="N", help="data loader processes on a GPU (2)")
     parser.add_argument(
@@ -123,8 +124,12 @@ def _sparsify_options(parser: argparse.ArgumentParser) -> None:
         "--method", choices=("targeted", "proximal", "classic"), help="targeted; proximal if --sr is given"
     )
     parser.add_argument("--prune-ratio", type=float, metavar="R", help="targeted: share of channels to empty (0.5)")
+    parser.add_argument("--max-params", type=int, metavar="N", help="or: so many that at most N parameters remain")
+    parser.add_argument("--max-gflops", type=float, metavar="F", help="or: so many that at most F GFLOPs remain")
+    parser.add_argument("--budget-imgsz", type=int, metavar="PX", help="image size of --max-gflops (640)")
     parser.add_argument("--sr", type=float, metavar="S", help="proximal, classic: strength of the L1 penalty (0.01)")
     parser.add_argument("--schedule", choices=("constant", "linear", "cosine"), help="how the strength runs (constant)")
+    parser.add_argument("--sr-warmup", type=float, metavar="S", help="share of the run over which it first rises (0)")
 
 
 def _val_options(parser: argparse.ArgumentParser) -> None:

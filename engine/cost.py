@@ -82,9 +82,16 @@ class CostModel:
 
     def marginal_operations(self) -> np.ndarray:
         """Return the (G,) multiply-adds that removing each group alone saves, to first order."""
+        return self._marginal(self._operations)
+
+    def marginal_params(self) -> np.ndarray:
+        """Return the (G,) parameters that removing each group alone saves, to first order."""
+        return self._marginal(self._params)
+
+    def _marginal(self, terms: _Terms) -> np.ndarray:
         counts = np.append(self._rows.count(np.ones(self._group_count, dtype=bool)), 1)
         saved = np.zeros(self._group_count, dtype=np.int64)
-        for groups, slope in zip(self._axes, self._operations.slopes(counts), strict=True):
+        for groups, slope in zip(self._axes, terms.slopes(counts), strict=True):
             np.add.at(saved, groups, slope)
         return saved
 

@@ -21,11 +21,12 @@ from ultralytics.utils.torch_utils import get_num_params, unwrap_model
 from engine.errors import DatasetError, StopRequested, StorageError, TrainingError
 from engine.graph import trace
 from engine.sparsity import Sparsifier, SparsitySettings
+from engine.sparsity.reach import warmup_epochs
 
 Report = Callable[[dict[str, Any]], None]
 TRAINING_BYTES = 200_000_000
 "Free space that a run should find: two checkpoints with their optimizer state, and results."
-LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "workers": 0, "seed": 0, "patience": 0}
+LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "nbs": 1, "workers": 0, "seed": 0, "patience": 0}
 "Smallest value of each number."
 OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop", "Adamax", "NAdam", "RAdam", "auto")
 STEP_INTERVAL_S = 0.5
@@ -50,6 +51,8 @@ class TrainSettings:
     lr0: float = 0.01
     "Initial learning rate."
     cos_lr: bool = False
+    nbs: int = 64
+    "Nominal batch size: gradients of about so many images are gathered before an optimizer step."
     workers: int = 2
     seed: int = 0
     patience: int = 100
@@ -80,11 +83,13 @@ class TrainSettings:
             "optimizer": self.optimizer,
             "lr0": self.lr0,
             "cos_lr": self.cos_lr,
+            "nbs": self.nbs,
             "workers": self.workers,
             "seed": self.seed,
             "patience": self.patience,
-            # Three epochs of warm-up are most of a short run; a tenth of the run is enough to settle the optimizer.
-            "warmup_epochs": min(3.0, self.epochs / 10),
+            "warmup_epochs": warmup_epochs(self.epochs),
+            # Ultralytics starts biases at a rate of 0.1, which suits random weights and throws trained ones back.
+            **({} if self.weights.endswith((".yaml", ".yml")) else {"warmup_bias_lr": 0.0}),
             "project": str(self.save_dir.resolve().parent),
             "name": self.save_dir.name,
             "exist_ok": True,

@@ -5,7 +5,7 @@ not depend on the ratio, so it is worked out once (``rank``), and a ratio is a p
 costs microseconds, and a larger ratio never keeps a channel that a smaller one removed.
 """
 
-from engine.solver.budget import Budget, cost_curve, solve_budget
+from engine.solver.budget import Budget, cost_curve, savings, solve_budget
 from engine.solver.plan import PrunePlan, require_feasible, solve
 from engine.solver.ranking import Ranking, rank
 from engine.solver.settings import DEFAULT_FLOOR, MAX_RATIO, SCOPES, SolverSettings, check_ratio
@@ -22,6 +22,7 @@ __all__ = [
     "cost_curve",
     "rank",
     "require_feasible",
+    "savings",
     "solve",
     "solve_budget",
 ]

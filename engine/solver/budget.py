@@ -65,6 +65,23 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
     return make_plan(ranking, ratio, ranking.counts_of_prefix(prefix), ranking.floors_at(ratio))
 
 
+def savings(costs: CostModel, budget: Budget) -> np.ndarray:
+    """Return the (G,) share of what a budget limits that removing each group alone saves, to first order.
+
+    With both parameters and GFLOPs limited, the mean of the two shares. Scores divided by it order the removals as the
+    greedy solution of a knapsack does: first what costs the least score for what it saves.
+    """
+    limited = [
+        marginal / max(total, 1)
+        for marginal, total, limit in (
+            (costs.marginal_params(), costs.before.params, budget.params),
+            (costs.marginal_operations(), costs.before.gflops / 2 * 1e9, budget.gflops),
+        )
+        if limit is not None
+    ]
+    return np.mean(limited, axis=0)
+
+
 def _candidates(ranking: Ranking) -> np.ndarray:
     """Return everything the solver can choose from, least pruned first: ratios (uniform) or prefix lengths."""
     if ranking.settings.scope == "uniform":

@@ -1,4 +1,4 @@
-"""Sparse training: drive the gammas of channels that matter little to zero while the rest trains on.
+"""Sparse training acts around the optimizer's step.
 
 All three ways act on exactly the channels that the channel graph calls prunable, and tied channels share one
 decision. They hang on the optimizer's own step hooks, so they work under mixed precision (gradients are unscaled and
@@ -7,57 +7,19 @@ clipped by then, and skipped steps are skipped), gradient accumulation and any o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import cos, pi
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
+from engine.cost import CostModel
 from engine.errors import TrainingError
 from engine.gammas import NEAR_ZERO, gamma_histogram
 from engine.graph import ChannelGraph
-from engine.solver import rank, solve
-
-METHODS = ("targeted", "proximal", "classic")
-SCHEDULES = ("constant", "linear", "cosine")
-LOOK_SHARE = 0.1
-"Share of the run in which the targeted method only looks."
-SHRINK_END = 0.6
-"Share of the run after which the targeted channels are exactly zero."
-
-
-@dataclass(frozen=True)
-class SparsitySettings:
-    """How gammas are driven to zero."""
-
-    method: str = "targeted"
-    "targeted, proximal or classic; see ``Sparsifier``."
-    ratio: float = 0.5
-    "Share of the prunable channels that the targeted method drives to zero."
-    strength: float = 0.01
-    "s of the penalty s * |gamma| (classic, proximal); called sr in the classic scripts."
-    schedule: str = "constant"
-    "How the strength runs over the training: constant, linear (down to 10 %) or cosine (down to 10 %)."
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise TrainingError(f"There is no sparse training method {self.method!r}; use {', '.join(METHODS)}.")
-        if self.schedule not in SCHEDULES:
-            raise TrainingError(f"There is no schedule {self.schedule!r}; use {', '.join(SCHEDULES)}.")
-        if not 0 < self.ratio <= 0.95:
-            raise TrainingError(f"A sparsity ratio of {self.ratio:g} is out of range; use more than 0, at most 0.95.")
-        if not self.strength > 0:
-            raise TrainingError(f"A penalty strength (sr) of {self.strength:g} does nothing; use a positive number.")
-
-    def strength_at(self, progress: float) -> float:
-        """Return the strength at a progress from 0 to 1."""
-        if self.schedule == "linear":
-            return self.strength * (1 - 0.9 * progress)
-        if self.schedule == "cosine":
-            return self.strength * (0.1 + 0.9 * (1 + cos(pi * progress)) / 2)
-        return self.strength
+from engine.solver import PrunePlan, rank, savings, solve, solve_budget
+from engine.sparsity.settings import LOOK_SHARE, SHRINK_END, SparsitySettings
 
 
 class Sparsifier:
@@ -69,13 +31,18 @@ class Sparsifier:
       gradient; Parikh and Boyd, Proximal Algorithms, section 6.5). Gammas reach exact zero; beta follows once
       gamma is there.
     - targeted: over the first tenth of the run collects ``(gamma dL/dgamma + beta dL/dbeta)^2`` by group (Molchanov
-      et al., arXiv 1906.10771), chooses what the solver removes at ``ratio`` by these scores, and fades gamma and beta
-      of those groups along a cosine to exactly zero until 60 % of the run (growing regularisation, arXiv 2012.09243,
-      and soft filter pruning, arXiv 1808.06866, are its relatives; unlike the latter it never grows back).
+      et al., arXiv 1906.10771), chooses what the solver removes at ``ratio`` by these scores, or for ``budget`` by
+      these scores over what a removal saves of it, and fades gamma and beta of those groups along a cosine to exactly
+      zero until 60 % of the run (growing regularisation, arXiv 2012.09243, and soft filter pruning, arXiv 1808.06866, are
+      its relatives; unlike the latter it never grows back).
     """
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, settings: SparsitySettings) -> None:
-        """Find the gammas of a model that has the structure of the graph, on whatever device it is."""
+        """Find the gammas of a model that has the structure of the graph, on whatever device it is.
+
+        Raises:
+            PlanError: No choice of channels meets the budget.
+        """
         self.settings = settings
         self.progress = 0.0
         "Share of the run that is done, 0 to 1; set by the trainer before each step."
@@ -91,6 +58,10 @@ class Sparsifier:
         self._scores = torch.zeros(graph.group_count, device=device)
         self._targets: Tensor | None = None  # (N,) bool once the targeted method has chosen
         self._faded = 1.0
+        self._costs: CostModel | None = None
+        if settings.method == "targeted" and settings.budget:
+            self._costs = CostModel(graph, model, settings.budget_imgsz)
+            self._plan(np.ones(graph.group_count))  # refuses a budget that cannot be met before hours of training
         self._handles: list[Any] = []
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
@@ -162,9 +133,38 @@ class Sparsifier:
         self._scale(self._betas, factors)
 
     def _choose(self) -> None:
-        plan = solve(rank(self._graph, self._scores.double().cpu().numpy()), self.settings.ratio)
-        removed = torch.from_numpy(~plan.keep).to(self._groups.device)
+        removed = torch.from_numpy(~self._plan(self._scores.double().cpu().numpy()).keep).to(self._groups.device)
+        if distributed.is_initialized():
+            # All processes see the same gradients, and yet one decision is safer than several equal ones.
+            removed = removed.to(torch.uint8)
+            distributed.broadcast(removed, src=0)
+            removed = removed.bool()
         self._targets = removed[self._groups]
+
+    def _plan(self, scores: np.ndarray) -> PrunePlan:
+        """Return what the solver removes by (G,) scores."""
+        if self._costs is None:
+            return solve(rank(self._graph, scores), self.settings.ratio)
+        budget = self.settings.budget
+        scores = scores / np.maximum(savings(self._costs, budget), 1e-12)
+        return solve_budget(rank(self._graph, scores), self._costs, budget)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what a resumed run needs to go on as this one would have."""
+        targets = self._targets if self._targets is not None else torch.zeros(0, dtype=torch.bool)
+        return {"scores": self._scores.cpu(), "targets": targets.cpu(), "faded": torch.tensor(self._faded)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on where the sparsifier that returned the state had been.
+
+        Raises:
+            TrainingError: The state belongs to another model.
+        """
+        if state["scores"].shape != self._scores.shape or len(state["targets"]) not in (0, len(self._groups)):
+            raise TrainingError("The saved state of this run belongs to another model; start the run anew.")
+        self._scores.copy_(state["scores"])
+        self._targets = state["targets"].to(self._groups.device) if len(state["targets"]) else None
+        self._faded = float(state["faded"])
 
     def _scale(self, parameters: list[nn.Parameter], factors: Tensor) -> None:
         for parameter, factor in zip(parameters, factors.split(self._sizes), strict=True):

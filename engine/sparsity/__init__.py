@@ -1,0 +1,18 @@
+"""Sparse training: drive the gammas of channels that matter little to zero while the rest trains on."""
+
+from engine.sparsity.reach import Reach, TrainingLength, reach, strength_to_reach
+from engine.sparsity.settings import LOOK_SHARE, METHODS, SCHEDULES, SHRINK_END, SparsitySettings
+from engine.sparsity.sparsifier import Sparsifier
+
+__all__ = [
+    "LOOK_SHARE",
+    "METHODS",
+    "SCHEDULES",
+    "SHRINK_END",
+    "Reach",
+    "Sparsifier",
+    "SparsitySettings",
+    "TrainingLength",
+    "reach",
+    "strength_to_reach",
+]

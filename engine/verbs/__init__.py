@@ -1,0 +1,56 @@
+"""The verbs: a specification goes in, a result comes out. Terminal, jobs and pages run the same functions.
+
+A specification is a plain dict whose keys are the terminal's long options with underscores. A result is a plain dict
+with ``artefacts`` (files that were made) and ``metrics``. ``report`` receives events; see docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.errors import WorkbenchError
+from engine.verbs.common import Report, Result, Spec, required, resolve_weights
+from engine.verbs.evaluating import val
+from engine.verbs.exporting import export
+from engine.verbs.inspecting import inspect
+from engine.verbs.pruning import PlanArguments, plan_arguments, preview, prune, recalibration_images
+from engine.verbs.training import finetune, sparsify, train
+
+# Torch and Ultralytics take seconds to import, so the verbs import what they need when they run.
+
+VERBS: dict[str, Callable[[Spec, Report], Result]] = {
+    "inspect": inspect,
+    "preview": preview,
+    "prune": prune,
+    "train": train,
+    "sparsify": sparsify,
+    "finetune": finetune,
+    "val": val,
+    "export": export,
+}
+
+
+def run_verb(verb: str, spec: Spec, report: Report = lambda event: None) -> Result:
+    """Run a verb.
+
+    Raises:
+        WorkbenchError: Something that the person can mend; the message says what and how.
+        StopRequested: ``report`` raised it and the verb had nothing to keep.
+    """
+    from engine.runtime import import_ultralytics
+
+    if verb not in VERBS:
+        raise WorkbenchError(f"There is no verb {verb!r}; the verbs are {', '.join(VERBS)}.")
+    required(spec, "weights")
+    import_ultralytics()
+    return VERBS[verb](spec, report)
+
+
+__all__ = [
+    "VERBS",
+    "PlanArguments",
+    "plan_arguments",
+    "recalibration_images",
+    "resolve_weights",
+    "run_verb",
+]

@@ -1,0 +1,51 @@
+"""What the verbs share: reading a specification, and the checkpoint that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import TrainingError, WorkbenchError
+
+Spec = dict[str, Any]
+Result = dict[str, Any]
+Report = Callable[[dict[str, Any]], None]
+
+
+def given(spec: Spec, key: str, default: Any) -> Any:
+    return default if spec.get(key) is None else spec[key]
+
+
+def required(spec: Spec, key: str) -> Any:
+    if spec.get(key) is None:
+        raise WorkbenchError(f"--{key.replace('_', '-')} is missing; say it on the command line.")
+    return spec[key]
+
+
+def resolve_weights(name: str) -> Path:
+    """Return the path of a checkpoint given by path, or by an official name, which is downloaded on first use."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    from engine.official import fetch_official_weights, is_official_name
+
+    return fetch_official_weights(name, Path.cwd()) if is_official_name(name) else path
+
+
+def starting_point(name: str, *, scratch_allowed: bool) -> tuple[str, str, int]:
+    """Return (weights for Ultralytics, task, image size) of a checkpoint, or of a model YAML to train from scratch."""
+    if scratch_allowed and str(name).endswith((".yaml", ".yml")):
+        import yaml
+        from ultralytics.nn.tasks import guess_model_task, yaml_model_load
+
+        try:
+            return str(name), guess_model_task(yaml_model_load(name)), 640
+        except FileNotFoundError as error:
+            raise TrainingError(f"There is no model description {name}; yolov8n.yaml is one that works.") from error
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+            raise TrainingError(f"{name} is no model description; yolov8n.yaml is one that works.") from error
+    from engine.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(resolve_weights(name))
+    return str(checkpoint.path.resolve()), checkpoint.task, checkpoint.imgsz

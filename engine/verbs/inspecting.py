@@ -1,0 +1,43 @@
+"""inspect: describe a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from engine.verbs.common import Report, Result, Spec, resolve_weights
+
+
+def inspect(spec: Spec, report: Report) -> Result:
+    """Describe a checkpoint: task, classes, size, gammas of every layer."""
+    import numpy as np
+
+    from engine.gammas import collect_gammas, summarise_gammas
+    from engine.slimming import Slimming
+
+    slimming = Slimming.open(resolve_weights(spec["weights"]))
+    checkpoint, imgsz = slimming.checkpoint, spec.get("imgsz") or 640
+    layers = collect_gammas(checkpoint.model)
+    prunable = {layer.name: (layer.prunable_channels, layer.reason) for layer in slimming.graph.layers}
+    return {
+        "weights": str(checkpoint.path),
+        "task": checkpoint.task,
+        "names": checkpoint.names,
+        "trained_imgsz": checkpoint.imgsz,
+        "params": checkpoint.params,
+        "gflops": slimming.cost_model(imgsz).before.gflops,
+        "imgsz": imgsz,
+        "made": checkpoint.made,
+        "gammas": asdict(summarise_gammas(layers)),
+        "layers": [
+            {
+                "name": layer.name,
+                "channels": len(layer.values),
+                "prunable": prunable.get(layer.name, (0, "not run in a forward pass"))[0],
+                "reason": prunable.get(layer.name, (0, "not run in a forward pass"))[1],
+                "gamma_min": float(layer.values.min()),
+                "gamma_median": float(np.median(layer.values)),
+                "gamma_max": float(layer.values.max()),
+            }
+            for layer in layers
+        ],
+    }

@@ -1,0 +1,125 @@
+"""preview and prune: what a plan would give, and the smaller model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import PlanError
+from engine.verbs.common import Report, Result, Spec, given, resolve_weights
+
+
+def preview(spec: Spec, report: Report) -> Result:
+    """Say what pruning to a ratio or budget would give, without doing it."""
+    from engine.slimming import Slimming
+
+    plan = plan_arguments(spec)
+    slimming = Slimming.open(resolve_weights(spec["weights"]))
+    return slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
+
+
+def prune(spec: Spec, report: Report) -> Result:
+    """Write SAVE_DIR/pruned.pt, a physically smaller model."""
+    from engine.slimming import Slimming
+
+    plan = plan_arguments(spec)
+    slimming = Slimming.open(resolve_weights(spec["weights"]))
+    path = Path(spec["save_dir"]) / "pruned.pt"
+    if path.exists() and path.samefile(slimming.checkpoint.path):
+        raise PlanError(f"{path} is the checkpoint to prune; choose another --save-dir so that it is not overwritten.")
+    slimming.prune(
+        plan.target,
+        path,
+        plan.settings,
+        imgsz=plan.imgsz,
+        importance=plan.importance,
+        compensated=given(spec, "compensate", True),
+        recalibration=recalibration_images(spec),
+    )
+    result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
+    report(
+        {
+            "kind": "status",
+            "text": f"Pruned {result['params_before']:,} -> {result['params']:,} parameters, "
+            f"{result['gflops_before']:.1f} -> {result['gflops']:.1f} GFLOPs",
+        }
+    )
+    artefact = {"path": str(path), "kind": "pruned", "register": True}
+    return {"pruned": str(path), "artefacts": [artefact], "metrics": {}, **result}
+
+
+@dataclass(frozen=True)
+class PlanArguments:
+    """What a plan is made from."""
+
+    target: Any
+    "A ratio or a ``Budget``."
+    settings: Any
+    importance: Any
+    imgsz: int
+
+
+def plan_arguments(spec: Spec) -> PlanArguments:
+    """Read the options that decide a plan from a specification.
+
+    Raises:
+        PlanError: An option is out of range, or there is no ratio and no budget, or both.
+    """
+    from engine.importance import ImportanceSettings
+    from engine.solver import DEFAULT_FLOOR, Budget, SolverSettings, check_ratio
+
+    budget = {key: spec[f"max_{key}"] for key in ("params", "gflops") if spec.get(f"max_{key}") is not None}
+    ratio = spec.get("prune_ratio")
+    if (ratio is None) == (not budget):
+        raise PlanError("Say what to prune to: either --prune-ratio, or --max-params and --max-gflops.")
+    if ratio is not None:
+        check_ratio(float(ratio))
+    return PlanArguments(
+        target=Budget(**budget) if budget else float(ratio),
+        settings=SolverSettings(
+            protect_residual=bool(spec.get("protect_residual")),
+            floor=given(spec, "floor", DEFAULT_FLOOR),
+            floor_share=given(spec, "floor_share", 0.0),
+            scope=given(spec, "scope", "global"),
+            round_to=given(spec, "round_to", 1),
+            layer_ratios=tuple(_layer_ratios(spec)),
+        ),
+        importance=ImportanceSettings(
+            criterion=given(spec, "criterion", "gamma"),
+            aggregate=given(spec, "aggregate", "mean"),
+            per_layer=bool(spec.get("per_layer")),
+            per_flop=bool(spec.get("per_flop")),
+            seed=given(spec, "seed", 0),
+        ),
+        imgsz=given(spec, "imgsz", 640),
+    )
+
+
+def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
+    locked = tuple(spec.get("lock") or ())
+    for name in locked:
+        yield name, 0.0
+    for pair in spec.get("layer_ratio") or ():
+        name, _, ratio = str(pair).partition("=")
+        if name in locked:
+            raise PlanError(f"{name} is locked and has a ratio of its own; keep one of the two.")
+        try:
+            yield name, float(ratio)
+        except ValueError as error:
+            raise PlanError(f"{pair!r} is no layer ratio; write NAME=RATIO, such as model.0.bn=0.3.") from error
+
+
+def recalibration_images(spec: Spec) -> list[Path]:
+    """Return the first ``recalibrate`` training images of the data set, none where no recalibration is asked for."""
+    count = given(spec, "recalibrate", 0)
+    if count < 0:
+        raise PlanError(f"Recalibration cannot use {count} images; a few dozen are enough.")
+    if not count:
+        return []
+    if spec.get("data") is None:
+        raise PlanError("Recalibration needs a data set; choose one (--data).")
+    from engine.datasets import check_dataset, image_files
+
+    return image_files(check_dataset(spec["data"]), "train")[:count]

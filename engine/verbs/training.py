@@ -1,0 +1,118 @@
+"""train, sparsify and finetune."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.errors import TrainingError, WorkbenchError
+from engine.verbs.common import Report, Result, Spec, given, required, starting_point
+
+
+def train(spec: Spec, report: Report) -> Result:
+    """Plain Ultralytics training, without any penalty."""
+    return _train(spec, report, kind="trained", defaults={"epochs": 100, "lr0": 0.01})
+
+
+def sparsify(spec: Spec, report: Report) -> Result:
+    """Training that drives the gammas of unimportant channels to zero."""
+    return _train(spec, report, kind="sparse", defaults={"epochs": 50, "lr0": 0.01}, sparsity=sparsity_settings(spec))
+
+
+def sparsity_settings(spec: Spec) -> Any:
+    """Read the options of sparse training from a specification and return ``SparsitySettings``.
+
+    Raises:
+        TrainingError: An option is out of range, or does nothing with the chosen method.
+    """
+    from engine.solver import Budget
+    from engine.sparsity import SparsitySettings
+
+    method = spec.get("method") or ("proximal" if spec.get("sr") is not None else "targeted")
+    targets, penalty = ("prune_ratio", "max_params", "max_gflops"), ("sr", "schedule", "sr_warmup")
+    for key in penalty if method == "targeted" else targets:
+        if spec.get(key) is not None:
+            raise TrainingError(
+                f"--{key.replace('_', '-')} does nothing with the {method} method; leave it out, or choose another "
+                "--method."
+            )
+    budget = {name: spec[f"max_{name}"] for name in ("params", "gflops") if spec.get(f"max_{name}") is not None}
+    if budget and spec.get("prune_ratio") is not None:
+        raise TrainingError("Say either a --prune-ratio or a budget (--max-params, --max-gflops), not both.")
+    return SparsitySettings(
+        method=method,
+        ratio=given(spec, "prune_ratio", 0.5),
+        budget=Budget(**budget) if budget else None,
+        budget_imgsz=given(spec, "budget_imgsz", 640),
+        strength=given(spec, "sr", 0.01),
+        schedule=given(spec, "schedule", "constant"),
+        warmup=given(spec, "sr_warmup", 0.0),
+    )
+
+
+def finetune(spec: Spec, report: Report) -> Result:
+    """Training of a pruned model: it keeps its shape; lower learning rate, cosine schedule."""
+    return _train(spec, report, kind="finetuned", defaults={"epochs": 50, "lr0": 0.005, "cos_lr": True})
+
+
+def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], sparsity: Any = None) -> Result:
+    from engine.runtime import import_ultralytics
+
+    import_ultralytics()
+    from engine.datasets import check_dataset, resolved_yaml
+    from engine.files import require_free_space
+    from engine.training import TRAINING_BYTES, TrainSettings, check_device, check_task, default_device, run_training
+
+    weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=kind == "trained")
+    check_task(task)
+    check_device(given(spec, "device", default_device()))
+    save_dir = Path(spec["save_dir"])
+    if save_dir.resolve() in Path(weights).resolve().parents:
+        raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
+    dataset = check_dataset(required(spec, "data"))
+    require_free_space(save_dir, TRAINING_BYTES)
+    is_new = not save_dir.exists()
+    save_dir.mkdir(parents=True, exist_ok=True)
+    for problem in dataset.problems:
+        report({"kind": "status", "text": f"Data set: {problem}"})
+    settings = TrainSettings(
+        weights=weights,
+        data=resolved_yaml(dataset, save_dir),
+        save_dir=save_dir,
+        epochs=given(spec, "epochs", defaults["epochs"]),
+        imgsz=given(spec, "imgsz", imgsz),
+        batch=given(spec, "batch", 16),
+        device=given(spec, "device", default_device()),
+        optimizer=given(spec, "optimizer", "SGD"),
+        lr0=given(spec, "lr0", defaults["lr0"]),
+        cos_lr=defaults.get("cos_lr", False),
+        nbs=given(spec, "nbs", 64),
+        workers=given(spec, "workers", 2),
+        seed=given(spec, "seed", 0),
+        # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
+        patience=given(spec, "patience", 0 if sparsity else 100),
+        sparsity=sparsity,
+    )
+    try:
+        result = run_training(settings, task, report)
+    except WorkbenchError:
+        if is_new and not any(save_dir.glob("weights/*.pt")):  # refused before there was anything to keep
+            shutil.rmtree(save_dir, ignore_errors=True)
+        raise
+    # The best epoch of a sparse run is an early one, so it is the least sparse; what it worked towards is the last.
+    chosen, metrics = (result.last, result.last_metrics) if sparsity else (result.best, result.metrics)
+    return {
+        "best": str(result.best),
+        "last": str(result.last),
+        "save_dir": str(save_dir),
+        "params": result.params,
+        "epochs_done": result.epochs_done,
+        "stopped": result.stopped,
+        "optimizer": settings.optimizer,
+        "lr0": settings.lr0,
+        "sparsity": asdict(sparsity) if sparsity else None,
+        "metrics": metrics,
+        "artefacts": [{"path": str(chosen), "kind": kind, "register": True}],
+    }
