@@ -50,6 +50,11 @@ class Checkpoint:
         """How the checkpoint was made, empty where nothing is recorded."""
         return self.content.get(MADE_KEY) or {}
 
+    @property
+    def ancestors(self) -> list[str]:
+        """Digests of the checkpoints that this one descends from, the oldest first, as far as its file tells."""
+        return list(self.made.get("ancestors", ()))
+
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open an Ultralytics checkpoint without running anything that it contains.
@@ -91,6 +96,18 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         half=half,
         content={key: value for key, value in content.items() if key not in {"ema", "model", "optimizer"}},
     )
+
+
+def record_made(path: str | Path, made: dict[str, Any]) -> None:
+    """Write into a checkpoint that training has just finished how it was made; JSON-like values only.
+
+    Raises:
+        CheckpointError: It cannot be read.
+        StorageError: It cannot be written.
+    """
+    content = _load(Path(path))
+    with atomic_path(path) as temporary:
+        torch.save({**content, MADE_KEY: made}, temporary)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -228,6 +228,7 @@ class Slimming:
             "budget": asdict(target) if isinstance(target, Budget) else None,
             "ratio_achieved": plan.ratio_achieved,
             "parent": self.checkpoint.digest,
+            "ancestors": [*self.checkpoint.ancestors, self.checkpoint.digest],
             "compensated": compensated,
             "recalibration_images": len(recalibration),
             "importance": asdict(importance),

@@ -33,8 +33,8 @@ class Sparsifier:
     - targeted: over the first tenth of the run collects ``(gamma dL/dgamma + beta dL/dbeta)^2`` by group (Molchanov
       et al., arXiv 1906.10771), chooses what the solver removes at ``ratio`` by these scores, or for ``budget`` by
       these scores over what a removal saves of it, and fades gamma and beta of those groups along a cosine to exactly
-      zero until 60 % of the run (growing regularisation, arXiv 2012.09243, and soft filter pruning, arXiv 1808.06866, are
-      its relatives; unlike the latter it never grows back).
+      zero until 60 % of the run (growing regularisation, arXiv 2012.09243, and soft filter pruning, arXiv 1808.06866,
+      are its relatives; unlike the latter it never grows back).
     """
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, settings: SparsitySettings) -> None:
@@ -169,6 +169,16 @@ class Sparsifier:
     def _scale(self, parameters: list[nn.Parameter], factors: Tensor) -> None:
         for parameter, factor in zip(parameters, factors.split(self._sizes), strict=True):
             parameter.mul_(factor.to(parameter.dtype))
+
+    @torch.no_grad()
+    def agrees(self) -> bool:
+        """Whether all training processes hold the very same gammas; each must ask."""
+        gammas = torch.cat(self._gammas)
+        first = gammas.clone()
+        distributed.broadcast(first, src=0)
+        differs = (gammas != first).any().float()
+        distributed.all_reduce(differs, distributed.ReduceOp.MAX)
+        return not bool(differs)
 
     @torch.no_grad()
     def carry_zeros(self, average: nn.Module) -> None:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TrainingError, WorkbenchError
-from engine.verbs.common import Report, Result, Spec, given, required, starting_point
+from engine.errors import StopRequested, TrainingError, WorkbenchError
+from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights, starting_point
 
 
 def train(spec: Spec, report: Report) -> Result:
@@ -61,6 +61,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     from engine.runtime import import_ultralytics
 
     import_ultralytics()
+    from engine.checkpoint import record_made
     from engine.datasets import check_dataset, resolved_yaml
     from engine.files import require_free_space
     from engine.training import TRAINING_BYTES, TrainSettings, check_device, check_task, default_device, run_training
@@ -71,6 +72,8 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     save_dir = Path(spec["save_dir"])
     if save_dir.resolve() in Path(weights).resolve().parents:
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
+    lineage = _lineage(weights)
+    teacher = _teacher(spec["teacher"], task, lineage) if spec.get("teacher") else None
     dataset = check_dataset(required(spec, "data"))
     require_free_space(save_dir, TRAINING_BYTES)
     is_new = not save_dir.exists()
@@ -94,6 +97,9 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
         patience=given(spec, "patience", 0 if sparsity else 100),
         sparsity=sparsity,
+        teacher=teacher,
+        resume=bool(spec.get("resume")),
+        processes=given(spec, "processes", 1),
     )
     try:
         result = run_training(settings, task, report)
@@ -101,8 +107,12 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         if is_new and not any(save_dir.glob("weights/*.pt")):  # refused before there was anything to keep
             shutil.rmtree(save_dir, ignore_errors=True)
         raise
+    made = {"verb": kind, **lineage, "teacher": teacher, "epochs": settings.epochs, "imgsz": settings.imgsz}
+    for path in (result.best, result.last):
+        record_made(path, made | {"sparsity": asdict(sparsity) if sparsity else None})
     # The best epoch of a sparse run is an early one, so it is the least sparse; what it worked towards is the last.
     chosen, metrics = (result.last, result.last_metrics) if sparsity else (result.best, result.metrics)
+    compared = kind == "finetuned" and not result.stopped
     return {
         "best": str(result.best),
         "last": str(result.last),
@@ -114,5 +124,61 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         "lr0": settings.lr0,
         "sparsity": asdict(sparsity) if sparsity else None,
         "metrics": metrics,
+        "comparison": _comparison(settings, chosen, spec.get("reference"), report) if compared else [],
         "artefacts": [{"path": str(chosen), "kind": kind, "register": True}],
     }
+
+
+def _lineage(weights: str) -> dict[str, Any]:
+    """Return the digests of the checkpoint that a run starts from and of those before it; nothing for a YAML."""
+    from engine.checkpoint import open_checkpoint
+
+    if not weights.endswith(".pt"):
+        return {"parent": None, "ancestors": []}
+    checkpoint = open_checkpoint(weights)
+    return {"parent": checkpoint.digest, "ancestors": [*checkpoint.ancestors, checkpoint.digest]}
+
+
+def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
+    """Return the path of a teacher that fits the student.
+
+    Raises:
+        TrainingError: It is no ancestor of the student, as far as the student's file tells, or of another task.
+        CheckpointError: It cannot be opened.
+    """
+    from engine.checkpoint import open_checkpoint
+
+    teacher = open_checkpoint(resolve_weights(name))
+    if teacher.task != task:
+        raise TrainingError(f"{teacher.path.name} is a model for {teacher.task}, not for {task}; it cannot teach this.")
+    older = lineage["ancestors"][:-1]
+    if older and teacher.digest not in lineage["ancestors"]:
+        raise TrainingError(
+            f"{teacher.path.name} is not what this model was made from, so its features mean something else; distil "
+            "from the dense model that was pruned, or leave --teacher out."
+        )
+    return str(teacher.path.resolve())
+
+
+def _comparison(settings: Any, child: Path, reference: str | None, report: Report) -> list[dict[str, Any]]:
+    """Measure a fine-tuned model, what it started from and, where given, its dense reference on the same split."""
+    from engine.checkpoint import open_checkpoint
+    from engine.evaluation import validate
+
+    roles = {"parent": settings.weights, "child": str(child)} | ({"reference": reference} if reference else {})
+    rows = []
+    try:
+        for role, weights in roles.items():
+            measured = validate(
+                Path(weights),
+                settings.data,
+                imgsz=settings.imgsz,
+                batch=settings.batch,
+                device=settings.device.split(",")[0],
+                report=lambda event: report(event) if event["kind"] == "status" else None,
+            )
+            params = open_checkpoint(weights).params
+            rows.append({"role": role, "weights": weights, "params": params, "metrics": measured.metrics})
+    except StopRequested:
+        pass  # the training is done and kept; only the comparison is cut short
+    return rows

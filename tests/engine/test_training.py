@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from ultralytics import YOLO
-from ultralytics.nn.tasks import DetectionModel, SegmentationModel
+from ultralytics.nn.tasks import SegmentationModel
 
 from engine.checkpoint import open_checkpoint
 from engine.datasets import make_demo_dataset
@@ -19,32 +19,20 @@ from engine.gammas import collect_gammas, summarise_gammas
 from engine.slimming import Slimming
 from engine.verbs import run_verb
 from tests.models import randomise, write_checkpoint
+from tests.runs import spec, tiny_data, write_dense
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = {"epochs": 2, "imgsz": 64, "batch": 4, "device": "cpu", "workers": 0}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> str:
-    return str(make_demo_dataset(tmp_path_factory.mktemp("data") / "set", train=8, val=4, imgsz=64))
-
-
-def write_dense(name: str, path: Path) -> Path:
-    """Write a checkpoint of a seeded model that knows the three classes of the data set."""
-    torch.manual_seed(0)
-    model = randomise(DetectionModel(name, nc=3, verbose=False))
-    model.names = {0: "dinghy", 1: "freighter", 2: "buoy"}
-    return write_checkpoint(model, path)
+    return tiny_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module", params=["yolov8n.yaml", "yolo11n.yaml"])
 def pruned(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     return Slimming.open(write_dense(request.param, folder / "dense.pt")).prune(0.5, folder / "pruned.pt")
-
-
-def spec(weights: Path, data: str, save_dir: Path, **more) -> dict:
-    return {"weights": str(weights), "data": data, "save_dir": str(save_dir), **TINY, **more}
 
 
 def test_fine_tuning_keeps_the_pruned_shape_and_the_result_is_an_ordinary_checkpoint(pruned, data, tmp_path):

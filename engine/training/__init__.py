@@ -1,0 +1,24 @@
+"""Training: Ultralytics' own trainers, extended through their hooks, never a fork.
+
+One process on one CPU or GPU, or one process for each of several GPUs; stopped and killed runs can be resumed.
+"""
+
+from engine.training.checks import check_device, check_task, default_device, explained
+from engine.training.progress import short_metrics
+from engine.training.running import run_training
+from engine.training.settings import OPTIMIZERS, TRAINING_BYTES, TrainResult, TrainSettings
+from engine.training.trainers import TRAINERS
+
+__all__ = [
+    "OPTIMIZERS",
+    "TRAINERS",
+    "TRAINING_BYTES",
+    "TrainResult",
+    "TrainSettings",
+    "check_device",
+    "check_task",
+    "default_device",
+    "explained",
+    "run_training",
+    "short_metrics",
+]

@@ -1,0 +1,159 @@
+"""Training with several processes (DistributedDataParallel), one for each GPU, or a number of them on the CPU.
+
+Ultralytics' own launch deletes the run's folder and rebuilds the trainer from a pickle. Here each process is given
+the run's settings as a file and builds the same trainer from them as a single one would: the pruned module comes out
+of the checkpoint, the sparsifier out of the settings. PyTorch's launcher starts the processes, and ends all when one
+fails. The first of them reports to the process that started the run, over a local connection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import secrets
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+from engine import errors
+from engine.errors import StopRequested, TrainingError, WorkbenchError
+from engine.files import write_text_atomic
+from engine.runtime import compute_threads, worker_environment
+from engine.training.progress import Report
+from engine.training.settings import TrainResult, TrainSettings
+
+_ADDRESS, _KEY = "SLIMMING_REPORT_ADDRESS", "SLIMMING_REPORT_KEY"
+_SETTINGS_NAME = "distributed.json"
+_LOOK_S = 0.5
+
+
+def run_distributed(settings: TrainSettings, task: str, report: Report) -> TrainResult:
+    """Train with ``settings.world_size`` processes; errors as ``run_training``."""
+    described = settings.save_dir / _SETTINGS_NAME
+    write_text_atomic(described, json.dumps({"settings": settings.as_dict(), "task": task}))
+    key = secrets.token_bytes(32)
+    try:
+        with Listener(authkey=key) as listener:
+            environment = {
+                **worker_environment(),
+                _ADDRESS: json.dumps(listener.address),
+                _KEY: key.hex(),
+                "OMP_NUM_THREADS": str(max(compute_threads() // settings.world_size, 1)),
+            }
+            launcher = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                    *("--nproc-per-node", str(settings.world_size)),
+                    *("-m", "engine.training.distributed", str(described)),
+                ],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
+            try:
+                return _relay(_events(listener), launcher, report)
+            finally:
+                if launcher.poll() is None:
+                    launcher.terminate()  # it ends the training processes, then itself
+                    launcher.wait()
+    finally:
+        described.unlink(missing_ok=True)
+
+
+def _events(listener: Listener) -> queue.Queue[tuple[dict[str, Any], Connection] | None]:
+    """Return a queue that fills with what the first process sends, each with the connection to answer on."""
+    received: queue.Queue[tuple[dict[str, Any], Connection] | None] = queue.Queue()
+
+    def receive() -> None:
+        try:
+            with listener.accept() as connection:
+                while True:
+                    received.put((json.loads(connection.recv_bytes()), connection))
+        except (OSError, EOFError):
+            received.put(None)  # it has ended
+
+    threading.Thread(target=receive, daemon=True).start()
+    return received
+
+
+def _relay(
+    received: queue.Queue[tuple[dict[str, Any], Connection] | None], launcher: subprocess.Popen, report: Report
+) -> TrainResult:
+    """Pass events on, answer each with whether to stop, and return the result that comes last."""
+    result: TrainResult | None = None
+    while True:
+        try:
+            item = received.get(timeout=_LOOK_S)
+        except queue.Empty:
+            if launcher.poll() is not None:
+                break
+            continue
+        if item is None:
+            break
+        event, connection = item
+        if event["kind"] == "error":
+            launcher.wait()
+            raise getattr(errors, event["class"])(event["text"])
+        if event["kind"] == "result":
+            result = _result_from(event["result"])
+            connection.send_bytes(b"go on")
+            continue
+        try:
+            report(event)
+            connection.send_bytes(b"go on")
+        except StopRequested:
+            connection.send_bytes(b"stop")
+    code = launcher.wait()
+    if result is None or code:
+        raise TrainingError(f"A training process ended unexpectedly (exit code {code}); the log says more.")
+    return result
+
+
+def _result_from(values: dict[str, Any]) -> TrainResult:
+    return TrainResult(**{**values, "best": Path(values["best"]), "last": Path(values["last"])})
+
+
+def _sender(connection: Connection) -> Report:
+    def send(event: dict[str, Any]) -> None:
+        connection.send_bytes(json.dumps(event).encode())
+        if connection.recv_bytes() == b"stop":
+            raise StopRequested
+
+    return send
+
+
+def main(arguments: list[str]) -> int:
+    """Be one of the processes: train as the settings file says; the first one reports."""
+    from engine.runtime import import_ultralytics
+
+    import_ultralytics()
+    from torch import distributed
+
+    from engine.training.running import train_here
+
+    described = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    settings, task = TrainSettings.from_dict(described["settings"]), described["task"]
+    if os.environ["RANK"] != "0":
+        train_here(settings, task, lambda event: None)
+        distributed.destroy_process_group()
+        return 0
+    with Client(json.loads(os.environ[_ADDRESS]), authkey=bytes.fromhex(os.environ[_KEY])) as connection:
+        try:
+            result = train_here(settings, task, _sender(connection))
+        except WorkbenchError as error:
+            connection.send_bytes(
+                json.dumps({"kind": "error", "class": type(error).__name__, "text": str(error)}).encode()
+            )
+            return 1
+        values = {**asdict(result), "best": str(result.best), "last": str(result.last)}
+        _sender(connection)({"kind": "result", "result": values})
+    distributed.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""Trainer callbacks: events out, the sparsifier in, and a person's wish to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.utils import RANK
+from ultralytics.utils.torch_utils import get_num_params, unwrap_model
+
+from engine.errors import StopRequested, TrainingError
+from engine.files import atomic_path
+from engine.graph import trace
+from engine.sparsity import Sparsifier
+from engine.training.settings import TrainSettings
+
+Report = Callable[[dict[str, Any]], None]
+STEP_INTERVAL_S = 0.5
+"Steps are reported at most this often."
+STATE_NAME = "sparsity.pt"
+"Beside last.pt: what the sparsifier has seen and chosen."
+
+
+def student_of(model: nn.Module) -> nn.Module:
+    """Return the model that is trained, out of its wrappers for several processes and for distillation."""
+    model = unwrap_model(model)
+    return getattr(model, "student_model", model)
+
+
+class Progress:
+    """Turns trainer callbacks into events, drives the sparsifier, and passes on a wish to stop.
+
+    With several processes each has one; the first alone reports.
+    """
+
+    def __init__(self, settings: TrainSettings, report: Report) -> None:
+        """Take the settings of the run; ``report`` receives events and may raise ``StopRequested``."""
+        self.last_metrics: dict[str, float] = {}
+        self._settings, self._report = settings, report
+        self._sparsifier: Sparsifier | None = None
+        self._step, self._last_step_time, self._epoch_start = 0, 0.0, 0.0
+
+    def attach(self, trainer: BaseTrainer) -> None:
+        """Hang on the trainer's own callbacks."""
+        for event, callback in {
+            "on_train_start": self._start,
+            "on_train_epoch_start": self._epoch_starts,
+            "on_train_batch_start": self._batch_starts,
+            "on_train_batch_end": self._batch_ends,
+            "on_train_epoch_end": self._epoch_trained,
+            "on_fit_epoch_end": self._epoch_ends,
+            "on_model_save": self._saved,
+        }.items():
+            trainer.add_callback(event, callback)
+
+    def _send(self, trainer: BaseTrainer, event: dict[str, Any]) -> None:
+        if RANK > 0:
+            return
+        try:
+            self._report(event)
+        except StopRequested:
+            trainer.stopped = trainer.stop = True
+
+    def _start(self, trainer: BaseTrainer) -> None:
+        model = student_of(trainer.model)
+        if self._settings.sparsity:
+            self._sparsifier = Sparsifier(model, trace(model), self._settings.sparsity)
+            self._sparsifier.attach(trainer.optimizer)
+            state = _state_path(trainer)
+            if self._settings.resume and state.exists():
+                self._sparsifier.load_state_dict(torch.load(state, weights_only=True))
+        self._send(trainer, {"kind": "status", "text": f"Training {get_num_params(model):,} parameters"})
+
+    def _epoch_starts(self, trainer: BaseTrainer) -> None:
+        self._step, self._epoch_start = 0, time.monotonic()
+
+    def _batch_starts(self, trainer: BaseTrainer) -> None:
+        if self._sparsifier:
+            done = trainer.epoch + (self._step + 1) / len(trainer.train_loader)
+            self._sparsifier.progress = min(done / trainer.epochs, 1.0)
+
+    def _batch_ends(self, trainer: BaseTrainer) -> None:
+        self._step += 1
+        now, steps = time.monotonic(), len(trainer.train_loader)
+        if now - self._last_step_time >= STEP_INTERVAL_S or self._step == steps:
+            self._last_step_time = now
+            self._report_step(trainer, steps)
+        if distributed.is_initialized():  # all processes leave the epoch at the same batch, or they would wait forever
+            wish = torch.tensor(float(trainer.stop), device=trainer.device)
+            distributed.all_reduce(wish, distributed.ReduceOp.MAX)
+            trainer.stop = bool(wish)
+
+    def _report_step(self, trainer: BaseTrainer, steps: int) -> None:
+        losses = {name: float(value) for name, value in (trainer.tloss or {}).items()}
+        self._send(
+            trainer,
+            {
+                "kind": "step",
+                "epoch": trainer.epoch + 1,
+                "epochs": trainer.epochs,
+                "step": self._step,
+                "steps": steps,
+                "losses": losses,
+            },
+        )
+
+    def _epoch_trained(self, trainer: BaseTrainer) -> None:
+        if self._sparsifier and distributed.is_initialized() and not self._sparsifier.agrees():
+            raise TrainingError("The training processes ended up with different gammas; start the run anew on one.")
+        if self._sparsifier and trainer.ema:
+            self._sparsifier.carry_zeros(student_of(trainer.ema.ema))
+
+    def _saved(self, trainer: BaseTrainer) -> None:
+        if self._sparsifier:
+            with atomic_path(_state_path(trainer)) as temporary:
+                torch.save(self._sparsifier.state_dict(), temporary)
+
+    def _epoch_ends(self, trainer: BaseTrainer) -> None:
+        if trainer.epoch >= trainer.epochs or not self._epoch_start:
+            return  # the call after the last epoch repeats the validation of best.pt
+        self.last_metrics = short_metrics(trainer.metrics or {})
+        event = {
+            "kind": "epoch",
+            "epoch": trainer.epoch + 1,
+            "epochs": trainer.epochs,
+            "seconds": round(time.monotonic() - self._epoch_start, 2),
+            "metrics": self.last_metrics,
+            "losses": _losses(trainer),
+            "lr": max(group["lr"] for group in trainer.optimizer.param_groups),
+        }
+        if self._sparsifier:
+            event["gammas"] = self._sparsifier.statistics()
+        self._epoch_start = 0.0
+        self._send(trainer, event)
+
+
+def _state_path(trainer: BaseTrainer) -> Path:
+    return trainer.wdir / STATE_NAME
+
+
+def _losses(trainer: BaseTrainer) -> dict[str, float]:
+    training = trainer.label_loss_items(trainer.tloss) if trainer.tloss else {}
+    validation = {name: value for name, value in (trainer.metrics or {}).items() if name.startswith("val/")}
+    return {name: float(value) for name, value in {**training, **validation}.items()}
+
+
+def short_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return Ultralytics' metrics under short names: ``metrics/mAP50(B)`` -> ``mAP50``; losses are left out."""
+    return {
+        name.removeprefix("metrics/").removesuffix("(B)"): float(value)
+        for name, value in metrics.items()
+        if name.startswith("metrics/")
+    }

@@ -1,0 +1,132 @@
+"""One training run: what it is asked for, and what it left behind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import TrainingError
+from engine.solver import Budget
+from engine.sparsity import SparsitySettings
+from engine.sparsity.reach import warmup_epochs
+from engine.training.checks import check_device, device_indices
+
+TRAINING_BYTES = 200_000_000
+"Free space that a run should find: two checkpoints with their optimizer state, and results."
+LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "nbs": 1, "workers": 0, "seed": 0, "patience": 0}
+"Smallest value of each number."
+OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop", "Adamax", "NAdam", "RAdam", "auto")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One training run."""
+
+    weights: str
+    "Checkpoint to start from, or a model YAML to start from scratch (plain training only)."
+    data: Path
+    "Data set description with an absolute ``path``."
+    save_dir: Path
+    epochs: int
+    imgsz: int
+    batch: int = 16
+    device: str = "cpu"
+    optimizer: str = "SGD"
+    "Explicit: ``auto`` ignores the learning rate."
+    lr0: float = 0.01
+    "Initial learning rate."
+    cos_lr: bool = False
+    nbs: int = 64
+    "Nominal batch size: gradients of about so many images are gathered before an optimizer step."
+    workers: int = 2
+    seed: int = 0
+    patience: int = 100
+    "Epochs without improvement after which training ends early; 0 for never."
+    sparsity: SparsitySettings | None = None
+    teacher: str | None = None
+    "Checkpoint of the model to distil from, by Ultralytics' own ``distill_model``."
+    resume: bool = False
+    "Go on with the run that was stopped or killed in ``save_dir``."
+    processes: int = 1
+    "Training processes on the CPU; on GPUs there is one for each device."
+    extra: dict[str, Any] = field(default_factory=dict)
+    "Further Ultralytics training arguments."
+
+    def __post_init__(self) -> None:
+        for name, smallest in LEAST.items():
+            if getattr(self, name) < smallest:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least {smallest}.")
+        check_device(self.device)
+        if not 1 <= self.processes <= 64 or (self.processes > 1 and self.device != "cpu"):
+            raise TrainingError(f"{self.processes} processes on {self.device}: only the CPU takes a number of them.")
+        if self.batch % self.world_size:
+            raise TrainingError(
+                f"A batch of {self.batch} cannot be shared evenly by {self.world_size} processes; use a multiple."
+            )
+        if self.optimizer.lower() not in {name.lower() for name in OPTIMIZERS}:
+            raise TrainingError(f"There is no optimizer {self.optimizer!r}; use {', '.join(OPTIMIZERS)}.")
+        if not self.lr0 > 0:
+            raise TrainingError(f"A learning rate (lr0) of {self.lr0:g} trains nothing; use a positive number.")
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train together; each takes an equal share of the batch."""
+        return max(len(device_indices(self.device)), self.processes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-able values."""
+        return {**asdict(self), "data": str(self.data), "save_dir": str(self.save_dir)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
+        """Return the settings that ``as_dict`` gave."""
+        sparsity = values["sparsity"]
+        if sparsity:
+            budget = Budget(**sparsity["budget"]) if sparsity["budget"] else None
+            sparsity = SparsitySettings(**{**sparsity, "budget": budget})
+        paths = {"data": Path(values["data"]), "save_dir": Path(values["save_dir"])}
+        return cls(**{**values, **paths, "sparsity": sparsity})
+
+    def overrides(self) -> dict[str, Any]:
+        """Return Ultralytics' arguments for this run."""
+        return {
+            "model": self.weights,
+            "data": str(self.data),
+            "epochs": self.epochs,
+            "imgsz": self.imgsz,
+            "batch": self.batch,
+            "device": self.device,
+            "optimizer": self.optimizer,
+            "lr0": self.lr0,
+            "cos_lr": self.cos_lr,
+            "nbs": self.nbs,
+            "workers": self.workers,
+            "seed": self.seed,
+            "patience": self.patience,
+            "warmup_epochs": warmup_epochs(self.epochs),
+            # Ultralytics starts biases at a rate of 0.1, which suits random weights and throws trained ones back.
+            **({} if self.weights.endswith((".yaml", ".yml")) else {"warmup_bias_lr": 0.0}),
+            "project": str(self.save_dir.resolve().parent),
+            "name": self.save_dir.name,
+            "exist_ok": True,
+            **({"distill_model": self.teacher} if self.teacher else {}),
+            "plots": False,
+            **self.extra,
+        }
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run left behind."""
+
+    best: Path
+    last: Path
+    params: int
+    epochs_done: int
+    stopped: bool
+    "The run was asked to stop before its last epoch."
+    metrics: dict[str, float]
+    "Of best.pt on the validation split: mAP50, mAP50-95, precision, recall where the task has them."
+    last_metrics: dict[str, float]
+    "The same of last.pt."

@@ -1,0 +1,150 @@
+"""Ultralytics' own trainers, extended through their hooks, never a fork.
+
+The classic trap is that a trainer rebuilds the full network from its YAML and so undoes the pruning. These trainers
+train the module that the checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import distributed, nn
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.models import yolo
+from ultralytics.utils import RANK
+from ultralytics.utils.torch_utils import strip_optimizer
+
+from engine.errors import TrainingError
+from engine.files import copy_file_atomic
+
+RESUME_NAME = "resume.pt"
+"Beside last.pt: the state of a run that was asked to stop, which Ultralytics strips from last.pt."
+
+
+class KeepsModule:
+    """Trainer mix-in: trains the module that the checkpoint holds, writes whole files, and can be resumed.
+
+    It also trains with several processes on the CPU, which Ultralytics does on GPUs alone.
+    """
+
+    stopped = False
+    "The run was asked to stop before its last epoch."
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Set up as Ultralytics does, and count the processes on a CPU too."""
+        super().__init__(*args, **kwargs)
+        if self.device.type == "cpu" and RANK != -1:
+            self.world_size = int(os.environ["WORLD_SIZE"])
+
+    def check_resume(self, overrides: dict[str, Any]) -> None:
+        """Take up the saved arguments, but in the folder of this run: a workspace may have been moved since."""
+        super().check_resume(overrides)
+        if self.resume:
+            self.args.save_dir = str(Path(overrides["project"]) / overrides["name"])
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> nn.Module:
+        """Return the checkpoint's module as it is, or Ultralytics' own new one where classes differ."""
+        if not isinstance(weights, nn.Module):
+            return super().get_model(cfg, weights, verbose)
+        if _class_count(weights) in (None, self.data["nc"]):
+            return weights
+        rebuilt = super().get_model(cfg, weights, verbose)
+        if not _same_body(rebuilt, weights):
+            raise TrainingError(
+                f"This pruned model knows {_class_count(weights)} classes and the data set has {self.data['nc']}; "
+                "fine-tune it on a data set with its own classes, or train the dense model on the new ones first."
+            )
+        return rebuilt
+
+    def save_model(self) -> bool:
+        """Write the checkpoints aside, then rename them: a run may be killed at any time."""
+        last, best = self.last, self.best
+        self.last, self.best = (path.with_name(f".{path.name}.partial") for path in (last, best))
+        try:
+            saved = super().save_model()
+            for partial, path in ((self.last, last), (self.best, best)):
+                if partial.exists():
+                    os.replace(partial, path)
+        finally:
+            for partial in (self.last, self.best):
+                partial.unlink(missing_ok=True)
+            self.last, self.best = last, best
+        return saved
+
+    def final_eval(self) -> None:
+        """Strip the checkpoints and validate best.pt as Ultralytics does; a stopped run keeps its state beside.
+
+        With several processes, whoever started them validates: Ultralytics' own way needs GPUs.
+        """
+        if RANK in {-1, 0} and self.stopped and self.last.exists():
+            copy_file_atomic(self.last, self.wdir / RESUME_NAME)
+        if RANK == -1:
+            super().final_eval()
+        elif RANK == 0:
+            for path in (self.last, self.best):
+                strip_optimizer(path)
+
+    def _setup_ddp(self) -> None:
+        if self.device.type != "cpu":
+            return super()._setup_ddp()
+        return distributed.init_process_group("gloo", rank=RANK, world_size=self.world_size)
+
+    def _setup_train(self) -> None:
+        with _parallel_on_cpu() if self.device.type == "cpu" else contextlib.nullcontext():
+            super()._setup_train()
+
+
+class _ParallelOnCpu(nn.parallel.DistributedDataParallel):
+    """Takes no device ids, which Ultralytics always passes and a CPU does not have."""
+
+    def __init__(self, module: nn.Module, device_ids: Any = None, **options: Any) -> None:
+        super().__init__(module, **options)
+
+
+@contextlib.contextmanager
+def _parallel_on_cpu() -> Iterator[None]:
+    original = nn.parallel.DistributedDataParallel
+    nn.parallel.DistributedDataParallel = _ParallelOnCpu
+    try:
+        yield
+    finally:
+        nn.parallel.DistributedDataParallel = original
+
+
+def _class_count(model: nn.Module) -> int | None:
+    names = getattr(model, "names", None)
+    return getattr(model, "nc", None) or (len(names) if names else None)
+
+
+def _same_body(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two models agree in all layers before the head."""
+    shapes = [{k: v.shape for k, v in model.model[:-1].state_dict().items()} for model in (first, second)]
+    return shapes[0] == shapes[1]
+
+
+class DetectionTrainer(KeepsModule, yolo.detect.DetectionTrainer):
+    """Detection."""
+
+
+class SegmentationTrainer(KeepsModule, yolo.segment.SegmentationTrainer):
+    """Instance segmentation."""
+
+
+class PoseTrainer(KeepsModule, yolo.pose.PoseTrainer):
+    """Pose estimation."""
+
+
+class OBBTrainer(KeepsModule, yolo.obb.OBBTrainer):
+    """Oriented boxes."""
+
+
+TRAINERS: dict[str, type[BaseTrainer]] = {
+    "detect": DetectionTrainer,
+    "segment": SegmentationTrainer,
+    "pose": PoseTrainer,
+    "obb": OBBTrainer,
+}
