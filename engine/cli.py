@@ -25,8 +25,12 @@ DESCRIPTIONS = {
     "sparsify": "sparse training: drive the gammas of unimportant channels to zero",
     "finetune": "train a pruned model; it keeps its shape",
     "val": "measure mAP, precision and recall",
-    "export": "write an ONNX file, checked and compared with the PyTorch model",
+    "compare": "measure models side by side: size, cost, accuracy, and the change of each",
+    "export": "write an ONNX (or other) file, checked and compared with the PyTorch model",
+    "latency": "measure models side by side on this machine: milliseconds an image",
 }
+
+RUN_DESCRIPTION = "run a recipe: the steps of one YAML file, one after another"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,10 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, description in DESCRIPTIONS.items():
         sub = verbs.add_parser(verb, help=description, description=description)
-        sub.add_argument("--weights", required=True, metavar="PT", help="checkpoint, or an official name (yolov8n.pt)")
+        several = {"nargs": "+"} if verb in ("compare", "latency") else {}
+        sub.add_argument(
+            "--weights", required=True, metavar="PT", help="checkpoint, or an official name (yolov8n.pt)", **several
+        )
         sub.add_argument("--imgsz", type=int, metavar="PX", help=_imgsz_help(verb))
         sub.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
         _OPTIONS[verb](sub)
+    _run_options(verbs.add_parser("run", help=RUN_DESCRIPTION, description=RUN_DESCRIPTION))
     return parser
 
 
@@ -64,6 +72,10 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--prune-ratio", type=float, metavar="R", help="share of channels to remove, 0 to 0.95")
     target.add_argument("--max-params", type=int, metavar="N", help="or: at most so many parameters")
     target.add_argument("--max-gflops", type=float, metavar="F", help="or: at most so many GFLOPs at --imgsz")
+    target.add_argument(
+        "--target-latency", type=float, metavar="MS", help="or: at most so many milliseconds an image on this machine"
+    )
+    target.add_argument("--threads", type=int, metavar="N", help="of --target-latency (every core)")
     scores = parser.add_argument_group("how channels are scored")
     scores.add_argument("--criterion", choices=("gamma", "l1", "gamma-next", "random"), help="importance (gamma)")
     scores.add_argument("--aggregate", choices=("mean", "max", "sum"), help="score of tied channels (mean)")
@@ -101,7 +113,7 @@ def _save_option(parser: argparse.ArgumentParser) -> None:
 def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="YAML", help="data set description")
     parser.add_argument("--batch", type=int, metavar="N", help="images a batch (16)")
-    parser.add_argument("--device", metavar="D", help="cpu, 0, ... (the first GPU, else cpu)")
+    parser.add_argument("--device", metavar="D", help="cpu, 0, or 0,1 for two GPUs (the first GPU, else cpu)")
 
 
 def _training_options(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +128,14 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
         "--patience", type=int, metavar="N", help="epochs without improvement before stopping (100; sparsify: never)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (0)")
+    parser.add_argument("--processes", type=int, metavar="N", help="training processes with --device cpu (1)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run that ended early in --save-dir")
+
+
+def _finetune_options(parser: argparse.ArgumentParser) -> None:
+    _training_options(parser)
+    parser.add_argument("--teacher", metavar="PT", help="dense model that this one was pruned from, to distil from it")
+    parser.add_argument("--reference", metavar="PT", help="dense model to measure beside the result")
 
 
 def _sparsify_options(parser: argparse.ArgumentParser) -> None:
@@ -137,10 +157,42 @@ def _val_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "val", "test"), help="which images (val)")
 
 
+def _compare_options(parser: argparse.ArgumentParser) -> None:
+    _val_options(parser)
+    parser.add_argument("--reference", metavar="PT", help="model that changes are relative to (the first)")
+    parser.add_argument("--gflops-imgsz", type=int, metavar="PX", help="image size that GFLOPs are counted at (640)")
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
+    parser.add_argument("--list", action="store_true", help="print the shipped recipes and end")
+    parser.add_argument("--weights", metavar="PT", help="model to start from (the recipe's own)")
+    parser.add_argument("--data", metavar="YAML", help="data set description (the recipe's own)")
+    parser.add_argument("--device", metavar="D", help="cpu, 0, ... (the recipe's own, else the first GPU, else cpu)")
+    parser.add_argument(
+        "--save-dir", metavar="DIR", help="folder for what is made (a new one below ./runs); one begun before goes on"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+
+
 def _export_options(parser: argparse.ArgumentParser) -> None:
     _save_option(parser)
     parser.add_argument("--opset", type=int, metavar="N", help="ONNX operator set (the exporter's choice)")
     parser.add_argument("--dynamic", action="store_true", help="accept any batch and image size")
+    parser.add_argument("--format", choices=("onnx", "torchscript", "openvino"), help="of the file (onnx)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of weights and activations (fp32)")
+    parser.add_argument("--nms", action="store_true", help="put non-maximum suppression into the file")
+    parser.add_argument(
+        "--no-simplify", dest="simplify", action="store_false", default=None, help="leave the graph as it was traced"
+    )
+    parser.add_argument("--data", metavar="YAML", help="data set that calibrates int8 and that the file is checked on")
+    parser.add_argument("--strict", action="store_true", help="end with exit code 2 where a gate fails")
+
+
+def _latency_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runtime", nargs="+", choices=("onnx", "torch", "cuda"), help="onnx and torch: CPU (onnx)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the runtime (every core)")
+    parser.add_argument("--repeats", type=int, metavar="N", help="timed runs of each model (100)")
 
 
 _OPTIONS = {
@@ -149,9 +201,11 @@ _OPTIONS = {
     "prune": _prune_options,
     "train": _training_options,
     "sparsify": _sparsify_options,
-    "finetune": _training_options,
+    "finetune": _finetune_options,
     "val": _val_options,
+    "compare": _compare_options,
     "export": _export_options,
+    "latency": _latency_options,
 }
 
 
@@ -163,9 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         options["save_dir"] = str(Path(options["save_dir"]).expanduser() if options["save_dir"] else _new_folder(verb))
     try:
         with logs_to_stderr():
-            from engine.verbs import run_verb
-
-            result = run_verb(verb, options, log_event)
+            result = _result(verb, options)
     except WorkbenchError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -177,6 +229,16 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _result(verb: str, options: dict[str, Any]) -> Any:
+    if verb == "run":
+        from engine.recipes import run_from_terminal
+
+        return run_from_terminal(options, log_event)
+    from engine.verbs import run_verb
+
+    return run_verb(verb, options, log_event)
 
 
 def _new_folder(verb: str) -> Path:
@@ -202,15 +264,26 @@ def _as_text(verb: str, result: dict[str, Any]) -> str:
         return _inspect_text(result)
     if verb in ("preview", "prune"):
         return _plan_text(result)
+    if verb == "compare":
+        from engine.comparison import comparison_table
+
+        return comparison_table(result)
+    if verb == "export":
+        from engine.export.text import export_text
+
+        return export_text(result)
+    if verb == "latency":
+        from engine.latency.text import latency_text
+
+        return latency_text(result)
+    if verb == "run":
+        from engine.recipes import run_text
+
+        return run_text(result)
     lines = [f"{name:>12}: {value:.4f}" for name, value in result["metrics"].items()]
     if verb in TRAINING:
         lines += [f"{'params':>12}: {result['params']:,}", f"{'best.pt':>12}: {result['best']}"]
         lines += [f"{'last.pt':>12}: {result['last']}"]
-    if verb == "export":
-        lines += [
-            f"{'onnx':>12}: {result['onnx']} ({result['size_mb']:.1f} MB, opset {result['opset']})",
-            f"{'difference':>12}: at most {result['max_abs_difference']:.2e} from PyTorch",
-        ]
     return "\n".join(lines)
 
 
@@ -242,6 +315,11 @@ def _plan_text(result: dict[str, Any]) -> str:
         f"GFLOPs {result['gflops_before']:.2f} -> {result['gflops']:.2f} ({_change(result, 'gflops')}) "
         f"at {result['imgsz']} px",
     ]
+    if "latency_ms" in result:
+        rows.append(
+            f"latency {result['latency_ms_before']:.1f} -> {result['latency_ms']:.1f} ms "
+            f"({_change(result, 'latency_ms')}), predicted for ONNX Runtime on this machine"
+        )
     if "pruned" in result:
         rows.append(f"pruned.pt: {result['pruned']}")
     return "\n".join(rows)

@@ -10,14 +10,17 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.errors import StopRequested, WorkbenchError
-from engine.jobs.control import reconcile
+from engine.jobs import memory
+from engine.jobs.chains import advance_ready
+from engine.jobs.launching import WORKER
 from engine.jobs.processes import end_tree, start_time
 from engine.jobs.reporting import EventWriter
+from engine.jobs.watching import mark_lost
 from engine.store import Job, Store
 
 RunVerb = Callable[[str, dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]
@@ -34,14 +37,20 @@ def _run_verb(verb: str, spec: dict[str, Any], report: Callable[[dict[str, Any]]
     return run_verb(verb, spec, report)
 
 
-def main(arguments: list[str], run_verb: RunVerb | None = None) -> int:
-    """Do the job that the command line names and end every process it leaves behind; return the exit code."""
+def main(arguments: list[str], run_verb: RunVerb | None = None, command: Sequence[str] = WORKER) -> int:
+    """Do the job that the command line names, end every process it leaves behind, and let its chain go on.
+
+    ``command`` starts the workers of further steps of a chain. Returns the exit code.
+    """
     if len(arguments) != 2:
         print("usage: python -m engine.worker WORKSPACE JOB_ID", file=sys.stderr)
         return 2
     workspace, job_id = arguments
+    environment = dict(os.environ)
+    store = None
     try:
-        return run(Store(Path(workspace)), job_id, run_verb or _run_verb)
+        store = Store(Path(workspace))
+        return run(store, job_id, run_verb or _run_verb)
     except WorkbenchError as error:
         print(error, file=sys.stderr)
         return 2
@@ -49,6 +58,22 @@ def main(arguments: list[str], run_verb: RunVerb | None = None) -> int:
         # PyTorch may raise here, from a signal handler, when one of its loader processes is ended.
         with contextlib.suppress(Exception):
             end_tree(os.getpid(), start_time(os.getpid()) or 0.0, grace_s=1.0)
+        if store is not None:
+            _start_next_steps(store, environment, command)
+
+
+def _start_next_steps(store: Store, environment: dict[str, str], command: Sequence[str]) -> None:
+    """Submit the next step of every chain that waits for one, this job's among them.
+
+    Done last, because a worker ends all that runs below it. What this misses, the next look at the workspace does.
+    """
+    # Ultralytics hides the devices that a job did not ask for; the next worker must see them all.
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        advance_ready(store, command=command)
+    except Exception:
+        traceback.print_exc()
 
 
 def run(store: Store, job_id: str, run_verb: RunVerb) -> int:
@@ -76,17 +101,19 @@ def _wait_for_turn(store: Store, job_id: str, pid: int, started_at: float) -> bo
         if job.state != "queued" or job.pid != pid:
             return False
         if time.monotonic() - reconciled_at >= _RECONCILE_EVERY_S:
-            reconcile(store)
+            # Chains go on when this worker has ended: what it starts before would end with it.
+            mark_lost(store)
             reconciled_at = time.monotonic()
         time.sleep(_POLL_S)
     return True
 
 
 def _do(store: Store, job: Job, run_verb: RunVerb) -> int:
-    report = EventWriter(store, job.id)
+    memory.note_count(store, job.id)
+    report = EventWriter(store, job.id, pid=job.pid)
     state, result, error = _outcome(store, job, run_verb, report)
     report.flush()
-    if not store.finish_job(job.id, state, result, error):
+    if not store.finish_job(job.id, state, result, error, seen=job):
         print("Someone else had ended this job already; its result is not recorded.", file=sys.stderr)
     return 1 if state == "failed" else 0
 
@@ -127,7 +154,7 @@ def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, An
             artefact.get("name") or job.title,
             artefact["kind"],
             parent_id=ids_by_path.get(str(artefact.get("parent")), job.model_id),
-            made={"verb": job.verb, "spec": job.spec},
+            made={"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}},
             params=artefact.get("params", result.get("params")),
             metrics=artefact.get("metrics", result.get("metrics", {})),
         )

@@ -5,20 +5,33 @@ turn has come.
 """
 
 from engine.errors import StopRequested
-from engine.jobs.control import delete, kill, reconcile, retry, stop, submit
+from engine.jobs.chains import ChainStatus, ChainStep, advance, chain_status, next_weights, restart_chain, start_chain
+from engine.jobs.control import RESUMABLE_VERBS, can_resume, delete, kill, resume, retry, stop
+from engine.jobs.launching import submit
 from engine.jobs.logs import log_path, log_tail
 from engine.jobs.pace import Progress, progress
+from engine.jobs.watching import reconcile
 
 __all__ = [
+    "RESUMABLE_VERBS",
+    "ChainStatus",
+    "ChainStep",
     "Progress",
     "StopRequested",
+    "advance",
+    "can_resume",
+    "chain_status",
     "delete",
     "kill",
     "log_path",
     "log_tail",
+    "next_weights",
     "progress",
     "reconcile",
+    "restart_chain",
+    "resume",
     "retry",
+    "start_chain",
     "stop",
     "submit",
 ]

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from engine.files import writing_to
 from engine.store import Store
 
 _TAIL_BYTES = 64 * 1024
@@ -15,6 +16,15 @@ _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def log_path(store: Store, job_id: str) -> Path:
     """Return the log file of a job, which need not exist yet."""
     return store.job_folder(job_id) / "log.txt"
+
+
+def add_to_log(store: Store, job_id: str, line: str) -> None:
+    """Append a line to the log of a job. Raises StorageError when it cannot be written."""
+    log = log_path(store, job_id)
+    with writing_to(log.parent):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a", encoding="utf-8") as stream:
+            stream.write(f"{line}\n")
 
 
 def log_tail(store: Store, job_id: str, lines: int = 40) -> str:

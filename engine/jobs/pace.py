@@ -29,12 +29,14 @@ class Progress:
 
 
 def progress(store: Store, job: Job, now: datetime | None = None) -> Progress:
-    """Return the progress of a job. ``now`` (UTC) serves the time left, which only a running job has."""
+    """Return the progress of a job. ``now`` (UTC) serves the time left, which only a running job has.
+
+    A job that was resumed stands at the last epoch it did before, until it reports again; its pace is that since.
+    """
+    resumed_seq = max((event.seq for event in store.latest_events(job.id, "resumed")), default=0)
     epochs = store.latest_events(job.id, "epoch", _RECENT_EPOCHS)
-    step = next(iter(store.latest_events(job.id, "step")), None)
-    status = next(iter(store.latest_events(job.id, "status")), None)
-    if step and epochs and step.seq < epochs[0].seq:
-        step = None
+    step = _latest_after(store, job, "step", max(resumed_seq, epochs[0].seq if epochs else 0))
+    status = _latest_after(store, job, "status", resumed_seq)
     latest = step or next(iter(epochs), None)
     at = latest.payload if latest else {}
     done = 1.0 if job.state == "done" else _share_done(step, epochs)
@@ -45,11 +47,17 @@ def progress(store: Store, job: Job, now: datetime | None = None) -> Progress:
         epochs=at.get("epochs"),
         step=at.get("step"),
         steps=at.get("steps"),
-        seconds_left=_seconds_left(store, job, done, latest, epochs, now or utc_now()) if running else None,
+        seconds_left=_seconds_left(store, job, done, latest, epochs, resumed_seq, now or utc_now())
+        if running
+        else None,
         metrics=dict(epochs[0].payload.get("metrics") or {}) if epochs else {},
         losses=dict(at.get("losses") or {}),
         status=status.payload.get("text", "") if status else "",
     )
+
+
+def _latest_after(store: Store, job: Job, kind: str, seq: int) -> Event | None:
+    return next((event for event in store.latest_events(job.id, kind) if event.seq > seq), None)
 
 
 def _share_done(step: Event | None, epochs: list[Event]) -> float | None:
@@ -66,16 +74,23 @@ def _share_done(step: Event | None, epochs: list[Event]) -> float | None:
 
 
 def _seconds_left(
-    store: Store, job: Job, done: float | None, latest: Event | None, epochs: list[Event], now: datetime
+    store: Store,
+    job: Job,
+    done: float | None,
+    latest: Event | None,
+    epochs: list[Event],
+    resumed_seq: int,
+    now: datetime,
 ) -> float | None:
     """Return the seconds left at the pace of the last epochs, or, in the first one, of its steps so far."""
-    if done is None or latest is None:
+    if done is None or latest is None or latest.seq < resumed_seq:
         return None
-    durations = [epoch.payload["seconds"] for epoch in epochs if epoch.payload.get("seconds")]
+    recent = [epoch.payload for epoch in epochs if epoch.seq > resumed_seq]
+    durations = [payload["seconds"] for payload in recent if payload.get("seconds")]
     if durations and (total := latest.payload.get("epochs")):
         left = (1 - done) * total * sum(durations) / len(durations)
     else:
-        first = store.events(job.id, kinds=("step",), limit=1)
+        first = store.events(job.id, after_seq=resumed_seq, kinds=("step",), limit=1)
         begun = _share_done(first[0], []) if first else None
         if begun is None or done <= begun:
             return None

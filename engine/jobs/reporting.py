@@ -26,10 +26,14 @@ class EventWriter:
     events; it does not end hours of training.
     """
 
-    def __init__(self, store: Store, job_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: Store, job_id: str, clock: Callable[[], float] = time.monotonic, pid: int | None = None
+    ) -> None:
+        """Report for a job; ``pid`` is the process that does it, which others take over from when it is resumed."""
         self._store = store
         self._job_id = job_id
         self._clock = clock
+        self._pid = pid
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_BACKLOG)
         self._written_at = -_BEAT_S
         self._looked_at = -_BEAT_S
@@ -62,9 +66,10 @@ class EventWriter:
             self._waiting.clear()
 
     def _wanted(self) -> bool:
-        """Whether the job still stands as running: nobody asked it to stop, declared it dead or deleted it."""
+        """Whether the job still stands as running here: nobody stopped, deleted or declared it dead, or took over."""
         try:
-            return self._store.job(self._job_id).state == "running"
+            job = self._store.job(self._job_id)
+            return job.state == "running" and self._pid in (None, job.pid)
         except StorageError:
             return True
         except JobError:

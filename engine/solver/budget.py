@@ -23,22 +23,28 @@ class Budget:
     "Parameters."
     gflops: float | None = None
     "At the image size of the cost model."
+    latency_ms: float | None = None
+    "Milliseconds an image; needs a cost model whose costs have a ``latency_ms``."
 
     def __post_init__(self) -> None:
-        if self.params is None and self.gflops is None:
-            raise PlanError("A budget needs a number of parameters or of GFLOPs.")
+        if self.params is None and self.gflops is None and self.latency_ms is None:
+            raise PlanError("A budget needs a number of parameters or of GFLOPs, or a latency.")
 
     def met_by(self, cost: Cost) -> bool:
         """Whether a cost is within the budget."""
-        return (self.params is None or cost.params <= self.params) and (
-            self.gflops is None or cost.gflops <= self.gflops
+        return (
+            (self.params is None or cost.params <= self.params)
+            and (self.gflops is None or cost.gflops <= self.gflops)
+            and (self.latency_ms is None or cost.latency_ms <= self.latency_ms)
         )
 
 
 def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePlan:
     """Return the plan that meets a budget most closely from below: one removal fewer would exceed it.
 
-    Cost never rises along the order of removal, so the first plan that fits is found by bisection.
+    Parameters and GFLOPs never rise along the order of removal, so the first plan that fits is found by bisection. A
+    latency may rise a little where a width stops being a multiple of 4; then the plan fits as well, but an earlier one
+    might.
 
     Raises:
         PlanError: Even the smallest plan costs more; says how much that is.
@@ -49,8 +55,8 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
     if not budget.met_by(smallest):
         gflops = ceil(smallest.gflops * 1000) / 1000  # rounded up, so that the budget named is possible
         raise PlanError(
-            f"The smallest model these settings allow has {smallest.params:,} parameters and {gflops:.3f} GFLOPs; ask "
-            "for at least that, or lower the floors."
+            f"The smallest model these settings allow has {smallest.params:,} parameters and {gflops:.3f} GFLOPs"
+            f"{_latency_words(smallest, budget)}; ask for at least that, or lower the floors."
         )
     while low < high:
         middle = (low + high) // 2
@@ -63,6 +69,11 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
     prefix = int(candidates[low])
     ratio = ranking.channels_after(prefix) / ranking.prunable_channels
     return make_plan(ranking, ratio, ranking.counts_of_prefix(prefix), ranking.floors_at(ratio))
+
+
+def _latency_words(cost: Cost, budget: Budget) -> str:
+    """Return ' and takes 12.4 ms', rounded up, where the budget names a latency."""
+    return "" if budget.latency_ms is None else f" and takes {ceil(cost.latency_ms * 10) / 10:.1f} ms"
 
 
 def savings(costs: CostModel, budget: Budget) -> np.ndarray:

@@ -1,9 +1,13 @@
 """The workspace: one folder with an SQLite registry of models and jobs, and their files beside it."""
 
+from engine.store.queue import PlaceTaken
 from engine.store.records import (
     ACTIVE_STATES,
     FINISHED_STATES,
     MODEL_KINDS,
+    UNFINISHED_ENDS,
+    Chain,
+    ChainPlace,
     Event,
     Job,
     Model,
@@ -14,9 +18,13 @@ __all__ = [
     "ACTIVE_STATES",
     "FINISHED_STATES",
     "MODEL_KINDS",
+    "UNFINISHED_ENDS",
+    "Chain",
+    "ChainPlace",
     "Event",
     "Job",
     "Model",
+    "PlaceTaken",
     "Store",
     "default_workspace",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 CPU = "cpu"
@@ -10,17 +11,15 @@ CPU = "cpu"
 def devices_of(spec: dict[str, Any]) -> tuple[str, ...]:
     """Return the devices that ``spec["device"]`` names, each in one spelling; the CPU when it names none.
 
-    ``0``, ``"0"``, ``"cuda"`` and ``"cuda:0"`` are the same device; ``"0,1"`` and ``[0, 1]`` are two.
+    ``0``, ``"0"``, ``"cuda"`` and ``"cuda:0"`` are the same device; ``"0,1"``, ``"cuda:0,1"`` and ``[0, 1]`` are two.
     """
-    device = spec.get("device")
-    words = (
-        device if isinstance(device, (list, tuple)) else str("" if device is None else device).strip("()[]").split(",")
-    )
-    return tuple(dict.fromkeys(_spelled(str(word)) for word in words if str(word).strip())) or (CPU,)
+    # As Ultralytics reads it: brackets, quotes and spaces mean nothing.
+    words = re.sub(r"[()\[\]'\"\s]", "", str(spec.get("device")).lower()).split(",")
+    return tuple(dict.fromkeys(_spelled(word) for word in words if word not in ("", "none"))) or (CPU,)
 
 
 def _spelled(word: str) -> str:
-    word = word.strip().lower()
-    if word == "cuda":
-        return "cuda:0"
-    return f"cuda:{word}" if word.isdigit() else word
+    kind, _, number = word.rpartition(":")
+    if number.isdecimal() and kind in ("", "cuda"):
+        return f"cuda:{int(number)}"
+    return {"cuda": "cuda:0", "cpu:0": CPU, "mps:0": "mps"}.get(word, word)

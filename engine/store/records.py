@@ -13,6 +13,8 @@ MODEL_KINDS = ("imported", "trained", "sparse", "pruned", "finetuned", "demo")
 # "queued" waits for its turn; "stopping" runs until its next report.
 ACTIVE_STATES = ("queued", "running", "stopping")
 FINISHED_STATES = ("done", "stopped", "failed", "interrupted")
+# Ends after which there may be something left to do.
+UNFINISHED_ENDS = ("stopped", "failed", "interrupted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class Job:
     model_id: str | None  # the model it works on
     stop_requested: bool
     devices: tuple[str, ...] = ()
+    queued_at: datetime | None = None  # when it last took its place in the queue: made, or resumed
+    chain_id: str | None = None  # the chain it is a step of
+    chain_step: int | None = None  # which step, counted from 1
 
     @property
     def finished(self) -> bool:
@@ -64,6 +69,32 @@ class Job:
     def reason(self) -> str:
         """The sentence that says why the job ended, without the log lines that may follow; empty when all is well."""
         return (self.error or "").partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A recipe that runs as one job after the other, each working on the model that the one before it made.
+
+    ``job_id`` is the job that the chain follows: the newest one of the step it is at. It may have been deleted.
+    """
+
+    id: str
+    title: str
+    recipe: dict[str, Any]  # {"name", "steps": [{"verb", "settings"}, ...]}
+    base: dict[str, Any]  # what every step is told: "weights" of the base model, "data", "device"
+    base_model_id: str | None
+    step: int  # the one it is at, counted from 1; one more than there are once the job of the last was deleted
+    job_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPlace:
+    """Where a new job stands in a chain: at ``step``, counted from 1, if the chain still follows the job ``after``."""
+
+    chain_id: str
+    step: int
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +141,23 @@ def job_from_row(row: sqlite3.Row) -> Job:
         model_id=row["model_id"],
         stop_requested=bool(row["stop_requested"]),
         devices=tuple(filter(None, row["devices"].split(","))),
+        queued_at=_time_or_none(row["queued_at"]),
+        chain_id=row["chain_id"],
+        chain_step=row["chain_step"],
+    )
+
+
+def chain_from_row(row: sqlite3.Row) -> Chain:
+    """Return the chain of a row."""
+    return Chain(
+        id=row["id"],
+        title=row["title"],
+        recipe=json.loads(row["recipe"]),
+        base=json.loads(row["base"]),
+        base_model_id=row["base_model_id"],
+        step=row["step"],
+        job_id=row["job_id"],
+        created_at=datetime.fromisoformat(row["created_at"]),
     )
 
 

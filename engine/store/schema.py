@@ -57,6 +57,22 @@ CREATE TABLE events (
     payload TEXT NOT NULL
 )
 """
+# step is the step that the chain is at, counted from 1, of as many as there are in steps; job_id is the job that it
+# follows. That job may have been deleted, so job_id refers to nothing by force.
+_CHAINS = """
+CREATE TABLE chains (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    recipe TEXT NOT NULL,
+    base TEXT NOT NULL,
+    base_model_id TEXT REFERENCES models(id) ON DELETE SET NULL,
+    step INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    job_id TEXT,
+    created_at TEXT NOT NULL
+)
+"""
 
 
 def _models_jobs_events(connection: sqlite3.Connection) -> None:
@@ -70,7 +86,17 @@ def _models_jobs_events(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX events_by_job_and_kind ON events(job_id, kind)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (("001 models, jobs, events", _models_jobs_events),)
+def _chains(connection: sqlite3.Connection) -> None:
+    connection.execute(_CHAINS)
+    connection.execute("ALTER TABLE jobs ADD COLUMN chain_id TEXT REFERENCES chains(id) ON DELETE SET NULL")
+    connection.execute("ALTER TABLE jobs ADD COLUMN chain_step INTEGER")
+    # A job that is resumed waits behind those that were queued before it came back.
+    connection.execute("ALTER TABLE jobs ADD COLUMN queued_at TEXT")
+    connection.execute("UPDATE jobs SET queued_at = created_at")
+    connection.execute("CREATE INDEX jobs_by_chain ON jobs(chain_id)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (("001 models, jobs, events", _models_jobs_events), ("002 chains", _chains))
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from engine.store.chains import ChainRegistry
 from engine.store.events import EventLog
 from engine.store.models import ModelRegistry
 from engine.store.queue import JobQueue
 
 
-class Store(ModelRegistry, JobQueue, EventLog):
-    """The workspace in one folder: models, jobs and their events.
+class Store(ModelRegistry, JobQueue, ChainRegistry, EventLog):
+    """The workspace in one folder: models, jobs, chains of jobs, and what jobs report.
 
     Cheap to make and safe to share between threads and processes: every call opens its own short connection. Every
     call raises StorageError, in one sentence, when the folder or its database cannot be used.

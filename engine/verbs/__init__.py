@@ -10,10 +10,12 @@ from collections.abc import Callable
 
 from engine.errors import WorkbenchError
 from engine.verbs.common import Report, Result, Spec, required, resolve_weights
+from engine.verbs.comparing import compare
 from engine.verbs.evaluating import val
 from engine.verbs.exporting import export
 from engine.verbs.inspecting import inspect
 from engine.verbs.pruning import PlanArguments, plan_arguments, preview, prune, recalibration_images
+from engine.verbs.timing import latency
 from engine.verbs.training import finetune, sparsify, train
 
 # Torch and Ultralytics take seconds to import, so the verbs import what they need when they run.
@@ -26,7 +28,9 @@ VERBS: dict[str, Callable[[Spec, Report], Result]] = {
     "sparsify": sparsify,
     "finetune": finetune,
     "val": val,
+    "compare": compare,
     "export": export,
+    "latency": latency,
 }
 
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.errors import ExportError
 from engine.verbs.common import Report, Result, Spec, given, starting_point
 
 
 def export(spec: Spec, report: Report) -> Result:
-    """Write SAVE_DIR/NAME.onnx, checked and compared with the PyTorch model."""
+    """Write SAVE_DIR/NAME.onnx, or another format, held against its gates.
+
+    A failed gate is part of the result and the file is there; with ``strict`` it is an error as well.
+    """
     from engine.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.export import export_onnx
+    from engine.export import SUFFIXES, ExportSettings, export_model
 
     weights, _, imgsz = starting_point(spec["weights"], scratch_allowed=False)
-    path = Path(spec["save_dir"]) / f"{spec.get('name') or Path(weights).stem}.onnx"
-    exported = export_onnx(
-        Path(weights),
+    settings = ExportSettings(
         imgsz=given(spec, "imgsz", imgsz),
-        save_path=path,
+        format=given(spec, "format", "onnx"),
+        precision=given(spec, "precision", "fp32"),
         opset=spec.get("opset"),
         dynamic=bool(spec.get("dynamic")),
         simplify=given(spec, "simplify", True),
-        report=report,
-    ).as_dict()
-    return {"onnx": str(path), "artefacts": [{"path": str(path), "kind": "onnx"}], "metrics": {}, **exported}
+        nms=bool(spec.get("nms")),
+        data=Path(spec["data"]) if spec.get("data") else None,
+    )
+    path = Path(spec["save_dir"]) / f"{spec.get('name') or Path(weights).stem}{SUFFIXES[settings.format]}"
+    result = export_model(Path(weights), path, settings, report=report).as_dict()
+    if spec.get("strict") and not result["passed"]:
+        failed = " ".join(gate["text"] for gate in result["gates"] if gate["passed"] is False)
+        raise ExportError(f"FAILED: {failed} The file is at {path}.")
+    artefacts = [{"path": str(path), "kind": settings.format}]
+    return {settings.format: str(path), "artefacts": artefacts, "metrics": result["accuracy"], **result}

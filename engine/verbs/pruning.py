@@ -13,19 +13,38 @@ from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 def preview(spec: Spec, report: Report) -> Result:
     """Say what pruning to a ratio or budget would give, without doing it."""
+    plan = plan_arguments(spec)
+    slimming = _opened(spec, plan, report)
+    result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
+    return {**result, **_predicted_latency(slimming, plan)}
+
+
+def _opened(spec: Spec, plan: PlanArguments, report: Report) -> Any:
+    """Open the checkpoint; where a latency is asked for, with what predicts it on this machine."""
     from engine.slimming import Slimming
 
-    plan = plan_arguments(spec)
-    slimming = Slimming.open(resolve_weights(spec["weights"]))
-    return slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
+    weights = resolve_weights(spec["weights"])
+    if getattr(plan.target, "latency_ms", None) is None:
+        return Slimming.open(weights)
+    from engine.checkpoint import open_checkpoint
+    from engine.latency import TimedSlimming
+
+    return TimedSlimming(open_checkpoint(weights), threads=spec.get("threads"), report=report)
+
+
+def _predicted_latency(slimming: Any, plan: PlanArguments) -> Result:
+    """Return the latency before and after, in milliseconds, where the plan was made for one."""
+    if getattr(plan.target, "latency_ms", None) is None:
+        return {}
+    costs = slimming.timed_costs(plan.imgsz)
+    keep = slimming.plan(plan.target, plan.settings, plan.imgsz, plan.importance).keep
+    return {"latency_ms_before": costs.before.latency_ms, "latency_ms": costs.latency_ms(keep)}
 
 
 def prune(spec: Spec, report: Report) -> Result:
     """Write SAVE_DIR/pruned.pt, a physically smaller model."""
-    from engine.slimming import Slimming
-
     plan = plan_arguments(spec)
-    slimming = Slimming.open(resolve_weights(spec["weights"]))
+    slimming = _opened(spec, plan, report)
     path = Path(spec["save_dir"]) / "pruned.pt"
     if path.exists() and path.samefile(slimming.checkpoint.path):
         raise PlanError(f"{path} is the checkpoint to prune; choose another --save-dir so that it is not overwritten.")
@@ -39,6 +58,7 @@ def prune(spec: Spec, report: Report) -> Result:
         recalibration=recalibration_images(spec),
     )
     result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
+    result |= _predicted_latency(slimming, plan)
     report(
         {
             "kind": "status",
@@ -71,9 +91,11 @@ def plan_arguments(spec: Spec) -> PlanArguments:
     from engine.solver import DEFAULT_FLOOR, Budget, SolverSettings, check_ratio
 
     budget = {key: spec[f"max_{key}"] for key in ("params", "gflops") if spec.get(f"max_{key}") is not None}
+    if spec.get("target_latency") is not None:
+        budget["latency_ms"] = spec["target_latency"]
     ratio = spec.get("prune_ratio")
     if (ratio is None) == (not budget):
-        raise PlanError("Say what to prune to: either --prune-ratio, or --max-params and --max-gflops.")
+        raise PlanError("Say what to prune to: either --prune-ratio, or --max-params, --max-gflops and --target-latency.")
     if ratio is not None:
         check_ratio(float(ratio))
     return PlanArguments(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,9 +16,7 @@ _CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); ti
 
 def run_verb(verb, spec, report):
     """Run a test verb; each leaves traces in spec["save_dir"]."""
-    return {"wait": _wait, "count": _count, "raise": _raise, "spawn": _spawn, "make": _make, "save": _save}[verb](
-        spec, report
-    )
+    return _VERBS[verb](spec, report)
 
 
 def _wait(spec, report):
@@ -85,5 +84,69 @@ def _save(spec, report):
     return {"artefacts": [{"path": str(last), "kind": "sparse", "register": True}]}
 
 
+def _train(spec, report):
+    """Three epochs; the second one waits for the file "release" unless this is a resumed run. Goes on where it was."""
+    folder = Path(spec["save_dir"])
+    done = len(_lines(folder / "epochs.txt")) if spec.get("resume") else 0
+    for epoch in range(done + 1, 4):
+        report({"kind": "step", "epoch": epoch, "epochs": 3, "step": 1, "steps": 2})
+        while spec.get("hold") and epoch == 2 and not spec.get("resume") and not (folder / "release").exists():
+            time.sleep(0.02)
+            report({"kind": "step", "epoch": epoch, "epochs": 3, "step": 1, "steps": 2})
+        with open(folder / "epochs.txt", "a") as stream:
+            stream.write(f"{epoch}\n")
+        report({"kind": "epoch", "epoch": epoch, "epochs": 3, "seconds": 1.0})
+    return _model(folder / "best.pt", spec, "trained")
+
+
+def _prune(spec, report):
+    """Make a model; fails while the file that "needs" names is missing."""
+    if spec.get("needs") and not Path(spec["needs"]).exists():
+        raise TrainingError("There is nothing to prune yet.")
+    # As Ultralytics does with the devices that a job did not ask for.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    return _model(Path(spec["save_dir"]) / "pruned.pt", spec, "pruned")
+
+
+def _val(spec, report):
+    return {"artefacts": [], "metrics": {"mAP50": 0.4}, "hidden": os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+
+def _alone(spec, report):
+    """Fail if another one of these is at work on the same device."""
+    locks = [Path(spec["locks"]) / device for device in str(spec["device"]).split(",")]
+    for lock in locks:
+        lock.touch(exist_ok=False)
+    time.sleep(0.1)
+    for lock in locks:
+        lock.unlink()
+    return {}
+
+
+def _model(path, spec, kind):
+    path.write_text(f"{kind} from {spec['weights']} in {path.parent.name}")
+    return {"artefacts": [{"path": str(path), "kind": kind, "register": True}], "metrics": {}}
+
+
+def _lines(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+_VERBS = {
+    "wait": _wait,
+    "count": _count,
+    "raise": _raise,
+    "spawn": _spawn,
+    "make": _make,
+    "save": _save,
+    "train": _train,
+    "finetune": _train,
+    "prune": _prune,
+    "val": _val,
+    "compare": _val,
+    "alone": _alone,
+}
+
+
 if __name__ == "__main__":
-    sys.exit(worker.main(sys.argv[1:], run_verb))
+    sys.exit(worker.main(sys.argv[1:], run_verb, (sys.executable, "-u", __file__)))

@@ -3,8 +3,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -12,7 +15,7 @@ import pytest
 
 from engine import jobs
 from engine.errors import JobError, StopRequested, StorageError
-from engine.jobs import control, processes
+from engine.jobs import memory, processes, watching
 from engine.jobs.reporting import EventWriter
 from engine.runtime import worker_environment
 from engine.store import Store
@@ -52,6 +55,13 @@ def ended(store, job):
 def at_work(store, job):
     """Wait until the job's verb has reported."""
     until(lambda: store.latest_events(job.id, "status"))
+    return store.job(job.id)
+
+
+def held_in_second_epoch(store):
+    """Return a training job that did an epoch and waits in the next."""
+    job = submit(store, "train", {"hold": True, "weights": "a.pt"})
+    until(lambda: (jobs.progress(store, job).epoch or 0) > 1)
     return store.job(job.id)
 
 
@@ -156,7 +166,7 @@ def test_worker_that_cannot_be_started_leaves_a_failed_job(store):
     assert [job.state for job in store.jobs()] == ["failed"]
 
 
-# Stop, kill, retry, delete
+# Stop, kill
 
 
 def test_stop_lets_the_verb_clean_up(store):
@@ -246,7 +256,7 @@ def test_worker_that_ends_before_its_turn_is_noticed(store):
 def test_job_without_a_worker_is_noticed_after_a_while(store, monkeypatch):
     job = store.add_job("wait", {}, "Test")
     assert jobs.reconcile(store) == []
-    monkeypatch.setattr(control, "utc_now", lambda: utc_now() + timedelta(minutes=2))
+    monkeypatch.setattr(watching, "utc_now", lambda: utc_now() + timedelta(minutes=2))
     assert [lost.id for lost in jobs.reconcile(store)] == [job.id]
     assert "never started" in store.job(job.id).reason
 
@@ -269,6 +279,217 @@ def test_reused_pid_is_neither_alive_nor_killed(store):
     finally:
         bystander.kill()
         bystander.wait()
+
+
+# Resume
+
+
+def test_resumed_job_goes_on_after_its_last_epoch(store):
+    job = held_in_second_epoch(store)
+    jobs.stop(store, job.id, grace_s=10)
+    assert jobs.can_resume(store, store.job(job.id))
+    resumed = jobs.resume(store, job.id, command=WORKER)
+    assert (resumed.id, resumed.error, resumed.result, resumed.stop_requested) == (job.id, None, None, False)
+    assert resumed.spec == {"hold": True, "weights": "a.pt", "resume": True}
+    job = ended(store, job)
+    assert job.state == "done" and (store.job_folder(job.id) / "epochs.txt").read_text() == "1\n2\n3\n"
+    assert [event.payload["epoch"] for event in store.events(job.id, kinds=["epoch"])] == [1, 2, 3]
+    assert store.model(job.result["model_ids"][0]).made["spec"] == {"hold": True, "weights": "a.pt"}
+    assert jobs.progress(store, job).percent == 100.0
+    with pytest.raises(JobError, match="is done"):
+        jobs.resume(store, job.id, command=WORKER)
+    again = jobs.retry(store, job.id, command=WORKER)
+    assert "resume" not in again.spec
+    jobs.kill(store, again.id)
+
+
+@POSIX_ONLY
+def test_killed_worker_is_interrupted_at_the_next_look_and_resumed(store):
+    job = held_in_second_epoch(store)
+    os.kill(job.pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+    assert [lost.id for lost in until(lambda: jobs.reconcile(store))] == [job.id]
+    assert time.monotonic() - killed_at < 5
+    lost = store.job(job.id)
+    assert lost.state == "interrupted" and "was killed" in lost.reason
+    jobs.resume(store, job.id, command=WORKER)
+    assert ended(store, job).state == "done"
+    assert "Resumed." in jobs.log_tail(store, job.id)
+
+
+@POSIX_ONLY
+def test_worker_killed_while_it_waits_is_noticed_and_resumed(store):
+    first = at_work(store, submit(store, "wait"))
+    second = submit(store, "train", {"weights": "a.pt"})
+    until(lambda: store.job(second.id).pid)
+    os.kill(store.job(second.id).pid, signal.SIGKILL)
+    until(lambda: jobs.reconcile(store))
+    lost = store.job(second.id)
+    assert lost.state == "interrupted" and "while it waited" in lost.reason
+    third = store.add_job("train", {}, "Third")
+    jobs.resume(store, second.id, command=WORKER)
+    assert [store.queue_position(job.id) for job in (third, second)] == [1, 2], "it waits behind who came meanwhile"
+    store.request_stop(third.id)
+    release(store, first)
+    assert ended(store, second).state == "done"
+
+
+def test_what_cannot_be_resumed_is_explained(store):
+    waiting = store.add_job("train", {}, "Test")
+    with pytest.raises(JobError, match="has not ended"):
+        jobs.resume(store, waiting.id)
+    store.request_stop(waiting.id)
+    assert not jobs.can_resume(store, store.job(waiting.id)), "it did no epoch to go on from"
+    export = store.add_job("export", {}, "Test")
+    store.request_stop(export.id)
+    with pytest.raises(JobError, match="retry it instead"):
+        jobs.resume(store, export.id)
+    assert not jobs.can_resume(store, store.job(export.id))
+
+
+def test_worker_that_cannot_be_started_leaves_a_job_that_can_be_resumed_again(store):
+    job = store.add_job("train", {"weights": "a.pt"}, "Test")
+    store.request_stop(job.id)
+    with pytest.raises(JobError, match="cannot be started"):
+        jobs.resume(store, job.id, command=("/nowhere/python",))
+    assert store.job(job.id).state == "failed"
+    jobs.resume(store, job.id, command=WORKER)
+    assert ended(store, job).state == "done"
+
+
+def test_two_tabs_resume_a_job_once(store):
+    job = held_in_second_epoch(store)
+    jobs.kill(store, job.id, grace_s=0.5)
+    barrier = threading.Barrier(4)
+
+    def resume(_):
+        barrier.wait()
+        try:
+            return jobs.resume(store, job.id, command=WORKER)
+        except JobError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(resume, range(4)))
+    assert sum(not isinstance(outcome, str) for outcome in outcomes) == 1, outcomes
+    assert len(store.events(job.id, kinds=["resumed"])) == 1
+    assert ended(store, job).state == "done"
+    assert (store.job_folder(job.id) / "epochs.txt").read_text() == "1\n2\n3\n"
+
+
+def test_late_news_of_the_former_worker_does_not_end_a_resumed_job(store):
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, 1, 0.0)
+    before = store.job(job.id)
+    report = EventWriter(store, job.id, pid=1)
+    store.finish_job(job.id, "interrupted")
+    assert store.requeue_job(job.id) and not store.requeue_job(job.id)
+    store.claim_job(job.id, 2, 0.0)
+    assert not store.finish_job(job.id, "done", seen=before)
+    with pytest.raises(StopRequested):
+        report({"kind": "status", "text": "still here"})
+    assert store.finish_job(job.id, "done", seen=store.job(job.id))
+
+
+def test_progress_of_a_resumed_job(tmp_path):
+    moment = [utc_now()]
+    store = Store(tmp_path, clock=lambda: moment[0])
+
+    def report(after_s, kind, **payload):
+        moment[0] += timedelta(seconds=after_s)
+        store.append_events(job.id, [{"kind": kind, "epochs": 10, **payload}])
+
+    def progress():
+        return jobs.progress(store, store.job(job.id), now=moment[0])
+
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, 1, 0.0)
+    for epoch in (1, 2, 3, 4):
+        report(100, "epoch", epoch=epoch, seconds=100.0)
+    report(50, "step", epoch=5, step=5, steps=10)
+    report(1, "status", text="Interrupted soon.")
+    assert progress().percent == pytest.approx(45.0)
+    store.finish_job(job.id, "interrupted")
+    moment[0] += timedelta(days=1)
+    store.requeue_job(job.id)
+    waiting = progress()
+    assert (waiting.percent, waiting.epoch, waiting.seconds_left, waiting.status) == (40.0, 4, None, "")
+    store.claim_job(job.id, 2, 0.0)
+    assert progress().seconds_left is None
+    report(5, "step", epoch=5, step=1, steps=10)
+    report(4, "step", epoch=5, step=5, steps=10)
+    assert (progress().percent, progress().seconds_left) == (pytest.approx(45.0), pytest.approx(55.0))
+    report(5, "epoch", epoch=5, seconds=10.0)
+    assert (progress().percent, progress().seconds_left) == (50.0, pytest.approx(50.0)), "at the pace since"
+    report(10, "epoch", epoch=5, seconds=10.0)  # reported twice
+    assert (progress().percent, progress().seconds_left) == (50.0, pytest.approx(50.0))
+    report(10, "epoch", epoch=7, seconds=10.0)  # one missed
+    assert (progress().percent, progress().seconds_left) == (70.0, pytest.approx(30.0))
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "name"),
+    [
+        ("0::/user.slice/a.scope", "user.slice/a.scope", "memory.events"),
+        ("0::/../../as-the-host-sees-it", ".", "memory.events"),
+        ("7:cpu:/b\n4:memory:/b", "memory/b", "memory.oom_control"),
+    ],
+)
+def test_system_that_counts_what_it_ended_for_want_of_memory_is_believed(store, tmp_path, line, folder, name):
+    groups, counter = tmp_path / "cgroup", tmp_path / "mount" / folder / name
+    groups.write_text(f"{line}\n")
+    counter.parent.mkdir(parents=True)
+    counter.write_text("oom 1\noom_kill 1\n")
+    job = store.add_job("train", {}, "Test")
+    memory.note_count(store, job.id, groups, tmp_path / "mount")
+    store.claim_job(job.id, 4_000_000, time.time())
+    assert not memory.ran_out(store, job.id)
+    counter.write_text("oom 2\noom_kill 2\n")
+    jobs.reconcile(store)
+    assert "ran out of memory meanwhile" in store.job(job.id).reason
+
+
+def test_without_a_readable_count_nothing_is_claimed(store, tmp_path):
+    (tmp_path / "cgroup").write_text("0::/\n")
+    job = store.add_job("train", {}, "Test")
+    memory.note_count(store, job.id, tmp_path / "nowhere", tmp_path)
+    memory.note_count(store, job.id, tmp_path / "cgroup", tmp_path)
+    assert store.events(job.id) == [] and not memory.ran_out(store, job.id)
+
+
+@POSIX_ONLY
+def test_crash_is_told_from_being_killed(store):
+    job = at_work(store, submit(store, "wait"))
+    os.kill(job.pid, signal.SIGSEGV)
+    until(lambda: jobs.reconcile(store))
+    assert "crashed (SIGSEGV)" in store.job(job.id).reason
+
+
+# Turns
+
+
+def test_jobs_that_are_started_at_once_never_share_a_device(store, tmp_path):
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    barrier = threading.Barrier(5)
+
+    def start(device):
+        barrier.wait()
+        return submit(store, "alone", {"device": device, "locks": str(locks)})
+
+    with ThreadPoolExecutor(5) as pool:
+        started = list(pool.map(start, ("0", "0", "1", "0,1", "0,1")))
+    assert [(job.state, job.error) for job in (ended(store, job) for job in started)] == [("done", None)] * 5
+    spans = sorted(
+        (store.job(job.id).started_at, store.job(job.id).finished_at) for job in started if "0" in job.spec["device"]
+    )
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+
+
+# Retry, delete
 
 
 def test_retry_is_a_new_job_with_the_same_specification(store):

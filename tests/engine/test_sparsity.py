@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from engine.errors import TrainingError
+from engine.cost import CostModel
+from engine.errors import PlanError, TrainingError
 from engine.graph import trace
+from engine.solver import Budget
 from engine.sparsity import LOOK_SHARE, SHRINK_END, Sparsifier, SparsitySettings
 
 STEPS = 60
@@ -161,3 +163,34 @@ def test_wrong_settings_are_refused_in_one_sentence(wrong):
     with pytest.raises(TrainingError) as refusal:
         SparsitySettings(**wrong)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_budget_is_met_by_pruning_exactly_what_is_zero_and_prefers_what_saves_much():
+    torch.manual_seed(0)
+    net = Net()
+    graph, costs = trace(net), CostModel(trace(net), net, 12)
+    budget = Budget(params=costs.before.params * 6 // 10, gflops=costs.before.gflops * 0.7)
+    net, sparsifier = trained(SparsitySettings("targeted", budget=budget, budget_imgsz=12))
+    zero = np.concatenate([block.bn.weight.detach().numpy() == 0 for block in (net.stem, net.branch, net.tail)])
+    keep = np.ones(graph.group_count, dtype=bool)
+    keep[np.concatenate([layer.groups for layer in graph.layers])[zero]] = False
+    assert zero.any() and budget.met_by(costs.cost(keep))
+    assert sparsifier.statistics()["free_ratio"] > 0
+
+
+def test_a_budget_that_cannot_be_met_is_refused_before_training():
+    net = Net()
+    with pytest.raises(PlanError, match="smallest model"):
+        Sparsifier(net, trace(net), SparsitySettings(budget=Budget(params=1), budget_imgsz=12))
+
+
+def test_a_saved_state_goes_on_with_the_same_channels_and_refuses_another_model():
+    _, sparsifier = trained(SparsitySettings("targeted", ratio=0.5), steps=STEPS)
+    net = Net()
+    other = Sparsifier(net, trace(net), SparsitySettings("targeted", ratio=0.5))
+    other.load_state_dict(sparsifier.state_dict())
+    for name, tensor in sparsifier.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+    state = sparsifier.state_dict() | {"scores": torch.zeros(3)}
+    with pytest.raises(TrainingError, match="another model"):
+        other.load_state_dict(state)

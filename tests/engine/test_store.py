@@ -164,6 +164,12 @@ def test_new_job_is_queued(store):
         ("cuda", ("cuda:0",)),
         ("cuda:1", ("cuda:1",)),
         ("0, 1", ("cuda:0", "cuda:1")),
+        ("cuda:0,1", ("cuda:0", "cuda:1")),
+        ("cuda:0, cuda:1", ("cuda:0", "cuda:1")),
+        ("['0', '1']", ("cuda:0", "cuda:1")),
+        (("0", "0"), ("cuda:0",)),
+        ("None", ("cpu",)),
+        ("cpu:0", ("cpu",)),
         ([0, 1], ("cuda:0", "cuda:1")),
         ("mps", ("mps",)),
     ],
@@ -190,6 +196,27 @@ def test_jobs_take_turns_on_a_device(store):
     claimed = store.job(first.id)
     assert (claimed.pid, claimed.process_started_at, claimed.state) == (1, 5.0, "done")
     assert claimed.started_at <= claimed.finished_at
+
+
+def test_requeued_job_starts_afresh_behind_the_others(store):
+    job, other = store.add_job("train", {"epochs": 3}, "Train"), store.add_job("train", {}, "Other")
+    assert not store.requeue_job(job.id)
+    store.claim_job(job.id, 1, 5.0)
+    store.request_stop(job.id)
+    store.finish_job(job.id, "failed", {"metrics": {}}, "Sentence.")
+    store.append_events(job.id, [{"kind": "epoch", "epoch": 1}])
+    assert store.requeue_job(job.id)
+    again = store.job(job.id)
+    assert (again.state, again.spec, again.stop_requested) == ("queued", {"epochs": 3, "resume": True}, False)
+    kept = (again.pid, again.process_started_at, again.started_at, again.finished_at, again.result, again.error)
+    assert kept == (None,) * 6
+    assert again.queued_at > again.created_at == job.created_at
+    assert [event.kind for event in store.events(job.id)] == ["epoch", "resumed"]
+    assert (store.queue_position(other.id), store.queue_position(job.id)) == (1, 2)
+    store.claim_job(other.id, 2, 0.0)
+    store.finish_job(other.id, "done")
+    assert not store.requeue_job(other.id)
+    assert store.claim_job(job.id, 3, 0.0)
 
 
 def test_job_belongs_to_one_process(store):
@@ -293,13 +320,29 @@ def test_failing_migration_rolls_back(tmp_path):
         raise RuntimeError("defect")
 
     with pytest.raises(RuntimeError, match="defect"):
-        Database(tmp_path, migrations=(*MIGRATIONS, ("002 fails", fail)))
+        Database(tmp_path, migrations=(*MIGRATIONS, ("999 fails", fail)))
     with sqlite3.connect(tmp_path / DATABASE_NAME) as connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         applied = [row[0] for row in connection.execute("SELECT name FROM migrations")]
     assert "half" not in tables and "models" in tables
-    assert applied == [MIGRATIONS[0][0]]
-    Database(tmp_path, migrations=(*MIGRATIONS, ("002 works", lambda connection: connection.execute("SELECT 1"))))
+    assert applied == [name for name, _ in MIGRATIONS]
+    Database(tmp_path, migrations=(*MIGRATIONS, ("999 works", lambda connection: connection.execute("SELECT 1"))))
+
+
+def test_workspace_from_before_chains_keeps_its_queue(tmp_path):
+    Database(tmp_path, migrations=MIGRATIONS[:1])
+    with sqlite3.connect(tmp_path / DATABASE_NAME) as connection:
+        for job_id, second in (("a", 1), ("b", 2)):
+            connection.execute(
+                "INSERT INTO jobs (id, verb, title, spec, devices, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (job_id, "train", job_id, "{}", "cpu", "queued", f"2030-01-02T00:00:0{second}.000000+00:00"),
+            )
+    store = Store(tmp_path)
+    later = store.add_job("train", {"device": "0"}, "later")
+    assert [store.queue_position(job_id) for job_id in ("a", "b", later.id)] == [1, 2, 1]
+    job = store.job("b")
+    assert (job.queued_at, job.chain_id, job.chain_step) == (job.created_at, None, None)
+    assert not store.claim_job("b", 1, 0.0) and store.claim_job("a", 1, 0.0)
 
 
 def test_workspace_of_a_newer_version_is_refused(tmp_path):

@@ -157,7 +157,7 @@ def test_a_classification_model_is_not_sent_into_training(data, tmp_path):
         ({"data": "nowhere.yaml"}, "nowhere.yaml"),
         ({"device": "7"}, "not available"),
         ({"device": "banana"}, "not available"),
-        ({"device": "0,1"}, "one device"),
+        ({"device": "0,1"}, "not available on this machine"),
         ({"optimizer": "foo"}, "optimizer"),
         ({"seed": -1}, "seed"),
         ({"epochs": 0}, "epochs"),

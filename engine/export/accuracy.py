@@ -1,0 +1,49 @@
+"""mAP of an exported file, by Ultralytics' own validator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import ExportError, StopRequested
+from engine.export.boxes import CONFIDENCE, OVERLAP
+from engine.export.exporter import first_line
+from engine.runtime import import_ultralytics
+
+Reporter = Callable[[dict], None]
+
+
+def validation_map(model_file: Path, task: str, data: Path, imgsz: int, report: Reporter, *, cut: bool = False) -> float:
+    """Return the mAP50-95 of a checkpoint or an exported file on the validation split.
+
+    One square image at a time, which a file of fixed shape can take; both sides are measured alike. ``cut`` counts only
+    boxes that a file with non-maximum suppression inside could put out.
+
+    Raises:
+        DatasetError: the data set cannot be used.
+        ExportError: the validator failed.
+    """
+    from engine.datasets import check_dataset, resolved_yaml
+
+    with tempfile.TemporaryDirectory(prefix="validation-") as folder:
+        description = resolved_yaml(check_dataset(data), folder)
+        model = import_ultralytics().YOLO(str(model_file), task=task)
+        model.add_callback("on_val_batch_end", lambda validator: _report(validator, report))
+        limits = {"conf": CONFIDENCE, "iou": OVERLAP} if cut else {}
+        try:
+            metrics = model.val(
+                data=str(description), imgsz=imgsz, batch=1, rect=False, device="cpu", split="val",
+                plots=False, verbose=False, workers=0, project=folder, name="val", **limits,
+            )  # fmt: skip
+        except StopRequested:
+            raise
+        except Exception as error:  # whatever the validator lets through
+            raise ExportError(f"The exported file could not be validated: {first_line(error)}") from error
+        return float(metrics.box.map)
+
+
+def _report(validator, report: Reporter) -> None:
+    step, steps = validator.batch_i + 1, len(validator.dataloader)
+    if step % 10 == 0 or step == steps:
+        report({"kind": "step", "epoch": 1, "epochs": 1, "step": step, "steps": steps, "losses": {}})

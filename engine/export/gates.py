@@ -1,0 +1,97 @@
+"""Gates: what an exported file is held to, each with what was measured and what was asked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from engine.export.parity import Parity
+
+DIFFERENCE_LIMITS = {"fp32": 1e-3, "fp16": 5e-2}
+"Largest difference / largest output of the channel. 8 bits are held to boxes and mAP alone."
+BOX_LIMITS = {"fp32": 0.99, "fp16": 0.95, "int8": 0.80}
+"Least share of boxes that are the same."
+SIZE_LIMITS = {"fp32": 1.2, "fp16": 0.65, "int8": 0.45}
+"Largest file, as a share of 4 bytes a parameter."
+MAP_LIMITS = {"fp16": 0.005, "int8": 0.02}
+"Largest loss of mAP50-95."
+SLOWER_LIMIT = 1.05
+"Largest latency of int8 as a share of fp32's."
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One thing that was checked."""
+
+    name: str
+    passed: bool | None
+    "None where nothing could be held against a limit."
+    value: float | None
+    limit: float | None
+    text: str
+    "One sentence with the numbers."
+
+    def as_dict(self) -> dict:
+        """Return the fields as plain, JSON-able values."""
+        return asdict(self)
+
+
+def checker_gate(complaint: str) -> Gate:
+    """The ONNX checker with full shape inference; ``complaint`` is empty where it had none."""
+    text = f"The ONNX checker says: {complaint}" if complaint else "The ONNX checker found no fault."
+    return Gate("checker", not complaint, None, None, text)
+
+
+def difference_gate(parity: Parity, precision: str, limit: float | None = None) -> Gate:
+    """Raw outputs against PyTorch's."""
+    value = parity.max_rel_difference
+    if value is None:
+        return Gate("difference", None, None, None, "Outputs are final boxes, so only boxes are compared.")
+    limit = DIFFERENCE_LIMITS.get(precision) if limit is None else limit
+    text = f"Outputs differ from PyTorch by {parity.max_abs_difference:.2g} at most and {parity.mean_abs_difference:.2g} "
+    text += f"on average (pixels, or probability) on {parity.images_compared} images, which is {value:.2g} of their "
+    text += "magnitude"
+    if limit is None:
+        return Gate("difference", None, value, None, text + "; at this precision boxes and mAP decide.")
+    return Gate("difference", value <= limit, value, limit, text + f" ({limit:.2g} accepted).")
+
+
+def boxes_gate(parity: Parity, precision: str) -> Gate:
+    """The boxes found against PyTorch's."""
+    value, limit = parity.box_share, BOX_LIMITS[precision]
+    if value is None:
+        text = f"Neither model found anything on {parity.images_compared} images; give a data set to compare boxes."
+        return Gate("boxes", None, None, limit, text)
+    text = f"{parity.boxes_matched} of {max(parity.boxes_expected, parity.boxes_found)} detections are the same "
+    text += f"({value:.1%}; at least {limit:.0%} accepted)."
+    return Gate("boxes", value >= limit, value, limit, text)
+
+
+def size_gate(size_mb: float, params: int, precision: str) -> Gate:
+    """The file's size against that of its weights in float32. Small models may carry more graph than weights."""
+    limit = SIZE_LIMITS[precision] * params * 4 / 1e6 + 0.5
+    text = f"The file has {size_mb:.2f} MB, its {params:,} parameters {params * 4 / 1e6:.2f} MB in fp32"
+    return Gate("size", size_mb <= limit, size_mb, limit, f"{text} (at most {limit:.2f} MB accepted).")
+
+
+def latency_gate(p50_ms: float, float_p50_ms: float | None, precision: str) -> Gate:
+    """Milliseconds an image on this machine; int8 is meant to be faster than fp32, fp16 only on other hardware."""
+    text = f"One image takes {p50_ms:.1f} ms (median) on this machine's processor"
+    if float_p50_ms is None:
+        return Gate("latency", None, p50_ms, None, text + ".")
+    text += f", in fp32 {float_p50_ms:.1f} ms"
+    if precision != "int8":
+        return Gate("latency", None, p50_ms, None, text + "; 16 bits are for hardware that computes with them.")
+    limit = SLOWER_LIMIT * float_p50_ms
+    return Gate("latency", p50_ms <= limit, p50_ms, limit, text + ".")
+
+
+def accuracy_gate(value: float, float_value: float, precision: str) -> Gate:
+    """mAP50-95 on the validation split beside the fp32 model's."""
+    limit = float_value - MAP_LIMITS[precision]
+    text = f"mAP50-95 is {value:.3f} on the validation split, in fp32 {float_value:.3f} (at least {limit:.3f} accepted)."
+    return Gate("accuracy", value >= limit, value, limit, text)
+
+
+def failures(gates: list[Gate]) -> list[Gate]:
+    """Return the gates that were not passed."""
+    return [gate for gate in gates if gate.passed is False]

@@ -1,0 +1,81 @@
+"""What an export is asked for, and which of it works on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import ExportError
+
+FORMATS = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
+"Format -> its name."
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "openvino": ".zip"}
+"Format -> suffix of the file; OpenVINO's several files are zipped."
+PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "torchscript": ("fp32",), "openvino": ("fp32", "fp16")}
+"Format -> precisions that can be made without a GPU."
+NMS_TASKS = ("detect", "segment", "pose", "obb")
+CALIBRATION_IMAGES = 128
+_LEAST_INT8_OPSET = 13
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What to export to; refuses what no exporter could do.
+
+    Raises:
+        ExportError: a value is out of range, or two of them do not go together.
+    """
+
+    imgsz: int | tuple[int, int]
+    "Pixels, or (height, width); Ultralytics rounds it up to the model's stride."
+    format: str = "onnx"
+    precision: str = "fp32"
+    "Of weights and activations: fp32, fp16 or int8. Inputs and outputs stay fp32."
+    opset: int | None = None
+    "ONNX operator set; Ultralytics' choice for the installed versions if None."
+    dynamic: bool = False
+    "Let batch, height and width vary."
+    simplify: bool = True
+    "Let onnxslim simplify the graph."
+    nms: bool = False
+    "Put non-maximum suppression into the file."
+    data: Path | None = None
+    "Data set: calibrates int8 on its training images, and checks the file on its validation images."
+    calibration_images: int = CALIBRATION_IMAGES
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or not all(isinstance(side, int) and side > 0 for side in self.size):
+            raise ExportError(f"The image size {self.imgsz} is not one or two positive numbers of pixels, such as 640.")
+        if sentence := unavailable(self.format):
+            raise ExportError(sentence)
+        if self.precision not in PRECISIONS[self.format]:
+            raise ExportError(
+                f"{FORMATS[self.format]} files can be made in {', '.join(PRECISIONS[self.format])} here, "
+                f"not in {self.precision}."
+            )
+        if self.precision == "int8" and self.data is None:
+            raise ExportError("INT8 is calibrated on training images; choose a data set (--data).")
+        if self.precision == "int8" and self.opset is not None and self.opset < _LEAST_INT8_OPSET:
+            raise ExportError(f"INT8 needs opset {_LEAST_INT8_OPSET} or newer, not {self.opset}.")
+        if self.calibration_images < 1:
+            raise ExportError(f"INT8 cannot be calibrated on {self.calibration_images} images; about 100 are enough.")
+
+    @property
+    def size(self) -> list[int]:
+        """[height, width] in pixels, as asked."""
+        return [self.imgsz, self.imgsz] if isinstance(self.imgsz, int) else list(self.imgsz)
+
+
+def unavailable(format: str) -> str:
+    """Return why a format cannot be made here in one sentence, empty where it can."""
+    if format not in FORMATS:
+        return f"There is no export to {format}; choose {', '.join(FORMATS)}."
+    if format == "openvino" and importlib.util.find_spec("openvino") is None:
+        return "OpenVINO is not installed on this machine; pip install openvino, or export to ONNX."
+    return ""
+
+
+def available_formats() -> list[str]:
+    """Return the formats that can be made on this machine."""
+    return [format for format in FORMATS if not unavailable(format)]

@@ -1,0 +1,66 @@
+"""Why a model with half the arithmetic does not take half the time, in words made of measured numbers."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from engine.latency.costs import ModelParts
+from engine.latency.grid import ALIGNMENT
+from engine.latency.parts import model_parts
+from engine.latency.runners import Runner
+
+MULTIPLE = 8
+"Widths that most hardware likes."
+_CLOSE = 0.05
+"A speed-up within this share of the ideal one has nothing to explain."
+
+
+def explain(first: Runner, runner: Runner, speedup: float, ideal: float, threads: int) -> str:
+    """Return a few sentences on the gap between the measured speed-up and the ideal one.
+
+    Args:
+        first: the model that is compared with.
+        runner: the smaller model, in the same runtime.
+        speedup: measured against the first model.
+        ideal: ratio of GFLOPs.
+        threads: of ONNX Runtime.
+    """
+    if speedup >= ideal * (1 - _CLOSE):
+        return f"As fast as its GFLOPs promise ({speedup:.2f}x of {ideal:.2f}x)."
+    sentences = [f"{speedup:.2f}x faster where GFLOPs promise {ideal:.2f}x."]
+    if first.onnx_file and runner.onnx_file:
+        sentences.append(_time_words(first, runner, threads))
+    if words := _width_words(runner):
+        sentences.append(words)
+    return " ".join(sentences)
+
+
+def _time_words(first: Runner, runner: Runner, threads: int) -> str:
+    before, after = (_parts(each.onnx_file, each.imgsz, threads) for each in (first, runner))
+    fixed = (after.moving + after.rest) / after.total
+    return (
+        f"{fixed:.0%} of its time is not convolutions: {after.moving / after.total:.0%} moves data without computing "
+        f"and {after.rest / after.total:.0%} is decoding, which pruning does not touch (before: "
+        f"{(before.moving + before.rest) / before.total:.0%}). Its convolutions, being narrower, compute "
+        f"{runner.gflops / after.convolutions * 1e3:.0f} GFLOP/s where the first model's compute "
+        f"{first.gflops / before.convolutions * 1e3:.0f}."
+    )
+
+
+@lru_cache(maxsize=32)
+def _parts(onnx_file: Path, imgsz: int, threads: int) -> ModelParts:
+    return model_parts(onnx_file, imgsz, threads)
+
+
+def _width_words(runner: Runner) -> str:
+    """Say how many convolutions read a number of channels that is no multiple of 8; the first reads the image."""
+    inputs = runner.input_channels[1:]
+    odd = sum(bool(width % MULTIPLE) for width in inputs)
+    slow = sum(bool(width % ALIGNMENT) for width in inputs)
+    if not odd:
+        return ""
+    words = f"{odd} of {len(inputs)} convolutions read a number of channels that is no multiple of {MULTIPLE}"
+    if runner.onnx_file and slow:
+        words += f", {slow} of them none of {ALIGNMENT}, which ONNX Runtime computes on a slower path"
+    return words + f"; prune with widths rounded to {MULTIPLE} to see what that costs."

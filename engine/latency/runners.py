@@ -1,0 +1,96 @@
+"""A model made ready to run in one runtime, one image at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.checkpoint import open_checkpoint
+from engine.cost import count_operations
+from engine.errors import ExportError
+from engine.export.exporter import run_exporter
+from engine.latency.sessions import feed, open_session, timed_ms
+
+RUNTIMES = ("onnx", "torch", "cuda")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """One model in one runtime."""
+
+    weights: Path
+    runtime: str
+    imgsz: int
+    run_ms: Callable[[], float]
+    "Runs the model on one image and returns the milliseconds that took."
+    params: int
+    gflops: float
+    input_channels: tuple[int, ...]
+    "Of every convolution that is not grouped, in the order of the model."
+    onnx_file: Path | None
+    "The exported file, for the onnx runtime."
+
+
+def open_runner(weights: Path, runtime: str, imgsz: int, threads: int, folder: Path) -> Runner:
+    """Open a checkpoint in a runtime; what has to be exported goes to ``folder``.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be opened.
+        ExportError: it cannot be exported, or there is no such device.
+    """
+    checkpoint = open_checkpoint(weights)
+    onnx_file = None
+    # Counted before the model is fused for running, which takes its BatchNorm away.
+    gflops = count_operations(checkpoint.model, imgsz, imgsz)[0] / 1e9 * 2
+    convolutions = [module for module in checkpoint.model.modules() if isinstance(module, nn.Conv2d)]
+    input_channels = tuple(module.in_channels for module in convolutions if module.groups == 1)
+    if runtime == "onnx":
+        onnx_file = run_exporter(checkpoint.path, folder, imgsz=imgsz, simplify=True)
+        run_ms = _onnx(onnx_file, imgsz, threads)
+    else:
+        run_ms = _torch(checkpoint.model, imgsz, threads, "cuda" if runtime == "cuda" else "cpu")
+    return Runner(
+        weights=Path(weights),
+        runtime=runtime,
+        imgsz=imgsz,
+        run_ms=run_ms,
+        params=checkpoint.params,
+        gflops=gflops,
+        input_channels=input_channels,
+        onnx_file=onnx_file,
+    )
+
+
+def _onnx(onnx_file: Path, imgsz: int, threads: int) -> Callable[[], float]:
+    session = open_session(onnx_file, threads)
+    inputs = feed(session, imgsz)
+    return lambda: timed_ms(lambda: session.run(None, inputs))
+
+
+def _torch(model: nn.Module, imgsz: int, threads: int, device: str) -> Callable[[], float]:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ExportError("There is no CUDA device on this machine; measure onnx or torch.")
+    fused = model.fuse(verbose=False) if hasattr(model, "fuse") else model
+    fused = fused.eval().to(device)
+    channels = next(iter(fused.parameters())).shape[1]
+    image = torch.rand(1, channels, imgsz, imgsz, generator=torch.Generator().manual_seed(0)).to(device)
+
+    @torch.inference_mode()
+    def run_ms() -> float:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            started = time.perf_counter()
+            fused(image)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            return (time.perf_counter() - started) * 1e3
+        finally:
+            torch.set_num_threads(before)
+
+    return run_ms

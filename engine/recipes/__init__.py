@@ -1,0 +1,31 @@
+"""Recipes: the whole chain from a trained model to a small, measured and exported one, as one short YAML file."""
+
+from engine.recipes.format import (
+    Recipe,
+    RecipeError,
+    Step,
+    load_recipe,
+    open_recipe,
+    recipe_from_dict,
+    recipe_from_job,
+    recipe_to_yaml,
+    shipped_names,
+    shipped_recipes,
+)
+from engine.recipes.running import run_from_terminal, run_recipe, run_text
+
+__all__ = [
+    "Recipe",
+    "RecipeError",
+    "Step",
+    "load_recipe",
+    "open_recipe",
+    "recipe_from_dict",
+    "recipe_from_job",
+    "recipe_to_yaml",
+    "run_from_terminal",
+    "run_recipe",
+    "run_text",
+    "shipped_names",
+    "shipped_recipes",
+]

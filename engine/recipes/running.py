@@ -1,0 +1,334 @@
+"""Run a recipe in this process, step after step, and go on where a run before ended.
+
+SAVE_DIR/run.json says after every step what is done. A step that was cut short is done again; training goes on from
+its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import StorageError, WorkbenchError
+from engine.files import file_digest, write_text_atomic
+from engine.recipes.format import MODEL_MAKERS, Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
+
+Report = Callable[[dict[str, Any]], None]
+RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
+
+TRAINING = ("train", "sparsify", "finetune")
+MEASURING = (*TRAINING, "val", "compare")
+STATE_FILE = "run.json"
+_STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe with everything that it leaves open."""
+
+    recipe: Recipe
+    base: str
+    "Checkpoint that the first step works on; a model YAML where that step trains from scratch."
+    data: str | None
+    device: str | None
+    "For every step, whatever the recipe says; None leaves it to the recipe."
+    save_dir: Path
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of a step, counted from 1."""
+        return self.save_dir / f"{number}-{self.recipe.steps[number - 1].verb}"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must be the same for a run to go on, as JSON-able values."""
+        digest = file_digest(self.base) if Path(self.base).is_file() else self.base
+        return {
+            "version": _STATE_VERSION,
+            "recipe": self.recipe.as_dict()["steps"],
+            "base": digest,
+            "data": self.data,
+        }
+
+
+def run_recipe(
+    recipe: Recipe,
+    weights: str | None = None,
+    data: str | None = None,
+    save_dir: str | Path = "run",
+    device: str | None = None,
+    report: Report = lambda event: None,
+    resume: bool = True,
+    *,
+    run_verb: RunVerb | None = None,
+) -> dict[str, Any]:
+    """Run the steps of a recipe one after another, each in SAVE_DIR/NUMBER-VERB.
+
+    Args:
+        recipe: what to do.
+        weights: the model to start from; the recipe's own by default.
+        data: the data set's YAML description; the recipe's own by default.
+        save_dir: where everything is written. A run of the same recipe there goes on at the step that was not done.
+        device: for all steps; the recipe's own by default.
+        report: receives the events of all steps; ``StopRequested`` raised from it ends the run.
+        resume: go on with what ``save_dir`` holds; if off, a folder with a run is refused.
+        run_verb: as ``engine.verbs.run_verb``.
+
+    Returns:
+        ``steps`` (verb, save_dir, result), ``models`` and ``artefacts`` that were made, ``metrics`` of the last step
+        that measured some, ``save_dir``, and ``stopped``: whether the run was asked to end before its last step.
+
+    Raises:
+        RecipeError: the recipe cannot run like this, or ``save_dir`` holds another run.
+        WorkbenchError: a step failed; the message names it.
+    """
+    from engine.comparison import comparable
+
+    if run_verb is None:
+        from engine.verbs import run_verb
+    run = _prepared(recipe, weights, data, save_dir, device)
+    identity, records = run.identity(), []
+    if (run.save_dir / STATE_FILE).exists():
+        if not resume:
+            raise RecipeError(f"{run.save_dir} holds a run already; choose another folder.")
+        records = _read_records(run, identity)
+    check_run(run)
+    records, begun = _still_there(records, report)
+    steps, stopped = run.recipe.steps, False
+    for number in range(len(records) + 1, len(steps) + 1):
+        step = steps[number - 1]
+        report({"kind": "status", "text": f"Step {number} of {len(steps)}: {step.verb}"})
+        goes_on = begun == number and step.verb in TRAINING and (run.folder(number) / "weights" / "last.pt").is_file()
+        spec = step_spec(run, number, made_models(records), resume=goes_on)
+        if step.verb == "compare":
+            compared = comparable(spec["weights"], report)
+            spec |= {"weights": compared, "reference": compared[0]}
+        _write_state(run, identity, [*records, _record(run, number, "begun")])
+        result = _step_result(run, number, spec, report, run_verb)
+        if result.get("stopped"):
+            # Left as begun: asked again, the run goes on within this step.
+            records, stopped = [*records, _record(run, number, "begun", result)], True
+            break
+        records = [*records, _record(run, number, "done", {**result, "artefacts": _described(result, spec)})]
+        _write_state(run, identity, records)
+    return {**summary(run, records), "stopped": stopped}
+
+
+def step_spec(run: Run, number: int, made: Sequence[str], *, resume: bool = False) -> dict[str, Any]:
+    """Return the specification of a step, counted from 1, after earlier steps made these models."""
+    step = run.recipe.steps[number - 1]
+    taken = verb_options(step.verb)
+    settings = {key: value for key, value in step.settings.items() if key != "distill"}
+    spec: dict[str, Any] = {**settings, "weights": made[-1] if made else run.base}
+    if step.verb == "compare":
+        compared = [*([] if is_description(run.base) else [run.base]), *made]
+        spec |= {"weights": compared, "reference": compared[0]}
+    if "data" in taken and run.data:
+        spec["data"] = run.data
+    if "device" in taken and (device := run.device or settings.get("device") or run.recipe.device):
+        spec["device"] = device
+    if "save_dir" in taken:
+        spec["save_dir"] = str(run.folder(number))
+    if step.settings.get("distill"):
+        spec["teacher"] = run.base
+    return {**spec, "resume": True} if resume else spec
+
+
+def made_models(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the models that steps made and want registered, in order."""
+    artefacts = (artefact for record in records for artefact in record["result"].get("artefacts", ()))
+    return [artefact["path"] for artefact in artefacts if artefact.get("register")]
+
+
+def is_description(weights: str) -> bool:
+    """Return whether this is a model YAML to train from scratch, not a checkpoint."""
+    return weights.endswith((".yaml", ".yml"))
+
+
+def summary(run: Run, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a run gave so far, JSON-able."""
+    measured = [r["result"]["metrics"] for r in records if r["verb"] in MEASURING and r["result"].get("metrics")]
+    return {
+        "name": run.recipe.name,
+        "steps": [{key: record[key] for key in ("verb", "save_dir", "result")} for record in records],
+        "models": made_models(records),
+        "artefacts": [artefact for record in records for artefact in record["result"].get("artefacts", ())],
+        "metrics": measured[-1] if measured else {},
+        "save_dir": str(run.save_dir),
+    }
+
+
+# Before the first step: what would otherwise be found out hours later
+
+
+def check_run(run: Run) -> None:
+    """Refuse what some step could not do.
+
+    Raises:
+        WorkbenchError: names the step.
+    """
+    from engine.datasets import check_dataset
+    from engine.runtime import import_ultralytics
+    from engine.verbs.common import starting_point
+
+    import_ultralytics()
+    from engine.training import check_device, check_task
+
+    _, task, _ = starting_point(run.base, scratch_allowed=run.recipe.steps[0].verb == "train")
+    for number, step in enumerate(run.recipe.steps, start=1):
+        with _naming(run, number):
+            if step.verb in MEASURING:
+                check_task(task)
+            if device := run.device or step.settings.get("device") or run.recipe.device:
+                check_device(device)
+            _check_settings(step)
+            if run.data is None and (step.verb in MEASURING or step.settings.get("recalibrate")):
+                raise RecipeError("needs a data set; add --data, or data: to the recipe.")
+            if step.settings.get("distill"):
+                _check_teacher(run, number)
+    if run.data is not None:
+        check_dataset(run.data)
+
+
+def _check_settings(step: Step) -> None:
+    from engine.verbs import plan_arguments
+    from engine.verbs.training import sparsity_settings
+
+    if step.verb == "prune":
+        plan_arguments(dict(step.settings))
+    elif step.verb == "sparsify":
+        sparsity_settings(dict(step.settings))
+
+
+def _check_teacher(run: Run, number: int) -> None:
+    if is_description(run.base):
+        raise RecipeError("distill learns from the model that the recipe starts from, and this one starts from none.")
+    if not any(step.verb in MODEL_MAKERS for step in run.recipe.steps[: number - 1]):
+        raise RecipeError("would distil a model from itself; put another step before it, or leave distill out.")
+
+
+@contextlib.contextmanager
+def _naming(run: Run, number: int) -> Iterator[None]:
+    """Put the step's name before an error of the block."""
+    try:
+        yield
+    except WorkbenchError as error:
+        text = str(error)
+        step = f"Step {number} ({run.recipe.steps[number - 1].verb})"
+        raise RecipeError(f"{step}{' ' if text[:1].islower() else ': '}{text}") from error
+
+
+# State
+
+
+def _prepared(recipe: Recipe, weights: str | None, data: str | None, save_dir: str | Path, device: str | None) -> Run:
+    from engine.verbs.common import resolve_weights
+
+    named = weights or recipe.weights
+    if not named:
+        raise RecipeError("The recipe names no model to start from; add --weights, or weights: to the recipe.")
+    base = str(named) if is_description(str(named)) else str(resolve_weights(str(named)).absolute())
+    data = data or recipe.data
+    absolute = None if data is None else str(Path(data).expanduser().absolute())
+    return Run(recipe, base, absolute, device, Path(save_dir).expanduser().absolute())
+
+
+def _record(run: Run, number: int, state: str, result: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    verb = run.recipe.steps[number - 1].verb
+    return {"verb": verb, "save_dir": str(run.folder(number)), "state": state, "result": dict(result or {})}
+
+
+def _write_state(run: Run, identity: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
+    text = json.dumps({**identity, "name": run.recipe.name, "steps": list(records)}, indent=1)
+    write_text_atomic(run.save_dir / STATE_FILE, text)
+
+
+def _read_records(run: Run, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps that a run before did or began; refuse one that was another."""
+    path = run.save_dir / STATE_FILE
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        records = [{key: record[key] for key in ("verb", "save_dir", "state", "result")} for record in state["steps"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} cannot be read; choose another folder for this run.") from error
+    for key, what in (("version", "layout"), ("recipe", "recipe"), ("base", "model"), ("data", "data set")):
+        if state.get(key) != identity[key]:
+            raise RecipeError(f"{run.save_dir} holds a run with another {what}; choose another folder (--save-dir).")
+    return records
+
+
+def _still_there(records: list[dict[str, Any]], report: Report) -> tuple[list[dict[str, Any]], int | None]:
+    """Return the steps that are done, up to the first whose files are gone, and the number of one that had begun."""
+    for index, record in enumerate(records):
+        if record["state"] != "done":
+            return records[:index], index + 1
+        missing = [a["path"] for a in record["result"].get("artefacts", ()) if not Path(a["path"]).exists()]
+        if missing:
+            report({"kind": "status", "text": f"{missing[0]} is gone, so step {index + 1} is done again"})
+            return records[:index], None
+    if records:
+        report({"kind": "status", "text": f"Going on after {len(records)} steps that are done"})
+    return records, None
+
+
+def _step_result(run: Run, number: int, spec: dict[str, Any], report: Report, run_verb: RunVerb) -> dict[str, Any]:
+    step, folder = run.recipe.steps[number - 1], run.folder(number)
+    try:
+        if "save_dir" in spec and folder.exists() and not folder.is_dir():
+            raise StorageError(f"{folder} is not a folder: remove what is there.")
+        return run_verb(step.verb, spec, report)
+    except WorkbenchError as error:
+        raise WorkbenchError(
+            f"Step {number} ({step.verb}) failed: {error} "
+            f"What was done is kept; the same recipe with --save-dir {run.save_dir} goes on there."
+        ) from error
+
+
+def _described(result: Mapping[str, Any], spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a step's artefacts; models say what they were made from and what is known of them."""
+    known = {"parent": spec["weights"], "params": result.get("params"), "metrics": result.get("metrics") or {}}
+    return [{**known, **each} if each.get("register") else dict(each) for each in result.get("artefacts", ())]
+
+
+# The terminal
+
+
+def run_from_terminal(options: Mapping[str, Any], report: Report) -> Any:
+    """Run what the options of ``python -m engine run`` say, or return the shipped recipes for ``--list``."""
+    if options["list"]:
+        return [{"id": name, **_listed(open_recipe(name))} for name in shipped_names()]
+    if not options["recipe"]:
+        raise RecipeError(f"Say which recipe: a YAML file, or one of {', '.join(shipped_names())}.")
+    recipe = open_recipe(options["recipe"])
+    return run_recipe(recipe, options["weights"], options["data"], options["save_dir"], options["device"], report)
+
+
+def run_text(result: Any) -> str:
+    """Return the result of ``run_from_terminal`` for reading."""
+    return "\n".join(_list_lines(result) if isinstance(result, list) else _run_lines(result))
+
+
+def _listed(recipe: Recipe) -> dict[str, Any]:
+    return {**recipe.as_dict(), "description": recipe.description}
+
+
+def _list_lines(recipes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for recipe in recipes:
+        yield f"{recipe['id']:<12}{recipe['description']}"
+        yield f"{'':<12}{' -> '.join(step['verb'] for step in recipe['steps'])}"
+
+
+def _run_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    from engine.comparison import comparison_table
+
+    for number, step in enumerate(result["steps"], start=1):
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in step["result"].get("metrics", {}).items())
+        made = [artefact["path"] for artefact in step["result"].get("artefacts", ())]
+        yield "  ".join(filter(None, [f"{number} {step['verb']:<9}", metrics, *made])).rstrip()
+    compared = [step["result"] for step in result["steps"] if step["verb"] == "compare"]
+    if compared:
+        yield comparison_table(compared[-1])
+    if result["stopped"]:
+        yield f"stopped; the same recipe with --save-dir {result['save_dir']} goes on there"

@@ -1,0 +1,40 @@
+"""compare: models side by side on one data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.errors import WorkbenchError
+from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights
+
+
+def compare(spec: Spec, report: Report) -> Result:
+    """Measure several models on the same images and state the change of each against a reference."""
+    from engine.runtime import import_ultralytics
+
+    import_ultralytics()
+    from engine.comparison import GFLOPS_IMGSZ, comparable
+    from engine.comparison import compare as compare_models
+    from engine.training import default_device
+
+    named = spec["weights"]
+    if not isinstance(named, (list, tuple)) or not named:
+        raise WorkbenchError("The models to compare are a list; name at least one (--weights A.pt B.pt).")
+    weights = [resolve_weights(name) for name in named]
+    reference = resolve_weights(spec["reference"]) if spec.get("reference") else None
+    if spec.get("chain"):  # nobody chose these models: the base may know other classes than what was made of it
+        weights = comparable(weights, report)
+        reference = reference if reference in weights else None
+    comparison = compare_models(
+        weights,
+        Path(required(spec, "data")),
+        reference,
+        imgsz=spec.get("imgsz"),
+        gflops_imgsz=given(spec, "gflops_imgsz", GFLOPS_IMGSZ),
+        batch=given(spec, "batch", 16),
+        # Several GPUs serve training alone.
+        device=str(given(spec, "device", default_device())).split(",")[0],
+        split=given(spec, "split", "val"),
+        report=report,
+    )
+    return {**comparison.as_dict(), "metrics": {}, "artefacts": []}

@@ -1,0 +1,187 @@
+"""Models side by side: Ultralytics' own numbers, one set of images, and sentences for what cannot be compared."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel, SegmentationModel
+from ultralytics.utils.torch_utils import get_flops, get_num_params
+
+from engine.cli import main
+from engine.comparison import changes, comparable, compare, comparison_table, dataset_digest, distinct_names
+from engine.datasets import check_dataset, make_demo_dataset, resolved_yaml
+from engine.errors import CheckpointError, DatasetError, StopRequested
+from engine.slimming import Slimming
+from engine.verbs import run_verb
+from tests.models import randomise, write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = {0: "motorboat", 1: "sailboat", 2: "barge"}
+ASK = {"imgsz": 160, "batch": 4, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return Path(make_demo_dataset(tmp_path_factory.mktemp("data") / "set", train=2, val=4, imgsz=160))
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory) -> Path:
+    """A model that really finds boats: numbers that are all zero would agree with anything."""
+    source = ROOT / "demo" / "yolov8n-harbour-sparse.pt"
+    return Path(shutil.copy(source, tmp_path_factory.mktemp("dense") / "best.pt"))
+
+
+@pytest.fixture(scope="module")
+def pruned(dense, tmp_path_factory) -> Path:
+    return Slimming.open(dense).prune(0.5, tmp_path_factory.mktemp("pruned") / "pruned.pt")
+
+
+def another(path: Path, names: dict[int, str], kind=DetectionModel, name: str = "yolov8n.yaml") -> Path:
+    model = randomise(kind(name, nc=len(names), verbose=False))
+    model.names = names
+    return write_checkpoint(model, path)
+
+
+def test_sizes_and_accuracy_are_those_of_ultralytics_and_the_same_every_time(dense, pruned, data, tmp_path):
+    result = run_verb("compare", {"weights": [str(dense), str(pruned), str(dense)], "data": str(data), **ASK})
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    first, small, again = result["models"]
+    for measured in ("metrics", "per_class", "params", "gflops", "size_mb"):
+        assert first[measured] == again[measured], "the same file gives the same numbers"
+    assert not any(first["change"].values()) and not any(again["change"].values())
+    description = resolved_yaml(check_dataset(data), tmp_path)
+    for path, told in ((dense, first), (pruned, small)):
+        model = YOLO(path)
+        assert (told["params"], told["gflops"]) == (get_num_params(model.model), get_flops(model.model, 640))
+        box = model.val(data=str(description), imgsz=160, batch=4, device="cpu", plots=False, project=tmp_path).box
+        alone = [float(value) for value in (box.mp, box.mr, box.map50, box.map, *box.ap)]
+        ours = [told["metrics"][name] for name in ("precision", "recall", "mAP50", "mAP50-95")]
+        assert [*ours, *told["per_class"].values()] == pytest.approx(alone, abs=1e-6)
+    assert first["metrics"]["mAP50"] > 0.3
+    assert small["change"]["params"] == pytest.approx(small["params"] / first["params"] - 1)
+    assert small["change"]["mAP50"] == small["metrics"]["mAP50"] - first["metrics"]["mAP50"]
+    assert small["size_mb"] == pruned.stat().st_size / 1e6
+    assert result["reference"] == str(dense) and result["artefacts"] == [] and result["imgsz"] == 160
+
+
+def test_the_terminal_prints_an_aligned_table(dense, pruned, data, capsys):
+    ask = ["compare", "--weights", pruned, "--reference", dense, "--data", data, "--gflops-imgsz", 320]
+    ask += [part for key, value in ASK.items() for part in (f"--{key}", value)]
+    assert main([str(part) for part in ask]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["best.pt", "pruned.pt"], "a reference that is not named stands first"
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert f"{get_flops(YOLO(dense).model, 320):.2f}" in lines[2] and "(-" in lines[1]
+    assert str(dense) in lines[-1] and any(line.startswith("AP barge") for line in lines)
+
+
+def test_models_of_other_classes_or_tasks_are_refused_by_name_before_anything_is_measured(dense, data, tmp_path):
+    def never(*arguments, **settings):
+        raise AssertionError("measured")
+
+    cats = another(tmp_path / "cats.pt", {0: "cat", 1: "dog", 2: "bird"})
+    with pytest.raises(CheckpointError, match=r"cats\.pt knows other classes \(cat, dog, bird\)"):
+        compare([dense, cats], data, validate=never)
+    masks = another(tmp_path / "masks.pt", NAMES, SegmentationModel, "yolov8n-seg.yaml")
+    with pytest.raises(CheckpointError, match=r"masks\.pt is a model for segment"):
+        compare([dense, masks], data, validate=never)
+
+
+def test_a_chain_compares_only_models_of_the_classes_that_its_last_one_knows(dense, pruned, tmp_path):
+    cats, told = another(tmp_path / "cats.pt", {0: "cat"}), []
+    assert comparable([cats, dense, pruned], told.append) == [dense, pruned]
+    assert len(told) == 1 and "cats.pt is left out" in told[0]["text"]
+
+
+def test_mistakes_end_with_one_line(dense, data, tmp_path, capsys):
+    ask = ["compare", "--weights", str(dense), "--imgsz", "160", "--device", "cpu"]
+    for more, word in (
+        (["--data", "nowhere.yaml"], "nowhere.yaml"),
+        (["--data", str(data), "--split", "test"], "test split"),
+        (["--data", str(data), "--reference", str(tmp_path / "gone.pt")], "gone.pt"),
+        (["--data", str(data), "--gflops-imgsz", "0"], "multiple of 32"),
+    ):
+        assert main([*ask, *more]) == 2
+        told = capsys.readouterr()
+        errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+        assert told.out == "" and len(errors) == 1 and word in errors[0]
+
+
+class Memory(dict):
+    """The simplest cache there is."""
+
+    def put(self, key, measured):
+        self[key] = measured
+
+
+def test_a_cache_spares_what_was_measured_until_labels_or_settings_change(dense, pruned, tmp_path):
+    data = Path(make_demo_dataset(tmp_path / "set", train=2, val=2, imgsz=160))
+    cache, measured = Memory(), []
+
+    def validate(path, data, **settings):
+        measured.append(path)
+        numbers = {"metrics": {"mAP50": 0.5}, "per_class": {}, "speed_ms": {}}
+        return SimpleNamespace(as_dict=lambda: numbers)
+
+    def run(**more):
+        measured.clear()
+        return compare([dense, pruned], data, cache=cache, validate=validate, **{**ASK, **more}).as_dict()
+
+    first = run()
+    assert len(measured) == 2 and run() == first and not measured
+    run(batch=2)
+    assert len(measured) == 2, "images of one batch share their padding"
+    run()
+    before = dataset_digest(data, "val")
+    label = next((tmp_path / "set").glob("labels/val/*.txt"))
+    os.utime(label, ns=(1, 1))
+    assert dataset_digest(data, "val") != before
+    run()
+    assert len(measured) == 2
+    data.write_text(data.read_text() + "\n# a remark\n")
+    run()
+    assert len(measured) == 2
+    assert all(json.dumps(asdict(key)) for key in cache)
+    with pytest.raises(DatasetError, match="no 'test' images"):
+        run(split="test")
+
+
+def test_steps_count_finished_models_and_a_wish_to_stop_is_heard_within_one(dense, pruned, data):
+    events = []
+    compare([dense, pruned], data, **ASK, report=events.append)
+    steps = [(event["step"], event["steps"]) for event in events if event["kind"] == "step"]
+    assert steps == sorted(steps) and {(1, 2), (2, 2)} <= set(steps)
+    assert len([event for event in events if event["kind"] == "status"]) == 2
+
+    def stop(event):
+        if event["kind"] == "step":
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        compare([dense, pruned], data, **ASK, report=stop)
+
+
+def test_names_take_as_many_folders_as_tell_them_apart():
+    assert distinct_names([Path("/a/best.pt"), Path("/a/last.pt")]) == ["best.pt", "last.pt"]
+    runs = [Path("/r/1/weights/best.pt"), Path("/r/2/weights/best.pt"), Path("/r/1/weights/best.pt")]
+    assert distinct_names(runs) == ["1/weights/best.pt", "2/weights/best.pt", "1/weights/best.pt"]
+    assert distinct_names([]) == []
+
+
+def test_changes_skip_what_has_no_reference():
+    assert changes({"a": 3.0, "b": 1.0}, {"a": 4.0, "c": 1.0}, relative=True) == {"a": -0.25}
+    assert changes({"a": 3.0}, {"a": 0.0}, relative=True) == {}
+    assert changes({"a": 0.5}, {"a": 0.0}, relative=False) == {"a": 0.5}
+
+
+def test_a_table_shows_classes_that_only_one_model_found():
+    size = {"params": 10, "gflops": 1.0, "size_mb": 1.0, "metrics": {}, "change": {}, "change_per_class": {}}
+    models = [{**size, "name": "a", "per_class": {"cat": 0.5}}, {**size, "name": "b", "per_class": {}}]
+    told = comparison_table({"models": models, "reference": "a", "split": "val", "imgsz": 64})
+    assert "AP cat" in told and "0.500" in told and "-" in told
