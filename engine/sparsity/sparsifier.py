@@ -22,6 +22,15 @@ from engine.solver import PrunePlan, rank, savings, solve, solve_budget
 from engine.sparsity.settings import LOOK_SHARE, SHRINK_END, SparsitySettings
 
 
+# The foreach functions work on the parameters of all layers at once: on a GPU, a kernel for each layer would take longer
+# than the arithmetic.
+
+
+def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    """Return the gradients; zero where the loss did not reach a parameter in this step."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+
+
 class Sparsifier:
     """Acts on the BatchNorm parameters of a model around every optimizer step.
 
@@ -53,7 +62,7 @@ class Sparsifier:
         device = self._gammas[0].device
         self._sizes = [len(gamma) for gamma in self._gammas]
         self._groups = torch.from_numpy(np.concatenate([layer.groups for layer in graph.layers])).to(device)  # (N,)
-        self._prunable = self._groups > 0
+        self._prunable_by_layer = (self._groups > 0).to(self._gammas[0].dtype).split(self._sizes)
         self._counts = torch.bincount(self._groups, minlength=graph.group_count).clamp(min=1)
         self._scores = torch.zeros(graph.group_count, device=device)
         self._targets: Tensor | None = None  # (N,) bool once the targeted method has chosen
@@ -83,9 +92,9 @@ class Sparsifier:
     @torch.no_grad()
     def _add_subgradient(self) -> None:
         strength = self.settings.strength_at(self.progress)
-        for gamma, prunable in zip(self._gammas, self._prunable.split(self._sizes), strict=True):
-            if gamma.grad is not None:
-                gamma.grad.add_(gamma.sign() * prunable, alpha=strength)
+        signs = torch._foreach_sign(self._gammas)
+        torch._foreach_mul_(signs, self._prunable_by_layer)
+        torch._foreach_add_(_gradients(self._gammas), signs, alpha=strength)
 
     @torch.no_grad()
     def _shrink(self) -> None:
@@ -110,13 +119,11 @@ class Sparsifier:
 
     @torch.no_grad()
     def _look(self) -> None:
-        if self._targets is not None or any(gamma.grad is None for gamma in self._gammas):
+        if self._targets is not None:
             return
-        products = [
-            (gamma * gamma.grad + beta * beta.grad).float() ** 2
-            for gamma, beta in zip(self._gammas, self._betas, strict=True)
-        ]
-        self._scores.index_add_(0, self._groups, torch.cat(products))
+        products = torch._foreach_mul(self._gammas, _gradients(self._gammas))
+        torch._foreach_addcmul_(products, self._betas, _gradients(self._betas))
+        self._scores.index_add_(0, self._groups, torch.cat(products).float() ** 2)
 
     @torch.no_grad()
     def _fade(self) -> None:
@@ -167,8 +174,7 @@ class Sparsifier:
         self._faded = float(state["faded"])
 
     def _scale(self, parameters: list[nn.Parameter], factors: Tensor) -> None:
-        for parameter, factor in zip(parameters, factors.split(self._sizes), strict=True):
-            parameter.mul_(factor.to(parameter.dtype))
+        torch._foreach_mul_(parameters, factors.to(parameters[0].dtype).split(self._sizes))
 
     @torch.no_grad()
     def agrees(self) -> bool:

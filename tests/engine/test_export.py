@@ -1,4 +1,8 @@
 import hashlib
+import json
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -8,9 +12,13 @@ import pytest
 import torch
 
 from engine.errors import CheckpointError, ExportError
-from engine.export import TOLERANCE, export_onnx
+from engine.export import ExportSettings, available_formats, export_model
+from engine.export.gates import DIFFERENCE_LIMITS
 from engine.runtime import import_ultralytics
 
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "demo" / "yolov8n-harbour.pt"
+TOLERANCE = DIFFERENCE_LIMITS["fp32"]
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
 
@@ -37,33 +45,55 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def gate(result, name):
+    """Return the gate of that name, None where the export had none."""
+    return next((each for each in result.gates if each.name == name), None)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+
+
+@pytest.fixture(scope="module")
+def harbour(tmp_path_factory) -> Path:
+    """The data.yaml of a small drawn data set that the demo checkpoint was made for."""
+    from engine.datasets import make_demo_dataset
+
+    return Path(make_demo_dataset(tmp_path_factory.mktemp("data") / "harbour", train=12, val=6))
+
+
 def test_the_exported_file_computes_what_the_checkpoint_computes(weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = _digest(weights)
     events = []
     path = tmp_path / "exports" / "small.onnx"
-    result = export_onnx(weights, imgsz=64, save_path=path, report=events.append)
+    result = export_model(weights, path, ExportSettings(64), report=events.append)
     assert result.path == path
     assert result.size_mb == path.stat().st_size / 1e6
     assert result.imgsz == (64, 64)
-    assert result.input_shape == (1, 3, 64, 64)
-    assert result.output_shapes == ((1, 6, 84),)
-    assert result.images_compared == 2
-    assert 0 <= result.mean_abs_difference <= result.max_abs_difference < 0.05
-    assert result.max_rel_difference <= TOLERANCE
-    assert result.within_tolerance
+    assert result.parity.input_shape == (1, 3, 64, 64)
+    assert result.parity.output_shapes == ((1, 6, 84),)
+    assert result.parity.images_compared == 2
+    assert 0 <= result.parity.mean_abs_difference <= result.parity.max_abs_difference < 0.05
+    assert result.parity.max_rel_difference <= TOLERANCE
+    assert result.passed
+    assert gate(result, "checker").passed and gate(result, "difference").passed and gate(result, "size").passed
+    assert json.loads(json.dumps(result.as_dict()))["path"] == str(path)
     assert [event["kind"] for event in events] == ["status"] * len(events)
     assert _digest(weights) == before
     assert list(weights.parent.iterdir()) == [weights]
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["small.onnx"]
 
 
-def test_the_metadata_of_ultralytics_stays_in_the_file(weights, tmp_path):
-    result = export_onnx(weights, imgsz=64, save_path=tmp_path / "small.onnx", opset=17)
-    model = onnx.load(str(result.path))
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    assert metadata["task"] == "detect"
-    assert "square" in metadata["names"]
+def test_the_file_says_what_it_holds_and_where_it_comes_from(weights, tmp_path):
+    result = export_model(weights, tmp_path / "small.onnx", ExportSettings(64, opset=17))
+    said = metadata(result.path)
+    assert said["task"] == "detect"
+    assert "square" in said["names"]
+    assert said["stride"] == "32" and said["imgsz"] == "[64, 64]"
+    assert said["slimming.parent"] == _digest(weights)
+    assert said["slimming.made_by"] == "YOLO Slimming Workbench"
+    assert not any(str(weights.parent) in value for value in said.values())
     assert result.opset == 17
     predictions = (
         import_ultralytics()
@@ -74,10 +104,11 @@ def test_the_metadata_of_ultralytics_stays_in_the_file(weights, tmp_path):
 
 
 def test_a_dynamic_file_is_also_compared_at_another_size(weights, tmp_path):
-    result = export_onnx(weights, imgsz=(64, 96), save_path=tmp_path / "any.onnx", dynamic=True, simplify=False)
+    settings = ExportSettings((64, 96), dynamic=True, simplify=False)
+    result = export_model(weights, tmp_path / "any.onnx", settings)
     assert result.imgsz == (64, 96)
     assert result.dynamic
-    assert result.images_compared == 4
+    assert result.parity.images_compared == 3
     dimensions = onnx.load(str(result.path)).graph.input[0].type.tensor_type.shape.dim
     assert [dimension.dim_param for dimension in dimensions] == ["batch", "", "height", "width"]
 
@@ -85,36 +116,206 @@ def test_a_dynamic_file_is_also_compared_at_another_size(weights, tmp_path):
 def test_real_images_join_the_comparison(weights, tmp_path):
     image = tmp_path / "Größe.png"
     cv2.imencode(".png", np.full((40, 90, 3), 120, np.uint8))[1].tofile(image)
-    result = export_onnx(weights, imgsz=64, save_path=tmp_path / "small.onnx", images=[image])
-    assert result.images_compared == 3
+    result = export_model(weights, tmp_path / "small.onnx", ExportSettings(64), images=[image])
+    assert result.parity.images_compared == 3
 
 
-def test_a_file_beyond_the_tolerance_is_not_kept_unless_asked_for(weights, tmp_path):
+def test_a_failed_gate_says_by_how_much_and_the_file_is_there_to_take(weights, tmp_path):
+    events = []
     path = tmp_path / "small.onnx"
-    path.write_bytes(b"an earlier export")
-    with pytest.raises(ExportError, match=r"differs from random\.pt by .* \(tolerance 0\), so it was not kept"):
-        export_onnx(weights, imgsz=64, save_path=path, tolerance=0)
-    assert path.read_bytes() == b"an earlier export"
-    assert list(tmp_path.iterdir()) == [path]
-    kept = export_onnx(weights, imgsz=64, save_path=path, tolerance=0, keep_mismatch=True)
-    assert not kept.within_tolerance
-    assert kept.as_dict()["within_tolerance"] is False
+    result = export_model(weights, path, ExportSettings(64), tolerance=0, report=events.append)
+    failed = gate(result, "difference")
+    assert failed.passed is False and failed.limit == 0 and failed.value > 0
+    assert f"{failed.value:.2g}" in failed.text
+    assert not result.passed and result.as_dict()["passed"] is False
+    assert "FAILED: difference" in events[-1]["text"]
     onnx.checker.check_model(str(path))
+
+
+def test_strict_turns_a_failed_gate_into_an_error_that_names_it(weights, tmp_path, monkeypatch):
+    from engine.export import gates
+    from engine.verbs import run_verb
+
+    monkeypatch.setitem(gates.DIFFERENCE_LIMITS, "fp32", 0.0)
+    spec = {"weights": str(weights), "imgsz": 64, "save_dir": str(tmp_path)}
+    result = run_verb("export", spec)
+    assert result["passed"] is False
+    assert Path(result["onnx"]).is_file()
+    with pytest.raises(ExportError, match=r"FAILED: Outputs differ from PyTorch .* The file is at"):
+        run_verb("export", {**spec, "strict": True})
+    assert Path(result["onnx"]).is_file()
 
 
 def test_an_error_in_the_scores_is_not_hidden_by_the_size_of_the_boxes(weights, tmp_path):
     """A class score off by a few hundredths is nothing beside boxes of 64 pixels, and still has to show."""
     from engine.checkpoint import open_checkpoint
-    from engine.export import _measure_parity, _structured_noise
+    from engine.export.backends import open_backend, torch_backend
+    from engine.export.images import structured_noise
+    from engine.export.parity import measure_parity
 
-    path = export_onnx(weights, imgsz=64, save_path=tmp_path / "small.onnx").path
+    path = export_model(weights, tmp_path / "small.onnx", ExportSettings(64)).path
     model = open_checkpoint(weights).model
     with torch.no_grad():
         for branch in model.model[-1].cv3:
             branch[-1].bias[1] += 0.1
-    parity = _measure_parity(model, path, [_structured_noise(3, 64, 64)[:1]])
+    noise = structured_noise(3, 64, 64)[:1]
+    parity = measure_parity(torch_backend(model), open_backend(path, "onnx"), [noise], classes=2)
     assert parity.max_abs_difference < 0.1
     assert parity.max_rel_difference > TOLERANCE
+
+
+def test_boxes_match_only_by_class_and_place_and_only_once():
+    from engine.export.boxes import matched_boxes
+
+    def one_box(left=0, label=1):
+        return np.array([[left, 0, left + 100, 100, 0.9, label]], dtype=np.float32)
+
+    box = one_box()
+    assert matched_boxes(box, one_box(left=4)) == 1
+    assert matched_boxes(box, one_box(label=2)) == 0
+    assert matched_boxes(box, one_box(left=20)) == 0
+    assert matched_boxes(np.concatenate([box, box]), box) == 1
+    assert matched_boxes(box, np.zeros((0, 6), np.float32)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_fewer_bits_keep_boxes_map_metadata_and_float_inputs(harbour, tmp_path, precision):
+    events = []
+    settings = ExportSettings(320, precision=precision, data=harbour)
+    result = export_model(DEMO, tmp_path / "small.onnx", settings, report=events.append)
+    assert gate(result, "checker").passed
+    assert gate(result, "boxes").passed and result.parity.boxes_expected > 5
+    assert gate(result, "size").passed
+    accuracy = gate(result, "accuracy")
+    assert accuracy.value == result.accuracy["mAP50-95"] > 0.5
+    assert accuracy.limit < result.accuracy["mAP50-95 fp32"]
+    said = metadata(result.path)
+    assert said["stride"] == "32" and said["task"] == "detect" and "barge" in said["names"]
+    assert said["slimming.precision"] == precision and said["slimming.parent"] == _digest(DEMO)
+    graph = onnx.load(str(result.path)).graph
+    assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    kinds = {tensor.data_type for tensor in graph.initializer if len(tensor.dims) == 4}
+    small = onnx.TensorProto.INT8 if precision == "int8" else onnx.TensorProto.FLOAT16
+    assert {small, onnx.TensorProto.FLOAT} <= kinds  # most convolutions, and those before the decoding
+
+
+def test_a_stop_during_calibration_leaves_nothing(harbour, tmp_path):
+    from engine.errors import StopRequested
+
+    def stop_at_steps(event):
+        if event["kind"] == "step":
+            raise StopRequested
+
+    settings = ExportSettings(96, precision="int8", data=harbour)
+    with pytest.raises(StopRequested):
+        export_model(DEMO, tmp_path / "small.onnx", settings, report=stop_at_steps)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tail_that_stays_in_float_is_the_decoding_and_the_convolutions_before_it(weights, tmp_path):
+    from engine.export.precision import sensitive_nodes
+
+    path = export_model(weights, tmp_path / "small.onnx", ExportSettings(64)).path
+    model = onnx.load(str(path))
+    kept = sensitive_nodes(model)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv" and node.name in kept]
+    # Two branches at three scales, and the one of distribution focal loss.
+    assert len(convolutions) == 7
+    assert {node.op_type for node in model.graph.node if node.name in kept} >= {"Softmax", "Sigmoid", "Concat"}
+    assert all("/model.22/" in name for name in kept)
+
+
+def test_nms_in_the_file_finds_the_boxes_that_pytorch_finds(harbour, tmp_path):
+    from engine.datasets import check_dataset, image_files
+
+    images = image_files(check_dataset(harbour), "val")
+    result = export_model(DEMO, tmp_path / "final.onnx", ExportSettings(320, nms=True), images=images)
+    assert result.parity.output_shapes == ((1, 300, 6),)
+    assert gate(result, "difference").passed is None
+    assert result.parity.boxes_expected > 5
+    assert gate(result, "boxes").value == 1.0
+
+
+def test_torchscript_is_compared_like_onnx_and_knows_its_parent(weights, tmp_path):
+    result = export_model(weights, tmp_path / "small.torchscript", ExportSettings(64, format="torchscript"))
+    assert result.passed and result.parity.max_rel_difference <= TOLERANCE
+    assert gate(result, "checker") is None
+    said = {"config.txt": "", "slimming.json": ""}
+    torch.jit.load(str(result.path), _extra_files=said)
+    assert json.loads(said["slimming.json"])["parent"] == _digest(weights)
+    assert json.loads(said["config.txt"])["task"] == "detect"
+
+
+def test_openvino_is_offered_only_where_it_is_installed():
+    import importlib.util
+
+    installed = importlib.util.find_spec("openvino") is not None
+    assert ("openvino" in available_formats()) == installed
+    if not installed:
+        with pytest.raises(ExportError, match="OpenVINO is not installed on this machine"):
+            ExportSettings(64, format="openvino")
+
+
+DECODER = """
+    import sys
+
+    class Block:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in {"ultralytics", "torch", "torchvision", "engine"}:
+                raise ImportError(name)
+
+    sys.meta_path.insert(0, Block())
+    import json
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+    image = np.load(sys.argv[2])
+    (raw,) = session.run(None, {session.get_inputs()[0].name: image})
+    names = session.get_modelmeta().custom_metadata_map["names"]
+    rows = raw[0].T
+    scores, labels = rows[:, 4:].max(axis=1), rows[:, 4:].argmax(axis=1)
+    likely = scores > 0.25
+    rows, scores, labels = rows[likely], scores[likely], labels[likely]
+    corners = np.concatenate([rows[:, :2] - rows[:, 2:4] / 2, rows[:, :2] + rows[:, 2:4] / 2], axis=1)
+    kept = []
+    for index in np.argsort(-scores):
+        for other in kept:
+            low = np.maximum(corners[index, :2], corners[other, :2])
+            high = np.minimum(corners[index, 2:], corners[other, 2:])
+            inside = np.prod(np.maximum(high - low, 0))
+            areas = [np.prod(corners[each, 2:] - corners[each, :2]) for each in (index, other)]
+            if labels[index] == labels[other] and inside / (sum(areas) - inside) > 0.7:
+                break
+        else:
+            kept.append(index)
+    boxes = [[*corners[index].tolist(), float(scores[index]), int(labels[index])] for index in kept]
+    print(json.dumps({"boxes": boxes, "names": names, "blocked": "torch" not in sys.modules}))
+"""
+
+
+def test_numpy_and_onnx_runtime_alone_decode_the_boxes_that_ultralytics_predicts(harbour, tmp_path):
+    from engine.datasets import check_dataset, image_files
+    from engine.export.boxes import matched_boxes
+    from engine.export.images import read_image
+
+    result = export_model(DEMO, tmp_path / "small.onnx", ExportSettings(320))
+    model = import_ultralytics().YOLO(str(DEMO))
+    found = 0
+    for number, image in enumerate(image_files(check_dataset(harbour), "val")[:3]):
+        array = tmp_path / f"{number}.npy"
+        np.save(array, read_image(Path(image), 320, 320))
+        command = [sys.executable, "-c", textwrap.dedent(DECODER), str(result.path), str(array)]
+        said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout)
+        assert said["blocked"] and "barge" in said["names"]
+        predicted = model.predict(str(image), imgsz=320, conf=0.25, iou=0.7, rect=False, device="cpu", verbose=False)
+        expected = predicted[0].boxes.data.numpy().astype(np.float32)
+        got = np.array(said["boxes"], dtype=np.float32).reshape(-1, 6)
+        assert len(got) == len(expected) == matched_boxes(expected, got)
+        found += len(expected)
+    assert found > 3
 
 
 @pytest.mark.parametrize(
@@ -122,16 +323,20 @@ def test_an_error_in_the_scores_is_not_hidden_by_the_size_of_the_boxes(weights, 
     [
         ({"imgsz": 0}, "image size 0"),
         ({"imgsz": (64, 64, 64)}, "one or two positive numbers"),
-        ({"imgsz": 64, "opset": 3}, r"random\.pt could not be exported to ONNX"),
+        ({"imgsz": 64, "opset": 3}, r"random\.pt could not be exported to onnx"),
         ({"imgsz": 64, "name": "small.pt"}, r"does not end in \.onnx"),
         ({"imgsz": 64, "images": [Path("nowhere.png")]}, r"nowhere\.png is not an image"),
+        ({"imgsz": 64, "format": "coffee"}, "There is no export to coffee"),
+        ({"imgsz": 64, "precision": "int8"}, "INT8 is calibrated on training images; choose a data set"),
+        ({"imgsz": 64, "precision": "int8", "data": Path("x.yaml"), "opset": 12}, "INT8 needs opset 13"),
+        ({"imgsz": 64, "format": "torchscript", "precision": "fp16"}, "can be made in fp32 here, not in fp16"),
     ],
 )
 def test_what_cannot_be_exported_is_one_sentence_and_leaves_nothing(weights, tmp_path, arguments, sentence):
-    name = arguments.get("name", "small.onnx")
-    arguments = {key: value for key, value in arguments.items() if key != "name"}
+    path = tmp_path / arguments.pop("name", "small.onnx")
+    images = arguments.pop("images", ())
     with pytest.raises(ExportError, match=sentence) as caught:
-        export_onnx(weights, save_path=tmp_path / name, **arguments)
+        export_model(weights, path, ExportSettings(**arguments), images=images)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -140,7 +345,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_written(tmp_
     fake = tmp_path / "fake.pt"
     fake.write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError):
-        export_onnx(fake, imgsz=64, save_path=tmp_path / "small.onnx")
+        export_model(fake, tmp_path / "small.onnx", ExportSettings(64))
     assert list(tmp_path.iterdir()) == [fake]
 
 
@@ -150,6 +355,7 @@ def test_trained_checkpoints_export_within_the_tolerance(name, tmp_path):
     if not trained.is_file():
         pytest.skip(f"{trained} is not there")
     images = sorted((SHARED / "data" / "bccd" / "images" / "val").glob("*.jpg"))[:2]
-    result = export_onnx(trained, imgsz=320, save_path=tmp_path / f"{name}.onnx", images=images)
-    assert result.max_rel_difference < TOLERANCE
-    assert result.max_abs_difference < 0.01
+    result = export_model(trained, tmp_path / f"{name}.onnx", ExportSettings(320), images=images)
+    assert result.passed
+    assert result.parity.max_rel_difference < TOLERANCE
+    assert result.parity.max_abs_difference < 0.01
