@@ -2,7 +2,9 @@
 
 All three ways act on exactly the channels that the channel graph calls prunable, and tied channels share one
 decision. They hang on the optimizer's own step hooks, so they work under mixed precision (gradients are unscaled and
-clipped by then, and skipped steps are skipped), gradient accumulation and any optimizer.
+clipped by then, and skipped steps are skipped), gradient accumulation and any optimizer. They use PyTorch's foreach
+functions, which take the parameters of all layers at once: on a GPU, a kernel for each layer would take longer than the
+arithmetic.
 """
 
 from __future__ import annotations
@@ -20,10 +22,6 @@ from engine.gammas import NEAR_ZERO, gamma_histogram
 from engine.graph import ChannelGraph
 from engine.solver import PrunePlan, rank, savings, solve, solve_budget
 from engine.sparsity.settings import LOOK_SHARE, SHRINK_END, SparsitySettings
-
-
-# The foreach functions work on the parameters of all layers at once: on a GPU, a kernel for each layer would take longer
-# than the arithmetic.
 
 
 def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
