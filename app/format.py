@@ -22,7 +22,8 @@ VERBS = {
     "sparsify": "Sparse training",
     "finetune": "Fine-tuning",
     "val": "Validation",
-    "export": "ONNX export",
+    "compare": "Comparison",
+    "export": "Export",
 }
 STATES = {
     "queued": ("Queued", "gray", ":material/hourglass_empty:"),

@@ -7,7 +7,9 @@ from typing import Any
 import streamlit as st
 
 from app import charts, format
-from app.jobs import epochs_of, loss_series, metric_series
+from app.actions import offer_afterwards, offer_recipe, offer_stop
+from app.chains import show_chain
+from app.jobs import device_words, epochs_of, log_beyond, loss_series, metric_series, verb_word, waiting_text
 from app.results import show_result
 from app.session import dark, explained, store
 from engine import jobs
@@ -17,6 +19,8 @@ from engine.store import Job
 
 SCORES = ("mAP50", "mAP50-95", "precision", "recall")
 _POLL_S = 1.0
+_LAST_LINES = 8
+"Of the log, shown with the reason why a job failed."
 
 
 def show_job(job_id: str, *, manage: bool = True) -> None:
@@ -26,6 +30,7 @@ def show_job(job_id: str, *, manage: bool = True) -> None:
     except JobError as error:
         st.warning(format.plain(str(error)))
         return
+    show_chain(job)
     # A fragment with a timer polls for as long as it is on the page, so a finished job gets none.
     st.fragment(_show, run_every=None if job.finished else _POLL_S)(job_id, not job.finished, manage)
 
@@ -40,8 +45,8 @@ def _show(job_id: str, expected_active: bool, manage: bool) -> None:
     at = jobs.progress(store(), job)
     if not job.finished:
         _show_progress(job, at)
-    elif job.reason:
-        (st.error if job.state in ("failed", "interrupted") else st.info)(format.plain(job.reason))
+    else:
+        _show_end(job, at)
     epochs = epochs_of(job.id)
     _show_tiles(epochs)
     show_result(job)
@@ -58,66 +63,48 @@ def _show_head(job: Job, manage: bool) -> None:
             st.caption(_facts(job), width="content")
         with st.container(horizontal=True, width="content"):
             if not job.finished:
-                _offer_stop(job)
+                offer_stop(job)
             elif manage:
-                _offer_afterwards(job)
+                offer_afterwards(job)
+            if manage:
+                offer_recipe(job)
 
 
 def _facts(job: Job) -> str:
     ran = format.run_time(job)
-    facts = [format.VERBS.get(job.verb, job.verb), " + ".join(job.devices).upper()]
+    facts = [verb_word(job.verb), device_words(job.devices)]
     if ran is not None:
         facts.append(format.duration(ran))
     return " · ".join(filter(None, facts))
 
 
-def _offer_stop(job: Job) -> None:
-    if job.state != "stopping" and st.button(
-        "Stop",
-        key=f"stop {job.id}",
-        icon=":material/stop:",
-        help="Ends the job at its next step; checkpoints are kept.",
-    ):
-        with explained():
-            jobs.stop(store(), job.id, grace_s=1.0)
-            st.rerun()
-    if job.state == "stopping":
-        with st.popover("End now", icon=":material/dangerous:", help="For a job that does not stop by itself."):
-            st.markdown("Ends the process at once. Work since its last checkpoint is lost.")
-            if st.button("End it by force", key=f"kill {job.id}", type="primary"):
-                with explained():
-                    jobs.kill(store(), job.id)
-                    st.rerun()
-
-
-def _offer_afterwards(job: Job) -> None:
-    if st.button(
-        "Run again", key=f"retry {job.id}", icon=":material/replay:", help="Starts a new job with the same settings."
-    ):
-        with explained():
-            again = jobs.retry(store(), job.id)
-            st.query_params["job"] = again.id
-            st.rerun()
-    with st.popover("Delete", icon=":material/delete:", help="Removes the job and its files."):
-        st.markdown("Removes the job, its log and the files in its folder. Models it made stay in the workspace.")
-        if st.button("Delete the job", key=f"delete {job.id}", type="primary"):
-            with explained():
-                jobs.delete(store(), job.id)
-                st.query_params.pop("job", None)
-                st.rerun()
-
-
 def _show_progress(job: Job, at: Progress) -> None:
     if job.state == "queued":
-        place = store().queue_position(job.id)
-        waits = (place is not None and place > 1) or _busy(job)
-        st.progress(0.0, text="Waiting for its turn on this device" if waits else "Starting")
+        text = waiting_text(store().queue_position(job.id), job.devices, busy=_busy(job))
+        st.progress((at.percent or 0.0) / 100, text=text)
         return
     st.progress((at.percent or 0.0) / 100, text=progress_text(at) or "Starting")
 
 
 def _busy(job: Job) -> bool:
     return any(set(other.devices) & set(job.devices) for other in store().jobs(("running", "stopping")))
+
+
+def _show_end(job: Job, at: Progress) -> None:
+    """Say why a job ended, where it did not end as it should."""
+    if job.state == "stopped":
+        st.info(format.plain(job.reason) or stopped_text(at), icon=":material/stop_circle:")
+    elif job.state in ("failed", "interrupted"):
+        st.error(format.plain(job.reason) or "It ended without saying why.", icon=":material/error:")
+        if lines := log_beyond(job.reason, jobs.log_tail(store(), job.id, _LAST_LINES)):
+            st.caption("The last lines of its log:")
+            st.code(lines, language=None)
+
+
+def stopped_text(at: Progress) -> str:
+    """Return 'Stopped on request in epoch 2 of 30.'."""
+    where = f" in epoch {at.epoch} of {at.epochs}" if at.epoch and at.epochs else ""
+    return f"Stopped on request{where}."
 
 
 def progress_text(at: Progress) -> str:
@@ -137,13 +124,17 @@ def _show_tiles(epochs: list[dict[str, Any]]) -> None:
         return
     gammas = epochs[-1].get("gammas")
     series = metric_series(epochs, SCORES)
-    with st.grid(len(series) + bool(gammas), min_column_width=150):
+    with st.grid(3 if gammas else len(series), min_column_width=150):
         for name, points in series.items():
             values = [value for _, value in points]
+            change = values[-1] - values[-2] if len(values) > 1 else None
+            still = change is not None and abs(change) < 0.0005
             st.metric(
                 name[0].upper() + name[1:] if name in ("precision", "recall") else name,
                 format.score(values[-1]),
-                delta=f"{values[-1] - values[-2]:+.3f}" if len(values) > 1 else None,
+                delta=None if change is None else "no change" if still else f"{change:+.3f}",
+                delta_color="off" if still else "normal",
+                delta_arrow="off" if still else "auto",
                 help="Of the latest epoch, with the change since the epoch before.",
                 border=True,
             )
@@ -157,24 +148,47 @@ def _show_tiles(epochs: list[dict[str, Any]]) -> None:
                 help="Channels whose gamma is exactly 0, and those below 0.01.",
                 border=True,
             )
+            st.metric(
+                "Free to prune",
+                f"{gammas['free_ratio']:.0%}",
+                delta="of what can be pruned" if len(epochs) > 1 else None,
+                delta_color="off",
+                delta_arrow="off",
+                help="Share of the prunable channels whose gammas are all exactly 0: cutting them out changes next to "
+                "nothing.",
+                border=True,
+            )
 
 
 def _show_curves(epochs: list[dict[str, Any]]) -> None:
     if not epochs:
         return
     total = epochs[-1].get("epochs", len(epochs))
-    gammas = epochs[-1].get("gammas")
-    with st.grid(3 if gammas else 2, min_column_width=250):
+    with st.grid(2, min_column_width=280):
         if scores := metric_series(epochs, SCORES[:2]):
-            figure = charts.score_curves(scores, total, dark=dark())
-            st.plotly_chart(figure, config=charts.CONFIG, key="live scores")
+            _draw("live scores", charts.score_curves(scores, total, dark=dark()))
         if losses := loss_series(epochs):
-            st.plotly_chart(charts.loss_curves(losses, total, dark=dark()), config=charts.CONFIG, key="live losses")
-        if gammas:
-            edges, counts = gammas["histogram"]
-            first = epochs[0]["gammas"]["histogram"][1] if len(epochs) > 1 and epochs[0].get("gammas") else None
-            figure = charts.moving_histogram(edges, counts, first, dark=dark())
-            st.plotly_chart(figure, config=charts.CONFIG, key="live gammas")
+            _draw("live losses", charts.loss_curves(losses, total, dark=dark()))
+        if distances := loss_series(epochs, teacher=True):
+            figure = charts.loss_curves(distances, total, dark=dark())
+            _draw(
+                "live distances", figure.update_yaxes(title="Distance to the teacher").update_layout(showlegend=False)
+            )
+        if epochs[-1].get("gammas"):
+            _show_gammas([epoch for epoch in epochs if epoch.get("gammas")], total)
+
+
+def _show_gammas(epochs: list[dict[str, Any]], total: int) -> None:
+    reported = [epoch["gammas"] for epoch in epochs]
+    edges, counts = reported[-1]["histogram"]
+    first = reported[0]["histogram"][1] if len(reported) > 1 else None
+    _draw("live gammas", charts.moving_histogram(edges, counts, first, dark=dark()))
+    numbers = [epoch["epoch"] for epoch in epochs]
+    _draw("live quantiles", charts.gamma_course(numbers, reported, total, dark=dark()))
+
+
+def _draw(key: str, figure: Any) -> None:
+    st.plotly_chart(figure, config=charts.CONFIG, key=key)
 
 
 def _show_log(job: Job) -> None:

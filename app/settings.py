@@ -2,68 +2,181 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import streamlit as st
 import torch
 
 OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop")
+COMMON = {"batch": 16, "workers": 2, "nbs": 64}
+"What every training starts with, unless a preset says otherwise."
+PRESETS: dict[str, dict[str, int]] = {
+    "Standard": {},
+    "Quick look": {"epochs": 5, "nbs": 16},
+    "Small GPU (2 GB)": {"batch": 4, "workers": 0},
+}
+Kept = Literal["session"] | None
+"Whether a widget keeps its value while another page is shown; only widgets that no other page uses may."
 
 
 @st.cache_data(show_spinner=False)
 def devices() -> dict[str, str]:
     """Return device -> its name for a person, the fastest first."""
-    gpus = {
-        str(index): f"GPU {index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())
-    }
-    apple = {"mps": "Apple GPU"} if torch.backends.mps.is_available() else {}
-    return {**gpus, **apple, "cpu": "CPU"}
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return device_names(gpus, apple=torch.backends.mps.is_available())
 
 
-def run_settings(key: str, *, imgsz: int, epochs: int | None) -> dict[str, Any]:
-    """Show epochs, image size, batch and device in one row and return them under the verbs' names.
+def device_names(gpus: Sequence[str], *, apple: bool) -> dict[str, str]:
+    """Return device -> its name for a person: each GPU, all of them together where there are several, the CPU."""
+    names = {str(index): f"GPU {index}: {name}" for index, name in enumerate(gpus)}
+    if len(gpus) > 1:
+        everything = ",".join(names)
+        names[everything] = f"All GPUs ({everything})"
+    return {**names, **({"mps": "Apple GPU"} if apple else {}), "cpu": "CPU"}
+
+
+def preset_values(preset: str, epochs: int) -> dict[str, int]:
+    """Return what a preset puts into the widgets of a training that takes so many epochs by default."""
+    return {"epochs": epochs, **COMMON, **PRESETS[preset]}
+
+
+def matching_preset(values: dict[str, int], epochs: int) -> str | None:
+    """Return the preset whose values the widgets show, None once the person has changed one of them."""
+    return next((preset for preset in PRESETS if preset_values(preset, epochs) == values), None)
+
+
+def choose_preset(key: str, *, epochs: int) -> None:
+    """Show the presets; choosing one fills the widgets that ``key`` prefixes."""
+    standard = preset_values("Standard", epochs)
+    shown = {name: st.session_state.get(f"{key} {name}", value) for name, value in standard.items()}
+    st.session_state[f"{key} preset"] = matching_preset(shown, epochs)
+    st.segmented_control(
+        "Preset",
+        list(PRESETS),
+        key=f"{key} preset",
+        on_change=_fill,
+        args=(key, epochs),
+        help="Fills the fields below; each can be changed afterwards.\n"
+        f"- Standard: {epochs} epochs, batches of {COMMON['batch']}.\n"
+        f"- Quick look: {PRESETS['Quick look']['epochs']} epochs, to see whether everything works.\n"
+        "- Small GPU: batches of 4, images loaded without extra processes; takes longer, fits into 2 GB.",
+    )
+
+
+def _fill(key: str, epochs: int) -> None:
+    if preset := st.session_state[f"{key} preset"]:
+        for name, value in preset_values(preset, epochs).items():
+            st.session_state[f"{key} {name}"] = value
+
+
+def run_settings(key: str, *, imgsz: int, epochs: int | None, columns: int = 4, persist: Kept = None) -> dict[str, Any]:
+    """Show epochs, image size, batch and device and return them under the verbs' names.
 
     Args:
         key: Prefix of the widgets' keys.
         imgsz: Default image size in pixels.
         epochs: Default number of epochs; None for a verb that has none.
+        columns: How many of them stand side by side where there is room.
+        persist: Whether the widgets keep their values across pages.
     """
     spec: dict[str, Any] = {}
-    grid = st.grid(4 if epochs else 3, min_column_width=120)
+    grid = st.grid(min(columns, 4 if epochs else 3), min_column_width=120)
     if epochs:
         spec["epochs"] = grid.number_input(
-            "Epochs", 1, 1000, epochs, key=f"{key} epochs", help="Passes over the training images."
+            "Epochs",
+            1,
+            1000,
+            key=_preset(f"{key} epochs", epochs),
+            persist_state=persist,
+            help="Passes over the training images.",
         )
+    # The size belongs to the model, so another model starts with its own.
     spec["imgsz"] = grid.number_input(
-        "Image size", 32, 2048, imgsz, 32, key=f"{key} imgsz", help="Longest side in pixels, a multiple of 32."
+        "Image size",
+        32,
+        2048,
+        step=32,
+        key=_preset(f"{key} imgsz {imgsz}", imgsz),
+        persist_state=persist,
+        help="Longest side in pixels, a multiple of 32.",
     )
     spec["batch"] = grid.number_input(
-        "Batch", 1, 512, 16, key=f"{key} batch", help="Images at a time; lower it when memory runs out."
+        "Batch",
+        1,
+        512,
+        key=_preset(f"{key} batch", COMMON["batch"]),
+        persist_state=persist,
+        help="Images at a time; lower it when memory runs out.",
     )
-    names = devices()
+    # A measurement takes one device; only training spreads over several.
+    names = {device: name for device, name in devices().items() if epochs or "," not in device}
     spec["device"] = grid.selectbox(
-        "Device", list(names), format_func=names.get, key=f"{key} device", help="One job at a time uses a device."
+        "Device",
+        list(names),
+        format_func=names.get,
+        key=f"{key} device",
+        persist_state=persist,
+        help="One job at a time uses a device.",
     )
     return spec
 
 
-def optimizer_settings(key: str, *, lr0: float) -> dict[str, Any]:
+def optimizer_settings(key: str, *, lr0: float, persist: Kept = None) -> dict[str, Any]:
     """Show optimizer and learning rate and return them under the verbs' names."""
     grid = st.grid(2, min_column_width=160)
     optimizer = grid.selectbox(
         "Optimizer",
         OPTIMIZERS,
         key=f"{key} optimizer",
+        persist_state=persist,
         help="Chosen openly: an automatic one ignores the learning rate.",
     )
     rate = grid.number_input(
         "Learning rate",
         0.00001,
         1.0,
-        lr0,
-        0.001,
+        step=0.001,
         format="%.5g",
-        key=f"{key} lr0",
+        key=_preset(f"{key} lr0", lr0),
+        persist_state=persist,
         help="At the start; it falls over the run. AdamW wants about a tenth of what SGD does.",
     )
     return {"optimizer": optimizer, "lr0": rate}
+
+
+def advanced_settings(key: str, *, patience: int, persist: Kept = None) -> dict[str, Any]:
+    """Show, folded away, what is seldom changed, and return it under the verbs' names."""
+    fields = {
+        "nbs": (
+            "Nominal batch",
+            1,
+            1024,
+            COMMON["nbs"],
+            "Gradients of about so many images are gathered before the optimizer takes a step. "
+            "A smaller one gives more steps.",
+        ),
+        "workers": (
+            "Loader processes",
+            0,
+            32,
+            COMMON["workers"],
+            "Processes that load images; 0 loads them in the training's own and takes the least memory.",
+        ),
+        "seed": ("Seed", 0, 2**31 - 1, 0, "Start of all random numbers; another one gives another run."),
+        "patience": ("Patience", 0, 1000, patience, "Ends after so many epochs without a better score; 0: never."),
+    }
+    with st.expander("Advanced", icon=":material/tune:"):
+        grid = st.grid(2, min_column_width=120)
+        return {
+            name: grid.number_input(
+                label, low, high, key=_preset(f"{key} {name}", default), persist_state=persist, help=text
+            )
+            for name, (label, low, high, default, text) in fields.items()
+        }
+
+
+def _preset(key: str, value: float) -> str:
+    """Give a widget its first value through the session, where presets and buttons may change it; return its key."""
+    st.session_state.setdefault(key, value)
+    return key

@@ -122,7 +122,8 @@ def _outcome(
     store: Store, job: Job, run_verb: RunVerb, report: EventWriter
 ) -> tuple[str, dict[str, Any] | None, str | None]:
     """Run the verb and return the state, result and sentence it ends in; a traceback goes to the log alone."""
-    spec = {**job.spec, "save_dir": job.spec.get("save_dir") or str(store.job_folder(job.id))}
+    save_dir = job.spec.get("save_dir") or str(store.job_folder(job.id))
+    spec = {**job.spec, "save_dir": save_dir, "workspace": str(store.folder)}
     try:
         result = _with_models(store, job, run_verb(job.verb, spec, report))
         # A verb that was told to stop may still return what it has, and says so if that is everything.
@@ -139,6 +140,13 @@ def _outcome(
         return "failed", None, f"The job met an unexpected error ({type(error).__name__}: {first_line}); see its log."
 
 
+def _model_name(store: Store, job: Job, kind: str) -> str:
+    """Return the name of a model that a job made; the steps of a chain are of no interest there."""
+    if job.chain_id is None:
+        return job.title
+    return f"{store.chain(job.chain_id).title}, {'fine-tuned' if kind == 'finetuned' else kind}"
+
+
 def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, Any]:
     """Register the artefacts that ask for it and return the result with their ids under "model_ids".
 
@@ -151,7 +159,7 @@ def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, An
             continue
         model = store.add_model(
             artefact["path"],
-            artefact.get("name") or job.title,
+            artefact.get("name") or _model_name(store, job, artefact["kind"]),
             artefact["kind"],
             parent_id=ids_by_path.get(str(artefact.get("parent")), job.model_id),
             made={"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}},

@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from app import format
+from app.jobs import place_words, verb_word
 from app.live import show_job
 from app.session import PAGES, explained, store
 from engine import jobs
@@ -16,13 +17,19 @@ def percent_of(job: Job) -> float | None:
     return jobs.progress(store(), job).percent or 0
 
 
+def state_of(job: Job) -> str:
+    place = store().queue_position(job.id) if job.state == "queued" else None
+    word = format.STATES[job.state][0]
+    return f"{word}, {place_words(place)}" if place and job.devices else word
+
+
 def jobs_table(listed: list[Job]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Job": [job.title for job in listed],
-            "What": [format.VERBS.get(job.verb, job.verb) for job in listed],
-            "State": [format.STATES[job.state][0] for job in listed],
+            "State": [state_of(job) for job in listed],
             "Progress": [percent_of(job) for job in listed],
+            "What": [verb_word(job.verb) for job in listed],
             "mAP50-95": [format.score(((job.result or {}).get("metrics") or {}).get("mAP50-95")) for job in listed],
             "Ran for": [format.duration(format.run_time(job)) for job in listed],
             "Created": [format.ago(job.created_at) for job in listed],
@@ -47,7 +54,12 @@ def show_table(expected_active: bool) -> None:
         key="jobs table",
         on_select=pick_row,
         selection_mode="single-row",
-        column_config={"Progress": st.column_config.ProgressColumn(format="%d%%", min_value=0, max_value=100)},
+        column_config={
+            # Names are long; the state must be in sight where there is little room.
+            "Job": st.column_config.TextColumn(width=280),
+            "State": st.column_config.TextColumn(width=125),
+            "Progress": st.column_config.ProgressColumn(format="%d%%", min_value=0, max_value=100),
+        },
     )
     if st.query_params.get("job") != st.session_state.get("job in detail"):
         st.rerun()
@@ -63,6 +75,7 @@ if not listed:
         st.markdown("**No job yet.** Training, fine-tuning and exports run in the background and are listed here.")
         st.page_link(PAGES / "prune.py", label="Prune and fine-tune a model", icon=":material/content_cut:")
         st.page_link(PAGES / "train.py", label="Start sparse training", icon=":material/model_training:")
+        st.page_link(PAGES / "recipes.py", label="Run a recipe from start to end", icon=":material/menu_book:")
     st.stop()
 
 job_id = st.query_params.get("job") or next((job.id for job in listed if not job.finished), listed[0].id)

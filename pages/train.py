@@ -4,11 +4,17 @@ from typing import Any
 
 import streamlit as st
 
+from app import format
 from app.data import choose_data
-from app.jobs import start_training
-from app.session import PAGES, explained, require_model, slimming
-from app.settings import optimizer_settings, run_settings
-from engine.sparsity import SCHEDULES
+from app.jobs import dense_ancestor, start_training, training_length
+from app.reach import show_outlook, training_images
+from app.session import PAGES, explained, gammas, require_model, slimming, store
+from app.settings import advanced_settings, choose_preset, optimizer_settings, run_settings
+from app.sparsity import STRENGTH_KEY, choose_sparsity
+from engine.gammas import summarise_gammas
+from engine.slimming import Slimming
+from engine.store import Model
+from engine.verbs.training import sparsity_settings
 
 KINDS = {
     "sparsify": ("Sparse training", 50, 0.01),
@@ -22,71 +28,58 @@ PURPOSES = {
     "finetune": "Wins back accuracy after pruning: a lower learning rate, and the model keeps its pruned shape.",
     "val": "Measures mAP, precision and recall; nothing is trained.",
 }
-METHODS = {
-    "targeted": "Looks at first, then chooses which channels matter least and fades only those to zero. "
-    "The rest trains on undisturbed. You say how many.",
-    "proximal": "Shrinks every gamma a little after each step; those that do not resist reach exact zero.",
-    "classic": "The L1 penalty of the Network Slimming paper, added to the gradient. Gammas become small, seldom zero.",
-}
 
 
-def sparsity_settings() -> dict[str, Any]:
-    grid = st.grid(2, min_column_width=150)
-    left, right = grid.container(), grid.container()
-    method = left.selectbox(
-        "Method", list(METHODS), format_func=str.capitalize, key="method", help="How gammas are driven to zero."
-    )
-    st.caption(METHODS[method])
-    if method == "targeted":
-        ratio = right.slider(
-            "Ratio",
-            0.05,
-            0.95,
-            0.5,
-            0.05,
-            key="sparsity ratio",
-            help="Share of the prunable channels that ends at zero. Prune at the same ratio afterwards.",
-        )
-        return {"method": method, "prune_ratio": ratio}
-    strength = right.number_input(
-        "Strength",
-        0.00001,
-        1.0,
-        0.01,
-        0.001,
-        format="%.5g",
-        key="strength",
-        help="How hard gammas are pulled towards zero. Too little reaches no zero, too much flattens all of them.",
-    )
-    schedule = right.selectbox(
-        "Schedule",
-        SCHEDULES,
-        format_func=str.capitalize,
-        key="schedule",
-        help="Constant, or falling to a tenth by the end of the run.",
-    )
-    return {"method": method, "sr": strength, "schedule": schedule}
-
-
-def settings_of(kind: str, imgsz: int) -> dict[str, Any]:
+def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, Any] | None:
+    """Show the settings of a training and return them, None while they cannot work."""
     _, epochs, lr0 = KINDS[kind]
-    spec: dict[str, Any] = {}
+    key = f"train {kind}"
+    choose_preset(key, epochs=epochs)
+    aim: dict[str, Any] | None = {}
     if kind == "sparsify":
         with st.container(border=True):
-            spec |= sparsity_settings()
-    spec |= run_settings(kind, imgsz=imgsz, epochs=epochs)
-    if kind == "val":
-        spec["split"] = st.segmented_control(
-            "Split",
-            ["val", "test", "train"],
-            default="val",
-            required=True,
-            key="split",
-            help="Which images to measure on.",
-        )
-    else:
-        spec |= optimizer_settings(kind, lr0=lr0)
+            aim = choose_sparsity(opened)
+    spec = run_settings(key, imgsz=opened.checkpoint.imgsz, epochs=epochs, columns=2, persist="session")
+    spec |= optimizer_settings(key, lr0=lr0, persist="session")
+    # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
+    spec |= advanced_settings(key, patience=0 if kind == "sparsify" else 100, persist="session")
+    if kind == "finetune":
+        spec |= choose_teacher(model)
+    return None if aim is None else {**aim, **spec}
+
+
+def choose_teacher(model: Model) -> dict[str, Any]:
+    ancestor = dense_ancestor(store().lineage(model.id))
+    if ancestor is None:
+        return {}
+    distil = st.toggle(
+        f"Distill from {format.plain(ancestor.name)}",
+        key=f"distil {model.id}",
+        persist_state="session",
+        help="The dense model's features guide the smaller one. Often a bit more accurate; every epoch takes longer.",
+    )
+    return {"teacher": str(ancestor.path)} if distil else {}
+
+
+def validation_settings(opened: Slimming) -> dict[str, Any]:
+    spec = run_settings("train val", imgsz=opened.checkpoint.imgsz, epochs=None, persist="session")
+    spec["split"] = st.segmented_control(
+        "Split",
+        ["val", "test", "train"],
+        default="val",
+        required=True,
+        key="split",
+        persist_state="session",
+        help="Which images to measure on.",
+    )
     return spec
+
+
+def foretell(model: Model, spec: dict[str, Any], data: str) -> None:
+    with explained(stop=True):
+        summary = summarise_gammas(gammas(model))
+        length = training_length(spec, training_images(data))
+        show_outlook(sparsity_settings(spec), length, summary, STRENGTH_KEY)
 
 
 st.title("Train")
@@ -100,6 +93,7 @@ kind = st.segmented_control(
     required=True,
     format_func=lambda kind: KINDS[kind][0],
     key=f"kind {model.id}",
+    persist_state="session",
     label_visibility="collapsed",
     help="What to run on the current model.",
 )
@@ -109,13 +103,15 @@ left, right = grid.container(), grid.container()
 with right:
     data = choose_data(model, "train", details=True)
 with left:
-    spec = settings_of(kind, opened.checkpoint.imgsz)
+    spec = validation_settings(opened) if kind == "val" else training_settings(kind, model, opened)
+    if kind == "sparsify" and spec and data:
+        foretell(model, spec, data)
     if st.button(
         f"Start {KINDS[kind][0].lower()}",
         key="start",
         type="primary",
         icon=":material/play_arrow:",
-        disabled=data is None,
+        disabled=data is None or spec is None,
         help="Runs in the background; you may leave the page.",
     ):
         with explained(stop=True):

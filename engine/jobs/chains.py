@@ -149,8 +149,10 @@ def step_spec(
     spec = {"weights": weights, **common, **(step.get("settings") or {}), "chain": chain}
     if step["verb"] == "compare":
         spec |= {"weights": [base.get("weights"), *made], "reference": base.get("weights")}
-    if step["verb"] == "finetune" and spec.pop("distill", False):
-        spec["teacher"] = base.get("weights")
+    if step["verb"] == "finetune":
+        spec["reference"] = base.get("weights")
+        if spec.pop("distill", False):
+            spec["teacher"] = base.get("weights")
     return spec
 
 

@@ -131,6 +131,8 @@ def step_spec(run: Run, number: int, made: Sequence[str], *, resume: bool = Fals
         spec["device"] = device
     if "save_dir" in taken:
         spec["save_dir"] = str(run.folder(number))
+    if step.verb == "finetune" and not is_description(run.base):
+        spec["reference"] = run.base
     if step.settings.get("distill"):
         spec["teacher"] = run.base
     return {**spec, "resume": True} if resume else spec

@@ -73,3 +73,21 @@ def test_validation_losses_are_dotted_in_the_colour_of_training():
 def test_the_moving_histogram_needs_no_first_epoch():
     assert len(charts.moving_histogram([0, 0.5, 1], [3, 4], None, dark=True).data) == 1
     assert len(charts.moving_histogram([0, 0.5, 1], [3, 4], [5, 2], dark=True).data) == 2
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_gammas_over_the_epochs_are_a_median_in_a_band(dark):
+    gammas = [{"median": 0.9, "p10": 0.8, "p90": 1.0}, {"median": 0.5, "p10": 0.0, "p90": 1.0}]
+    figure = charts.gamma_course([1, 2], gammas, 10, dark=dark)
+    low, high, median = figure.data
+    assert list(low.y) == [0.8, 0.0] and list(high.y) == [1.0, 1.0] and list(median.y) == [0.9, 0.5]
+    assert high.fill == "tonexty"
+    assert list(figure.layout.xaxis.range) == [0.5, 10.5]
+
+
+def test_the_reach_is_drawn_in_amber_while_it_is_short():
+    short = charts.reach_line(0.1, 0.8, 1.0, 1.2, dark=False)
+    enough = charts.reach_line(50.0, 0.8, 1.0, 1.2, dark=False)
+    assert short.data[0].marker.color[1] != enough.data[0].marker.color[1]
+    # A reach far beyond all gammas must not squeeze them into a corner.
+    assert enough.layout.xaxis.range[1] <= 4 * 1.2

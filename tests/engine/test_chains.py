@@ -302,6 +302,7 @@ def test_specification_of_a_step():
         "device": "0",
         "epochs": 2,
         "teacher": "base.pt",
+        "reference": "base.pt",
         "chain": chain,
     }
     assert distilled == expected and settings["distill"] is True

@@ -8,7 +8,7 @@ import pytest
 from app import library
 from engine.store import Store
 
-PAGES = ("models", "gammas", "prune", "train", "jobs", "export")
+PAGES = ("models", "gammas", "recipes", "prune", "train", "jobs", "export")
 
 
 def said(app) -> str:

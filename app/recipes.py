@@ -1,0 +1,86 @@
+"""Recipes: read an uploaded one, say in words what it does, and run it on a model as a chain of jobs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import format
+from app.jobs import verb_word
+from app.session import store
+from engine import jobs
+from engine.files import safe_name
+from engine.recipes import Recipe, Step, load_recipe
+from engine.store import Chain, Model
+
+_NEEDS_DATA = ("train", "sparsify", "finetune", "val", "compare")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def read_upload(name: str, content: bytes) -> Recipe:
+    """Return the recipe of an uploaded file; raises RecipeError, which names the file and the mistake."""
+    given = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{safe_name(given.stem)}{given.suffix.lower()}"
+        path.write_bytes(content)
+        return load_recipe(path)
+
+
+def start_recipe(recipe: Recipe, model: Model, data: str | None, device: str) -> Chain:
+    """Run a recipe on a model as a chain of jobs, and return the chain.
+
+    Raises:
+        JobError: The model is gone, or the first worker cannot be started.
+    """
+    base = {"weights": str(model.path), "data": data, "device": device}
+    return jobs.start_chain(store(), recipe.as_dict(), f"{model.name}, {recipe.name}", model.id, base)
+
+
+def needs_data(recipe: Recipe) -> bool:
+    """Whether any step looks at images."""
+    return any(step.verb in _NEEDS_DATA or step.settings.get("recalibrate") for step in recipe.steps)
+
+
+def step_words(step: Step) -> str:
+    """Return what a step does, such as 'Sparse training: 50 epochs, ratio 0.5; batch 4'."""
+    settings = dict(step.settings)
+    told = [*_length(settings), *_aim(settings)]
+    if settings.pop("distill", False):
+        told.append("the original as teacher")
+    if step.verb == "compare":
+        told.append("with the original and each other")
+    others = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in settings.items())
+    details = "; ".join(filter(None, (", ".join(told), others)))
+    return f"{verb_word(step.verb)}: {details}" if details else verb_word(step.verb)
+
+
+def _length(settings: dict[str, Any]) -> list[str]:
+    epochs = settings.pop("epochs", None)
+    return [] if epochs is None else [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
+
+
+def _aim(settings: dict[str, Any]) -> list[str]:
+    """Return how much is removed, or how hard gammas are pulled; what was told is taken out of the settings."""
+    aim = []
+    if (method := settings.pop("method", None)) is not None:
+        aim.append(f"{method} method")
+    if (ratio := settings.pop("prune_ratio", None)) is not None:
+        aim.append(f"ratio {ratio:g}")
+    if (params := settings.pop("max_params", None)) is not None:
+        aim.append(f"at most {format.count(params)} parameters")
+    if (gflops := settings.pop("max_gflops", None)) is not None:
+        aim.append(f"at most {format.gflops(gflops)} GFLOPs")
+    if (strength := settings.pop("sr", None)) is not None:
+        aim.append(f"strength {strength:g}")
+    return aim
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,157 @@
+"""The Jobs page: every state a job can be in, and the chain it belongs to. No worker runs here."""
+
+import pytest
+
+from app import chains
+from engine.store import ChainPlace, Store
+
+GAMMAS = {
+    "median": 0.5, "p10": 0.1, "p90": 1.0, "below_1e-2": 0.4, "zero": 0.3, "free_ratio": 0.25,
+    "histogram": [[0.0, 0.5, 1.0], [3, 4]],
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(workspace):
+    return Store(workspace)
+
+
+@pytest.fixture
+def show(open_page):
+    """Return a function that opens the Jobs page at a job."""
+
+    def open_at(job):
+        app = open_page("jobs")
+        app.query_params["job"] = job.id
+        app.run()
+        assert not app.exception
+        return app
+
+    return open_at
+
+
+def add(store, verb="sparsify", device="cpu", **changed):
+    return store.add_job(verb, {"weights": "x.pt", "device": device, **changed}, f"Some {verb}")
+
+
+def report_epochs(store, job, count: int) -> None:
+    metrics = {"mAP50": 0.5, "mAP50-95": 0.3}
+    events = [
+        {"kind": "epoch", "epoch": number, "epochs": 4, "metrics": metrics, "losses": {}, "gammas": GAMMAS}
+        for number in range(1, count + 1)
+    ]
+    store.append_events(job.id, events)
+
+
+def keys(app) -> set[str]:
+    return {button.key.split()[0] for button in app.button if button.key}
+
+
+def test_a_waiting_job_says_its_place_in_line(show, store):
+    first, second, other = add(store), add(store), add(store, device="0")
+    assert any("2nd in line for the CPU" in bar.text for bar in show(second).get("progress"))
+    assert list(show(first).dataframe[0].value["State"]) == [
+        "Queued, next in line", "Queued, 2nd in line", "Queued, next in line",
+    ]  # fmt: skip
+    assert other.devices == ("cuda:0",)
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "interrupted"])
+def test_a_training_that_ended_early_can_be_resumed(show, store, state):
+    job = add(store)
+    report_epochs(store, job, 2)
+    store.finish_job(job.id, state, error=None if state == "stopped" else "Memory ran out: use a smaller batch.")
+    store.job_folder(job.id).mkdir(parents=True)
+    (store.job_folder(job.id) / "log.txt").write_text("step 7 of 9\nMemory ran out: use a smaller batch.\n")
+    app = show(job)
+    assert {"resume", "retry"} <= keys(app)
+    if state == "stopped":
+        assert any("epoch 2 of 4" in element.value for element in app.info)
+    else:
+        assert [element.value for element in app.error] == ["Memory ran out: use a smaller batch."]
+        assert app.code[0].value == "step 7 of 9"
+
+
+def test_what_did_no_epoch_or_is_no_training_can_only_be_tried_again(show, store):
+    for verb in ("sparsify", "val"):
+        job = add(store, verb)
+        store.finish_job(job.id, "failed", error="No data.")
+        app = show(job)
+        assert "resume" not in keys(app) and app.button(key=f"retry {job.id}").label == "Try again"
+
+
+def test_resume_goes_on_in_the_same_job(show, store, monkeypatch):
+    from engine import jobs
+
+    job = add(store)
+    report_epochs(store, job, 1)
+    store.finish_job(job.id, "stopped")
+    monkeypatch.setattr(jobs, "resume", lambda where, job_id: where.requeue_job(job_id))
+    app = show(job)
+    app.button(key=f"resume {job.id}").click().run()
+    assert not app.exception and not app.error
+    (again,) = store.jobs()
+    assert (again.id, again.state, again.spec["resume"]) == (job.id, "queued", True)
+
+
+def test_a_sparse_run_shows_what_is_free_to_prune(show, store):
+    job = add(store)
+    report_epochs(store, job, 3)
+    app = show(job)
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["Free to prune"] == "25%" and metrics["Gammas at zero"] == "30%"
+    assert len(app.get("plotly_chart")) == 3
+
+
+def test_fine_tuning_and_comparison_show_their_tables(show, store):
+    row = {"weights": "a.pt", "params": 10, "metrics": {"mAP50": 0.5, "mAP50-95": 0.25}}
+    tuned = add(store, "finetune")
+    store.finish_job(tuned.id, "done", {"comparison": [{**row, "role": "parent"}, {**row, "role": "child"}]})
+    assert "After fine-tuning" in list(show(tuned).dataframe[1].value[""])
+    measured = {**row, "name": "a", "gflops": 1.0, "size_mb": 2.0, "per_class": {"ship": 0.2}, "change": {}}
+    compared = add(store, "compare")
+    result = {"models": [measured], "reference": "a.pt", "split": "val", "imgsz": 640, "gflops_imgsz": 640}
+    store.finish_job(compared.id, "done", result)
+    app = show(compared)
+    assert list(app.dataframe[1].value["Model"]) == ["a"]
+    assert list(app.dataframe[2].value["Class"]) == ["ship"]
+
+
+def test_any_job_can_be_saved_as_a_recipe(show, store):
+    job = add(store, epochs=3, prune_ratio=0.5)
+    store.finish_job(job.id, "done", {})
+    assert show(job).get("download_button")
+
+
+def chain_of(store, *verbs):
+    """Return a chain and the queued job of its first step."""
+    recipe = {"name": "Short", "steps": [{"verb": verb, "settings": {}} for verb in verbs]}
+    chain = store.add_chain(recipe, "Model, Short", {"weights": "x.pt"}, None)
+    place = ChainPlace(chain.id, 1, None)
+    spec = {"weights": "x.pt", "chain": {"base": "x.pt", "made": []}}
+    return chain, store.add_job(verbs[0], spec, "step 1", place=place)
+
+
+def test_a_chain_shows_its_steps_and_where_it_stopped_offers_to_restart(show, store, monkeypatch):
+    chain, job = chain_of(store, "sparsify", "prune")
+    store.finish_job(job.id, "failed", error="No data.")
+    app = show(job)
+    assert app.button(key=f"step {chain.id} 1").label == "1. Sparse training · Failed"
+    assert app.button(key=f"step {chain.id} 2").disabled
+    asked = []
+    monkeypatch.setattr(chains.jobs, "restart_chain", lambda where, chain_id: asked.append(chain_id) or job)
+    app.button(key=f"restart {chain.id}").click().run()
+    assert not app.exception and asked == [chain.id]
+
+
+def test_a_step_of_a_chain_opens_its_job(show, store):
+    chain, first = chain_of(store, "prune", "export")
+    store.finish_job(first.id, "done", {})
+    spec = {"weights": "x.pt", "chain": {"base": "x.pt", "made": []}}
+    second = store.add_job("export", spec, "step 2", place=ChainPlace(chain.id, 2, first.id))
+    alone = add(store)
+    app = show(second)
+    assert f"restart {chain.id}" not in {button.key for button in app.button}
+    app.button(key=f"step {chain.id} 1").click().run()
+    assert first.id in app.query_params["job"]
+    assert not any(button.key.startswith("step") for button in show(alone).button if button.key)
