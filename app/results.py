@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app import format
+from app import export_results, format
 from app.session import PAGES, open_model, store
 from engine.errors import StorageError
-from engine.files import safe_name
 from engine.store import Job
+
+ROLES = {"reference": "Dense original", "parent": "Before fine-tuning", "child": "After fine-tuning"}
+"Role in the comparison of a fine-tuning -> what a person calls it, in the order of the story."
 
 
 def show_result(job: Job) -> None:
@@ -20,6 +23,10 @@ def show_result(job: Job) -> None:
         return
     for model_id in job.result.get("model_ids", ()):
         _offer_model(model_id)
+    if job.result.get("comparison"):
+        show_finetuning(job.result["comparison"], _known_names(job.result))
+    if job.verb == "compare":
+        show_comparison(job.result, _known_names(job.result))
     if job.verb == "val":
         _show_validation(job.result)
     if job.verb == "export":
@@ -44,6 +51,105 @@ def _offer_model(model_id: str) -> None:
             st.switch_page(PAGES / "models.py", query_params={"model": model.id})
 
 
+def _known_names(result: dict[str, Any]) -> dict[str, str]:
+    """Return path -> name of the workspace's models, those in the job's own folder included."""
+    models = {model.id: model for model in store().models()}
+    registered = [artefact["path"] for artefact in result.get("artefacts", ()) if artefact.get("register")]
+    made = zip(registered, result.get("model_ids", ()), strict=False)
+    own = {str(path): models[model_id].name for path, model_id in made if model_id in models}
+    return {**{str(model.path): model.name for model in models.values()}, **own}
+
+
+def show_finetuning(compared: list[dict[str, Any]], names: dict[str, str]) -> None:
+    """Show a fine-tuned model beside the one it started from and the dense original."""
+    table = finetuning_table(compared, names)
+    st.markdown("**Before and after fine-tuning**")
+    _show_scores(table, "finetuning compared")
+
+
+def finetuning_table(compared: list[dict[str, Any]], names: dict[str, str]) -> pd.DataFrame:
+    """Return one line for each role, the dense original first.
+
+    Args:
+        compared: Rows with role, weights, params and metrics.
+        names: Path of a checkpoint -> its name in the workspace.
+    """
+    rows = {row["role"]: row for row in compared}
+    ordered = [rows[role] for role in ROLES if role in rows]
+    roles = {"": [ROLES[row["role"]] for row in ordered]}
+    facts = {
+        "Parameters": [format.count(row.get("params")) for row in ordered],
+        "Model": [names.get(row["weights"]) or row.get("name") or Path(row["weights"]).name for row in ordered],
+    }
+    return pd.DataFrame({**roles, **_metric_columns(ordered), **facts})
+
+
+def show_comparison(result: dict[str, Any], names: dict[str, str]) -> None:
+    """Show models side by side: what they cost, how accurate they are, and what changed against the first."""
+    st.markdown("**Side by side**")
+    _show_scores(comparison_table(result, names), "models compared")
+    split = f"the {result['split']} images" if result.get("split") else "the same images"
+    st.caption(
+        f"All on {split} at {result['imgsz']} px; GFLOPs at {result['gflops_imgsz']} px. Changes are against "
+        f"{format.plain(_name_of(result['reference'], names))}."
+    )
+    if any(model["per_class"] for model in result["models"]):
+        with st.expander("By class", icon=":material/category:"):
+            _show_scores(class_table(result, names), "classes compared")
+
+
+def comparison_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFrame:
+    """Return one line for each model: size, cost, accuracy, and the change of mAP50-95."""
+    models = result["models"]
+    changes = [model.get("change", {}).get("mAP50-95") for model in models]
+    columns = {
+        "Model": [names.get(model["weights"]) or model["name"] for model in models],
+        **_metric_columns(models),
+        "Change": ["–" if change is None else f"{change:+.3f}" for change in changes],
+        "Parameters": [format.count(model["params"]) for model in models],
+        "GFLOPs": [format.gflops(model["gflops"]) for model in models],
+        "MB": [f"{model['size_mb']:.1f}" for model in models],
+    }
+    told = ("Model", "mAP50-95", "Change", "Parameters", "GFLOPs", "MB")
+    return pd.DataFrame({name: columns[name] for name in dict.fromkeys((*told, *columns)) if name in columns})
+
+
+def class_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFrame:
+    """Return one line for each class and one column of mAP50-95 for each model."""
+    models = result["models"]
+    classes = list(dict.fromkeys(name for model in models for name in model["per_class"]))
+    columns = _distinct([names.get(model["weights"]) or model["name"] for model in models])
+    scores = {
+        column: [model["per_class"].get(name) for name in classes]
+        for column, model in zip(columns, models, strict=True)
+    }
+    return pd.DataFrame({"Class": classes, **scores})
+
+
+def _metric_columns(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
+    """Return metric -> its value in each row, the one that decides first."""
+    names = dict.fromkeys(("mAP50-95", "mAP50", *(name for row in rows for name in row["metrics"])))
+    columns = {name: [row["metrics"].get(name) for row in rows] for name in names}
+    return {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+
+def _name_of(path: str, names: dict[str, str]) -> str:
+    return names.get(path) or Path(path).name
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return names of columns, numbered where several models share one."""
+    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def _show_scores(table: pd.DataFrame, key: str) -> None:
+    numbers = [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
+    config: dict[str, Any] = {name: st.column_config.NumberColumn(format="%.3f") for name in numbers}
+    # Names are long; the numbers matter more where there is little room.
+    config |= {name: st.column_config.TextColumn(width=310) for name in table if name == "Model"}
+    st.dataframe(table, hide_index=True, column_config=config, key=key)
+
+
 def _show_validation(result: dict) -> None:
     with st.grid(4, min_column_width=150):
         for name, value in result["metrics"].items():
@@ -61,36 +167,5 @@ def _show_validation(result: dict) -> None:
 
 
 def show_export(job: Job) -> None:
-    """Show the checks that an exported file has passed, and offer it for download."""
-    result, path = job.result or {}, Path((job.result or {}).get("onnx", ""))
-    grid = st.grid(4, min_column_width=150)
-    grid.metric("ONNX checker", "Passed", help="onnx.checker, with full shape inference.", border=True)
-    grid.metric(
-        "Largest difference",
-        f"{result['max_abs_difference']:.1e}",
-        help="Between ONNX Runtime and PyTorch, over all outputs: pixels for boxes, probability for scores.",
-        border=True,
-    )
-    grid.metric("File size", f"{result['size_mb']:.1f} MB", border=True)
-    grid.metric("Opset", str(result["opset"]), help="The ONNX operator set of the file.", border=True)
-    height, width = result["imgsz"]
-    inputs = "any batch and image size" if result["dynamic"] else f"one image of {height} × {width} px"
-    st.caption(
-        f"Takes {inputs}. Compared on {result['images_compared']} images: the largest difference is "
-        f"{result['max_rel_difference']:.1e} of the output's magnitude, and {result['tolerance']:.0e} is accepted."
-    )
-    if not path.is_file():
-        st.info("The exported file is gone; export the model again.")
-        return
-    st.download_button(
-        "Download ONNX",
-        data=lambda: path.open("rb"),
-        file_name=f"{safe_name(job.title.removeprefix('Export '))}.onnx",
-        # Anything else is compressed on its way, which takes longer than the download itself.
-        mime="application/zip",
-        on_click="ignore",
-        type="primary",
-        icon=":material/download:",
-        key=f"download {job.id}",
-        help="One file that ONNX Runtime, OpenVINO or TensorRT can read.",
-    )
+    """Show the gates of an exported file, and offer it for download."""
+    export_results.show_export(job)

@@ -20,6 +20,8 @@ TRAINING = ("train", "sparsify", "finetune")
 DESCRIPTIONS = {
     "inspect": "describe a checkpoint and its gammas",
     "preview": "say what pruning at a ratio would give",
+    "accuracy": "measure mAP directly after pruning, at a grid of ratios",
+    "sensitivity": "measure mAP with each block of layers pruned alone",
     "prune": "write SAVE_DIR/pruned.pt, a physically smaller model",
     "train": "plain training",
     "sparsify": "sparse training: drive the gammas of unimportant channels to zero",
@@ -27,6 +29,7 @@ DESCRIPTIONS = {
     "val": "measure mAP, precision and recall",
     "compare": "measure models side by side: size, cost, accuracy, and the change of each",
     "export": "write an ONNX (or other) file, checked and compared with the PyTorch model",
+    "report": "write SAVE_DIR/report.html, everything about one model in one file",
     "latency": "measure models side by side on this machine: milliseconds an image",
 }
 
@@ -76,12 +79,21 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
         "--target-latency", type=float, metavar="MS", help="or: at most so many milliseconds an image on this machine"
     )
     target.add_argument("--threads", type=int, metavar="N", help="of --target-latency (every core)")
+    _score_options(parser)
+    _limit_options(parser)
+
+
+def _score_options(parser: argparse.ArgumentParser) -> None:
     scores = parser.add_argument_group("how channels are scored")
     scores.add_argument("--criterion", choices=("gamma", "l1", "gamma-next", "random"), help="importance (gamma)")
     scores.add_argument("--aggregate", choices=("mean", "max", "sum"), help="score of tied channels (mean)")
     scores.add_argument("--per-layer", action="store_true", help="divide scores by their layer's mean")
     scores.add_argument("--per-flop", action="store_true", help="divide scores by the FLOPs that removal saves")
     scores.add_argument("--seed", type=int, metavar="N", help="of the random criterion (0)")
+    scores.add_argument("--sensitivity", metavar="JSON", help="file that 'sensitivity' wrote: spare what hurts most")
+
+
+def _limit_options(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group("limits")
     limits.add_argument("--scope", choices=("global", "uniform"), help="one threshold, or one ratio a layer (global)")
     limits.add_argument("--protect-residual", action="store_true", help="keep residual-coupled channels")
@@ -95,6 +107,12 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 def _prune_options(parser: argparse.ArgumentParser) -> None:
     _plan_options(parser)
     _save_option(parser)
+    _compensation_option(parser)
+    parser.add_argument("--recalibrate", type=int, metavar="N", help="re-estimate BatchNorm on N training images")
+    parser.add_argument("--data", metavar="YAML", help="data set of --recalibrate")
+
+
+def _compensation_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-compensate",
         dest="compensate",
@@ -102,8 +120,26 @@ def _prune_options(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="do not fold what removed channels still emitted into what reads them",
     )
-    parser.add_argument("--recalibrate", type=int, metavar="N", help="re-estimate BatchNorm on N training images")
-    parser.add_argument("--data", metavar="YAML", help="data set of --recalibrate")
+
+
+def _measuring_options(parser: argparse.ArgumentParser) -> None:
+    _data_options(parser)
+    _save_option(parser)
+    parser.add_argument("--images", type=int, metavar="N", help="validation images, evenly spread (64)")
+    parser.add_argument("--recalibrate", type=int, metavar="N", help="re-estimate BatchNorm on N training images (32)")
+    _compensation_option(parser)
+    _score_options(parser)
+    _limit_options(parser)
+
+
+def _accuracy_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ratios", type=float, nargs="+", metavar="R", help="where to measure (0.1 0.2 ... 0.9)")
+    _measuring_options(parser)
+
+
+def _sensitivity_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shares", type=float, nargs="+", metavar="S", help="of a block's channels (0.25 0.5 0.75)")
+    _measuring_options(parser)
 
 
 def _save_option(parser: argparse.ArgumentParser) -> None:
@@ -189,6 +225,13 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="end with exit code 2 where a gate fails")
 
 
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    _save_option(parser)
+    parser.add_argument("--data", metavar="YAML", help="data set for sample predictions")
+    parser.add_argument("--workspace", metavar="DIR", help="workspace that knows the model's ancestors")
+    parser.add_argument("--reference", metavar="PT", help="model to hold it against where no workspace is given")
+
+
 def _latency_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", nargs="+", choices=("onnx", "torch", "cuda"), help="onnx and torch: CPU (onnx)")
     parser.add_argument("--threads", type=int, metavar="N", help="of the runtime (every core)")
@@ -198,6 +241,8 @@ def _latency_options(parser: argparse.ArgumentParser) -> None:
 _OPTIONS = {
     "inspect": _no_options,
     "preview": _plan_options,
+    "accuracy": _accuracy_options,
+    "sensitivity": _sensitivity_options,
     "prune": _prune_options,
     "train": _training_options,
     "sparsify": _sparsify_options,
@@ -206,6 +251,7 @@ _OPTIONS = {
     "compare": _compare_options,
     "export": _export_options,
     "latency": _latency_options,
+    "report": _report_options,
 }
 
 
@@ -264,6 +310,10 @@ def _as_text(verb: str, result: dict[str, Any]) -> str:
         return _inspect_text(result)
     if verb in ("preview", "prune"):
         return _plan_text(result)
+    if verb in ("accuracy", "sensitivity"):
+        from engine.accuracy import text
+
+        return text.accuracy_text(result) if verb == "accuracy" else text.sensitivity_text(result)
     if verb == "compare":
         from engine.comparison import comparison_table
 
@@ -272,6 +322,8 @@ def _as_text(verb: str, result: dict[str, Any]) -> str:
         from engine.export.text import export_text
 
         return export_text(result)
+    if verb == "report":
+        return f"report: {result['report']}"
     if verb == "latency":
         from engine.latency.text import latency_text
 

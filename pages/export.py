@@ -1,37 +1,78 @@
-"""Export: the current model as an ONNX file, checked and compared, then downloaded."""
+"""Export: the current model as a file for deployment, held against gates, then downloaded."""
 
 from typing import Any
 
 import streamlit as st
 
+from app.data import choose_data
 from app.jobs import start_export
 from app.live import show_job
 from app.session import explained, require_model, slimming, store
+from engine.export.settings import FORMATS, NMS_TASKS, PRECISIONS, available_formats
 from engine.store import Job, Model
 
 AUTOMATIC = "Automatic"
+WORDS = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}
+HELP = {
+    "fp32": "Full precision: computes what the model computes.",
+    "fp16": "Half the size, for GPUs and NPUs that compute with 16 bits. The decoding of boxes stays in FP32.",
+    "int8": "A quarter of the size, and faster on most processors. Calibrated on images of the training split; "
+    "the last convolutions and the decoding of boxes stay in FP32.",
+}
 
 
-def choose_options(imgsz: int) -> dict[str, Any]:
-    grid = st.grid(3, min_column_width=170)
-    size, opset, switches = grid.container(), grid.container(), grid.container()
-    options = {
-        "imgsz": size.number_input(
-            "Image size", 32, 2048, imgsz, 32, key=f"export imgsz {imgsz}", help="Of the file's input, in pixels."
+def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None:
+    """Show the settings and return them, None while one is missing."""
+    grid = st.grid(2, min_column_width=240)
+    options: dict[str, Any] = {
+        "format": grid.segmented_control(
+            "Format", available_formats(), default="onnx", required=True, format_func=FORMATS.get, key="format"
         )
     }
-    chosen = opset.selectbox(
-        "Opset",
-        [AUTOMATIC, *range(20, 11, -1)],
-        key="opset",
-        help="The ONNX operator set. Choose an older one only if your runtime asks for it.",
+    options["precision"] = grid.segmented_control(
+        "Precision",
+        PRECISIONS[options["format"]],
+        default="fp32",
+        required=True,
+        format_func=WORDS.get,
+        key=f"precision {options['format']}",
     )
-    options["opset"] = None if chosen == AUTOMATIC else chosen
+    grid = st.grid(3, min_column_width=170)
+    size, opset, switches = grid.container(), grid.container(), grid.container()
+    options["imgsz"] = size.number_input(
+        "Image size", 32, 2048, imgsz, 32, key=f"export imgsz {imgsz}", help="Of the file's input, in pixels."
+    )
+    onnx = options["format"] == "onnx"
+    if onnx:
+        least = 13 if options["precision"] == "int8" else 12
+        chosen = opset.selectbox(
+            "Opset",
+            [AUTOMATIC, *range(20, least - 1, -1)],
+            key=f"opset {least}",
+            help="The ONNX operator set. Choose an older one only if your runtime asks for it.",
+        )
+        options["opset"] = None if chosen == AUTOMATIC else chosen
     with switches:
         options["dynamic"] = st.toggle("Dynamic shapes", key="dynamic", help="Accept any batch and any image size.")
-        options["simplify"] = st.toggle(
-            "Simplify", True, key="simplify", help="Folds constants and removes what is not needed."
-        )
+        if onnx:
+            options["simplify"] = st.toggle(
+                "Simplify", True, key="simplify", help="Folds constants and removes what is not needed."
+            )
+        if task in NMS_TASKS:
+            options["nms"] = st.toggle(
+                "Suppress boxes",
+                key="nms",
+                help="Puts non-maximum suppression into the file: it then finds final boxes.",
+            )
+    st.caption(HELP[options["precision"]])
+    if task not in NMS_TASKS:
+        return options
+    needed = options["precision"] == "int8"
+    if needed or st.toggle(
+        "Compare on a data set", key="compare on data", help="Also compares detections on validation images."
+    ):
+        options["data"] = choose_data(model, "export")
+        return options if options["data"] or not needed else None
     return options
 
 
@@ -43,14 +84,20 @@ def latest_export(model: Model) -> Job | None:
 
 
 st.title("Export")
-model = require_model("Here a model becomes an ONNX file, checked and compared with PyTorch.")
+model = require_model("Here a model becomes a file for deployment, checked and compared with PyTorch.")
 with explained(stop=True):
     opened = slimming(model)
-st.markdown(
-    "Writes an ONNX file, runs the ONNX checker on it, and compares its output with the PyTorch model in ONNX Runtime."
-)
-options = choose_options(opened.checkpoint.imgsz)
-if st.button("Export to ONNX", key="export", type="primary", icon=":material/ios_share:", help="Takes a few seconds."):
+st.markdown("Writes a file for deployment, runs it beside the PyTorch model, and says which gates it passed.")
+options = choose_options(model, opened.checkpoint.imgsz, opened.checkpoint.task)
+name = FORMATS[options["format"]] if options else "ONNX"
+if st.button(
+    f"Export to {name}",
+    key="export",
+    type="primary",
+    icon=":material/ios_share:",
+    disabled=options is None,
+    help="Takes seconds; with a data set, minutes.",
+):
     with explained(stop=True):
         st.query_params["job"] = start_export(model, options).id
         st.rerun()

@@ -14,7 +14,9 @@ from engine.runtime import import_ultralytics
 Reporter = Callable[[dict], None]
 
 
-def validation_map(model_file: Path, task: str, data: Path, imgsz: int, report: Reporter, *, cut: bool = False) -> float:
+def validation_map(
+    model_file: Path, task: str, data: Path, imgsz: int, report: Reporter, *, cut: bool = False
+) -> float:
     """Return the mAP50-95 of a checkpoint or an exported file on the validation split.
 
     One square image at a time, which a file of fixed shape can take; both sides are measured alike. ``cut`` counts only

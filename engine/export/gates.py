@@ -47,7 +47,9 @@ def difference_gate(parity: Parity, precision: str, limit: float | None = None) 
     if value is None:
         return Gate("difference", None, None, None, "Outputs are final boxes, so only boxes are compared.")
     limit = DIFFERENCE_LIMITS.get(precision) if limit is None else limit
-    text = f"Outputs differ from PyTorch by {parity.max_abs_difference:.2g} at most and {parity.mean_abs_difference:.2g} "
+    text = (
+        f"Outputs differ from PyTorch by {parity.max_abs_difference:.3g} at most and {parity.mean_abs_difference:.2g} "
+    )
     text += f"on average (pixels, or probability) on {parity.images_compared} images, which is {value:.2g} of their "
     text += "magnitude"
     if limit is None:
@@ -88,7 +90,9 @@ def latency_gate(p50_ms: float, float_p50_ms: float | None, precision: str) -> G
 def accuracy_gate(value: float, float_value: float, precision: str) -> Gate:
     """mAP50-95 on the validation split beside the fp32 model's."""
     limit = float_value - MAP_LIMITS[precision]
-    text = f"mAP50-95 is {value:.3f} on the validation split, in fp32 {float_value:.3f} (at least {limit:.3f} accepted)."
+    text = (
+        f"mAP50-95 is {value:.3f} on the validation split, in fp32 {float_value:.3f} (at least {limit:.3f} accepted)."
+    )
     return Gate("accuracy", value >= limit, value, limit, text)
 
 

@@ -174,7 +174,8 @@ def _exported(
     checkpoint: Checkpoint, settings: ExportSettings, folder: Path, report: Reporter
 ) -> tuple[Path, Path | None]:
     """Return the exported file, and the float32 one that it was converted from, if it was."""
-    arguments = {"imgsz": settings.size, "dynamic": settings.dynamic, "nms": settings.nms}
+    # To Ultralytics, False would mean: the head that needs no suppression, where a model has one besides its own.
+    arguments = {"imgsz": settings.size, "dynamic": settings.dynamic, "nms": settings.nms or None}
     if settings.format == "onnx":
         arguments |= {"opset": settings.opset, "simplify": settings.simplify}
     if settings.format == "openvino" and settings.precision == "fp16":
@@ -271,9 +272,7 @@ def _latencies(backend: Backend, full: Backend | None, shape: tuple[int, ...]) -
     return medians[0], medians[1] if full else None
 
 
-def _accuracies(
-    checkpoint: Checkpoint, exported: Path, settings: ExportSettings, report: Reporter
-) -> dict[str, float]:
+def _accuracies(checkpoint: Checkpoint, exported: Path, settings: ExportSettings, report: Reporter) -> dict[str, float]:
     """Return mAP50-95 of the file and of the checkpoint, where a data set is given and fewer bits may cost some."""
     from engine.export.accuracy import validation_map
 
@@ -286,7 +285,9 @@ def _accuracies(
     imgsz = settings.size[0]
     return {
         "mAP50-95": validation_map(exported, checkpoint.task, settings.data, imgsz, report, cut=settings.nms),
-        "mAP50-95 fp32": validation_map(checkpoint.path, checkpoint.task, settings.data, imgsz, report, cut=settings.nms),
+        "mAP50-95 fp32": validation_map(
+            checkpoint.path, checkpoint.task, settings.data, imgsz, report, cut=settings.nms
+        ),
     }
 
 

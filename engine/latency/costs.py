@@ -79,7 +79,8 @@ class LatencyCosts:
         parts = table.model_parts(f"model {digest} {imgsz}", lambda: asdict(measure_parts()))
         self.parts = ModelParts(**parts)
         widths = [(layer.inputs, layer.outputs) for layer in self._layers]
-        self._anchor = self.parts.convolutions / self._table_ms(widths)
+        # How much longer convolutions take between their neighbours than alone.
+        self.anchor = self.parts.convolutions / self._table_ms(widths)
         self._values = _values(self._layers, widths)
         self.before = self.cost(np.ones(graph.group_count, dtype=bool))
 
@@ -98,7 +99,7 @@ class LatencyCosts:
             for layer in self._layers
         ]
         share = _values(self._layers, widths) / self._values
-        return self._anchor * self._table_ms(widths) + self.parts.moving * share + self.parts.rest
+        return self.anchor * self._table_ms(widths) + self.parts.moving * share + self.parts.rest
 
     def _table_ms(self, widths: list[tuple[int, int]]) -> float:
         return sum(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
 from engine.latency.costs import ModelParts
 from engine.latency.grid import ALIGNMENT
-from engine.latency.parts import model_parts
+from engine.latency.parts import CONVOLVING, model_parts
 from engine.latency.runners import Runner
+from engine.latency.sessions import MOVING, node_times
 
 MULTIPLE = 8
 "Widths that most hardware likes."
@@ -38,14 +40,23 @@ def explain(first: Runner, runner: Runner, speedup: float, ideal: float, threads
 
 def _time_words(first: Runner, runner: Runner, threads: int) -> str:
     before, after = (_parts(each.onnx_file, each.imgsz, threads) for each in (first, runner))
-    fixed = (after.moving + after.rest) / after.total
+    beside, beside_before = after.moving + after.rest, before.moving + before.rest
     return (
-        f"{fixed:.0%} of its time is not convolutions: {after.moving / after.total:.0%} moves data without computing "
-        f"and {after.rest / after.total:.0%} is decoding, which pruning does not touch (before: "
-        f"{(before.moving + before.rest) / before.total:.0%}). Its convolutions, being narrower, compute "
+        f"Beside convolutions it spends {beside:.1f} ms ({beside / after.total:.0%} of its time), the first model "
+        f"{beside_before:.1f} ms: {after.moving:.1f} ms move data without computing, {after.rest:.1f} ms go to other "
+        f"operators, most of it to {_largest_other(runner, threads)}. Its convolutions, being narrower, compute "
         f"{runner.gflops / after.convolutions * 1e3:.0f} GFLOP/s where the first model's compute "
         f"{first.gflops / before.convolutions * 1e3:.0f}."
     )
+
+
+def _largest_other(runner: Runner, threads: int) -> str:
+    """Return the operator that takes most of the time outside convolutions and moving data."""
+    times: Counter[str] = Counter()
+    for operator, milliseconds in node_times(runner.onnx_file, threads, runner.imgsz).values():
+        if operator not in MOVING | CONVOLVING:
+            times[operator] += milliseconds
+    return max(times, key=times.__getitem__, default="the run itself")
 
 
 @lru_cache(maxsize=32)

@@ -57,7 +57,9 @@ def grid_points(layer: TimedConvolution) -> list[tuple[int, int]]:
     if layer.shape.groups > 1:
         return [(layer.inputs, layer.outputs)]
     block = block_channels()
-    rows = {row for width, aligned in ((1, True), (block, True), (block, False)) for row in _rows(layer, width, aligned)}
+    rows = {
+        row for width, aligned in ((1, True), (block, True), (block, False)) for row in _rows(layer, width, aligned)
+    }
     if layer.shape.groups == 0:
         return [(row, row) for row in sorted(rows)]
     return [(row, column) for row in sorted(rows) for column in _output_points(layer)]

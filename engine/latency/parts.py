@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.latency.costs import ModelParts
 from engine.latency.sessions import MOVING, feed, node_times, open_session, own_time_ms, undisturbed_ms
 
-_CONVOLUTION = frozenset({"Conv", "FusedConv", "QuickGelu", "Relu", "LeakyRelu", "HardSwish"})
+CONVOLVING = frozenset({"Conv", "FusedConv", "QuickGelu", "Relu", "LeakyRelu", "HardSwish"})
 _MEASURE_S, _LEAST_RUNS = 2.0, 20
 
 
@@ -22,7 +22,7 @@ def model_parts(onnx_file: Path, imgsz: int, threads: int) -> ModelParts:
     while len(times) < _LEAST_RUNS or (time.perf_counter() < deadline and len(times) < 200):
         times.append(own_time_ms(lambda: session.run(None, inputs), threads))
     nodes = node_times(onnx_file, threads, imgsz, budget_s=_MEASURE_S).values()
-    convolutions = sum(ms for operator, ms in nodes if operator in _CONVOLUTION)
+    convolutions = sum(ms for operator, ms in nodes if operator in CONVOLVING)
     moving = sum(ms for operator, ms in nodes if operator in MOVING)
     # The profiler itself takes time at every node, so what it says counts as shares of an unprofiled run.
     scale = undisturbed_ms(times) / sum(ms for _, ms in nodes)

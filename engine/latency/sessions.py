@@ -70,7 +70,9 @@ def undisturbed_ms(times_ms: Iterable[float]) -> float:
     return float(np.percentile(list(times_ms), 10))
 
 
-def node_times(model: Path | bytes, threads: int, imgsz: int = 0, budget_s: float = 0.5) -> dict[str, tuple[str, float]]:
+def node_times(
+    model: Path | bytes, threads: int, imgsz: int = 0, budget_s: float = 0.5
+) -> dict[str, tuple[str, float]]:
     """Return node name -> (operator, milliseconds of its fastest run) by ONNX Runtime's own profiler.
 
     The fastest, because other programs on the machine can only ever slow a node down.

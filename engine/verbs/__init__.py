@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.errors import WorkbenchError
+from engine.verbs.accuracy import accuracy, sensitivity
 from engine.verbs.common import Report, Result, Spec, required, resolve_weights
 from engine.verbs.comparing import compare
 from engine.verbs.evaluating import val
 from engine.verbs.exporting import export
 from engine.verbs.inspecting import inspect
 from engine.verbs.pruning import PlanArguments, plan_arguments, preview, prune, recalibration_images
+from engine.verbs.reporting import report
 from engine.verbs.timing import latency
 from engine.verbs.training import finetune, sparsify, train
 
@@ -23,6 +25,8 @@ from engine.verbs.training import finetune, sparsify, train
 VERBS: dict[str, Callable[[Spec, Report], Result]] = {
     "inspect": inspect,
     "preview": preview,
+    "accuracy": accuracy,
+    "sensitivity": sensitivity,
     "prune": prune,
     "train": train,
     "sparsify": sparsify,
@@ -31,6 +35,7 @@ VERBS: dict[str, Callable[[Spec, Report], Result]] = {
     "compare": compare,
     "export": export,
     "latency": latency,
+    "report": report,
 }
 
 

@@ -33,6 +33,15 @@ def resolve_weights(name: str) -> Path:
     return fetch_official_weights(name, Path.cwd()) if is_official_name(name) else path
 
 
+def measurements(spec: Spec) -> Any:
+    """Return what is known to have been measured in the workspace that a job runs in, None on the terminal."""
+    if not spec.get("workspace"):
+        return None
+    from engine.store import Store, StoredMeasurements
+
+    return StoredMeasurements(Store(spec["workspace"]))
+
+
 def starting_point(name: str, *, scratch_allowed: bool) -> tuple[str, str, int]:
     """Return (weights for Ultralytics, task, image size) of a checkpoint, or of a model YAML to train from scratch."""
     if scratch_allowed and str(name).endswith((".yaml", ".yml")):

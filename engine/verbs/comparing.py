@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import WorkbenchError
-from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights
+from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights
 
 
 def compare(spec: Spec, report: Report) -> Result:
@@ -36,5 +36,6 @@ def compare(spec: Spec, report: Report) -> Result:
         device=str(given(spec, "device", default_device())).split(",")[0],
         split=given(spec, "split", "val"),
         report=report,
+        cache=measurements(spec),
     )
     return {**comparison.as_dict(), "metrics": {}, "artefacts": []}

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.verbs.common import Report, Result, Spec, given, required, starting_point
+from engine.verbs.common import Report, Result, Spec, given, measurements, required, starting_point
 
 
 def val(spec: Spec, report: Report) -> Result:
-    """Measure mAP, precision and recall on a split of a data set."""
+    """Measure mAP, precision and recall on a split of a data set; in a workspace, the same is not measured twice."""
     from engine.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.evaluation import validate
+    from engine.files import file_digest
+    from engine.measuring import MeasurementKey, dataset_digest, measured_once
     from engine.training import check_task, default_device
 
     weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=False)
     check_task(task)
-    validation = validate(
-        Path(weights),
-        Path(required(spec, "data")),
+    data, split, cache = Path(required(spec, "data")), given(spec, "split", "val"), measurements(spec)
+    key = MeasurementKey(
+        weights="" if cache is None else file_digest(weights),
+        data="" if cache is None else dataset_digest(data, split),
+        split=split,
         imgsz=given(spec, "imgsz", imgsz),
         batch=given(spec, "batch", 16),
-        device=given(spec, "device", default_device()),
-        split=given(spec, "split", "val"),
-        report=report,
+        device=str(given(spec, "device", default_device())),
     )
-    return {"weights": weights, "artefacts": [], **validation.as_dict()}
+    measured = measured_once(Path(weights), data, key, cache=cache, report=report)
+    return {"weights": weights, "artefacts": [], **measured}

@@ -95,7 +95,7 @@ def plan_arguments(spec: Spec) -> PlanArguments:
         budget["latency_ms"] = spec["target_latency"]
     ratio = spec.get("prune_ratio")
     if (ratio is None) == (not budget):
-        raise PlanError("Say what to prune to: either --prune-ratio, or --max-params, --max-gflops and --target-latency.")
+        raise PlanError("Say what to prune to: --prune-ratio, or --max-params, --max-gflops and --target-latency.")
     if ratio is not None:
         check_ratio(float(ratio))
     return PlanArguments(
@@ -114,9 +114,19 @@ def plan_arguments(spec: Spec) -> PlanArguments:
             per_layer=bool(spec.get("per_layer")),
             per_flop=bool(spec.get("per_flop")),
             seed=given(spec, "seed", 0),
+            sensitivity=_factors(spec),
         ),
         imgsz=given(spec, "imgsz", 640),
     )
+
+
+def _factors(spec: Spec) -> tuple[tuple[str, float], ...]:
+    """Return the factors of a measured sensitivity, none where no file is given."""
+    if not spec.get("sensitivity"):
+        return ()
+    from engine.accuracy import read_factors
+
+    return read_factors(spec["sensitivity"])
 
 
 def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:

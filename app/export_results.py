@@ -1,0 +1,116 @@
+"""What an export is shown as: its gates with their numbers, and the file to download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import format
+from engine.files import safe_name
+from engine.store import Job
+
+# Format -> what it is called on the button, and who can read it.
+_FILES = {
+    "onnx": ("ONNX", "One file that ONNX Runtime, OpenVINO or TensorRT can read."),
+    "torchscript": ("TorchScript", "One file that torch.jit.load can read, also from C++."),
+    "openvino": ("OpenVINO", "A zip file; unpack it, and OpenVINO and Ultralytics can read the folder."),
+}
+_GATES = {
+    "checker": "ONNX checker",
+    "difference": "Outputs",
+    "boxes": "Detections",
+    "size": "Size",
+    "latency": "Latency",
+    "accuracy": "mAP50-95",
+}
+_BADGES = {
+    True: ("Passed", ":material/check_circle:", "green"),
+    False: ("Failed", ":material/error:", "red"),
+    None: ("Not tested", ":material/remove:", "gray"),
+}
+
+
+def show_export(job: Job) -> None:
+    """Show the gates that an exported file was held to, and offer it for download."""
+    result = job.result or {}
+    gates = result.get("gates", [])
+    _show_tiles(result)
+    failed = [gate for gate in gates if gate["passed"] is False]
+    if failed:
+        names = ", ".join(_GATES[gate["name"]] for gate in failed)
+        st.warning(f"Failed: {names}. The file can be taken all the same.", icon=":material/warning:")
+    with st.container(border=True, gap="small"):
+        for gate in gates:
+            _show_gate(gate)
+    height, width = result["imgsz"]
+    inputs = "any batch and image size" if result["dynamic"] else f"one image of {height} × {width} px"
+    outputs = "final boxes" if result.get("nms") else "raw predictions"
+    st.caption(f"Takes {inputs} and puts out {outputs}.")
+    _offer_file(job, result)
+
+
+def _show_tiles(result: dict[str, Any]) -> None:
+    gates = {gate["name"]: gate for gate in result.get("gates", [])}
+    grid = st.grid(4, min_column_width=150)
+    if checker := gates.get("checker"):
+        word = _BADGES[checker["passed"]][0]
+        grid.metric("ONNX checker", word, help="onnx.checker, with full shape inference.", border=True)
+    else:
+        name = _FILES[result.get("format", "onnx")][0]
+        grid.metric("Format", name, border=True)
+    difference = result["max_abs_difference"]
+    grid.metric(
+        "Largest difference",
+        _short(difference),
+        help="Between the file and PyTorch, over all outputs: pixels for boxes, probability for scores.",
+        border=True,
+    )
+    grid.metric("File size", f"{result['size_mb']:.1f} MB", border=True)
+    if "latency_ms" in result:
+        grid.metric(
+            "Latency", f"{result['latency_ms']:.1f} ms", help="Median of one image on this processor.", border=True
+        )
+
+
+def _short(difference: float | None) -> str:
+    """Return '131', '0.42' or '2.1e-05'; a dash where nothing was measured."""
+    if difference is None:
+        return "–"
+    return f"{difference:.1e}" if difference < 0.01 else f"{difference:.3g}"
+
+
+def _show_gate(gate: dict[str, Any]) -> None:
+    word, icon, colour = _BADGES[gate["passed"]]
+    with st.container(gap=None):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{_GATES[gate['name']]}**", width="content")
+            st.badge(word, icon=icon, color=colour)
+        st.caption(format.plain(gate["text"]))
+
+
+def _offer_file(job: Job, result: dict[str, Any]) -> None:
+    path = Path(result.get("path") or result.get("onnx", ""))
+    if not path.is_file():
+        st.info("The exported file is gone; export the model again.")
+        return
+    name, reader = _FILES[result.get("format", "onnx")]
+    # Streamlit sends downloads from memory: a file of 300 MB costs 300 MB once, for as long as its media storage keeps
+    # it, and as much again for every click until the browser closes its connection. Nothing is read before a click,
+    # since the file is opened by the callable. Static serving would stream from disk, but to anyone, without a name
+    # of its own, and no more than 200 MB; mapping the file into memory spares the first copy only. So the path stands
+    # below the button: whoever works on this machine need not download at all.
+    st.download_button(
+        f"Download {name}",
+        data=lambda: path.open("rb"),
+        file_name=f"{safe_name(job.title.removeprefix('Export '))}{path.suffix}",
+        # Anything else is compressed on its way, which takes longer than the download itself.
+        mime="application/zip",
+        on_click="ignore",
+        type="primary",
+        icon=":material/download:",
+        key=f"download {job.id}",
+        help=reader,
+    )
+    st.caption(f"Also at {format.plain(str(path))}")

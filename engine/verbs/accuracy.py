@@ -1,0 +1,64 @@
+"""accuracy and sensitivity: what pruning does to mAP, measured before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights
+from engine.verbs.pruning import plan_arguments
+
+
+def accuracy(spec: Spec, report: Report) -> Result:
+    """Measure mAP directly after pruning at a grid of ratios."""
+    from engine.accuracy import DEFAULT_RATIOS, accuracy_curve
+
+    slimming, asked = _opened(spec)
+    curve = accuracy_curve(slimming, given(spec, "ratios", DEFAULT_RATIOS), **asked, report=report)
+    return _result(spec, curve)
+
+
+def sensitivity(spec: Spec, report: Report) -> Result:
+    """Measure mAP with each block of layers pruned alone."""
+    from engine.accuracy import SHARES
+    from engine.accuracy import sensitivity as measure
+
+    slimming, asked = _opened(spec)
+    return _result(spec, measure(slimming, **asked, shares=given(spec, "shares", SHARES), report=report))
+
+
+def _opened(spec: Spec) -> tuple[Any, dict[str, Any]]:
+    """Open the checkpoint and read what both measurements are asked for."""
+    from engine.accuracy import MeasureSettings
+    from engine.slimming import Slimming
+    from engine.training import check_device, check_task, default_device
+
+    data = Path(required(spec, "data"))
+    device = str(given(spec, "device", default_device())).split(",")[0]
+    check_device(device)
+    slimming = Slimming.open(resolve_weights(spec["weights"]))
+    check_task(slimming.checkpoint.task)
+    plan = plan_arguments({**{key: spec[key] for key in spec if key not in ("imgsz", *_TARGETS)}, "prune_ratio": 0.0})
+    measure = MeasureSettings(
+        imgsz=given(spec, "imgsz", slimming.checkpoint.imgsz),
+        images=given(spec, "images", 64),
+        recalibrate=given(spec, "recalibrate", 32),
+        compensate=given(spec, "compensate", True),
+        batch=given(spec, "batch", 16),
+    )
+    return slimming, {
+        "data": data,
+        "measure": measure,
+        # A workspace keeps measurements for all its jobs; elsewhere they lie with what the verb makes.
+        "folder": Path(spec.get("measurements") or required(spec, "save_dir")),
+        "settings": plan.settings,
+        "importance": plan.importance,
+        "device": device,
+    }
+
+
+_TARGETS = ("max_params", "max_gflops", "target_latency")
+
+
+def _result(spec: Spec, measured: Any) -> Result:
+    return {"weights": str(spec["weights"]), "metrics": {}, "artefacts": [], **measured.as_dict()}

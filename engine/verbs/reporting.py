@@ -1,0 +1,28 @@
+"""report: one HTML file that says everything about one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.verbs.common import Report, Result, Spec, required, resolve_weights
+
+
+def report(spec: Spec, tell: Report) -> Result:
+    """Write SAVE_DIR/report.html: lineage, settings, before and after, gammas, layers, curves, sample predictions."""
+    from engine.errors import StorageError
+    from engine.files import write_text_atomic
+    from engine.report import gather, report_html
+    from engine.store import Store
+
+    workspace = Path(spec["workspace"]).expanduser() if spec.get("workspace") else None
+    if workspace is not None and not workspace.is_dir():
+        raise StorageError(f"There is no workspace {workspace}; leave --workspace out, or correct it.")
+    tell({"kind": "status", "text": f"Writing a report on {Path(spec['weights']).name}"})
+    facts = gather(
+        resolve_weights(spec["weights"]),
+        store=Store(workspace) if workspace else None,
+        data=Path(spec["data"]) if spec.get("data") else None,
+        reference=resolve_weights(spec["reference"]) if spec.get("reference") else None,
+    )
+    path = write_text_atomic(Path(required(spec, "save_dir")) / "report.html", report_html(facts))
+    return {"report": str(path), "metrics": {}, "artefacts": [{"path": str(path), "kind": "report", "register": False}]}
