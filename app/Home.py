@@ -20,8 +20,11 @@ MENU = {
     "Model": [
         ("models", "Models", ":material/deployed_code:"),
         ("gammas", "Gammas", ":material/bar_chart:"),
+        ("compare", "Compare", ":material/compare_arrows:"),
+        ("lineage", "Lineage", ":material/account_tree:"),
     ],
     "Make it smaller": [
+        ("recipes", "Recipes", ":material/menu_book:"),
         ("train", "Train", ":material/model_training:"),
         ("prune", "Prune", ":material/content_cut:"),
         ("export", "Export", ":material/ios_share:"),

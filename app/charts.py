@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -225,8 +226,25 @@ def survivors(layers: Sequence[LayerPreview], *, dark: bool) -> dict[str, Any]:
     }
 
 
-def cost_curve(ratios: Sequence[float], costs: Sequence[Cost], achieved: float, *, dark: bool) -> dict[str, Any]:
-    """Return the ECharts option for parameters and GFLOPs left at every ratio, in percent, with one ratio marked."""
+def cost_curve(
+    ratios: Sequence[float],
+    costs: Sequence[Cost],
+    achieved: float,
+    accuracy: Sequence[tuple[float, float]] = (),
+    accuracy_now: float | None = None,
+    *,
+    dark: bool,
+) -> dict[str, Any]:
+    """Return the ECharts option for what is left at every ratio, in percent, with one ratio marked.
+
+    Args:
+        ratios: Where costs are drawn.
+        costs: At each of them.
+        achieved: The ratio to mark.
+        accuracy: Measured (ratio, percent of the whole model's mAP) pairs.
+        accuracy_now: Percent at the marked ratio, None where nothing was measured.
+        dark: Whether the theme is dark.
+    """
     colours = palette(dark)
     before = costs[0]
     lines = {
@@ -253,6 +271,9 @@ def cost_curve(ratios: Sequence[float], costs: Sequence[Cost], achieved: float, 
         }
         for (name, values), colour in zip(lines.items(), colours.series, strict=False)
     ]
+    if accuracy:
+        series += _accuracy_series(accuracy, achieved, accuracy_now, colours)
+    highest = max([100.0, *(percent for _, percent in accuracy)])
     return {
         "grid": {"left": 8, "right": 8, "top": 24, "bottom": 20, "outerBoundsMode": "none", "containLabel": False},
         "legend": {"top": 0, "right": 0, "textStyle": {"color": colours.text}, "itemHeight": 2, "icon": "rect"},
@@ -267,12 +288,93 @@ def cost_curve(ratios: Sequence[float], costs: Sequence[Cost], achieved: float, 
         "yAxis": {
             "type": "value",
             "min": 0,
-            "max": 100,
+            "max": 100 if highest <= 100 else 20 * math.ceil(highest / 20),
             "splitNumber": 2,
             "axisLabel": {"formatter": "{value} %", "inside": True, "showMinLabel": False, "verticalAlign": "bottom"},
         },
         "series": series,
     }
+
+
+def _accuracy_series(
+    measured: Sequence[tuple[float, float]], achieved: float, now: float | None, colours: Palette
+) -> list[dict[str, Any]]:
+    """Return the measured points with straight lines between them, and the marker that rides on them."""
+    line = {
+        "type": "line",
+        "name": "mAP50-95",
+        "animation": False,
+        "symbol": "circle",
+        "symbolSize": 5,
+        "lineStyle": {"width": 2},
+        "itemStyle": {"color": colours.series[2]},
+        "data": [[round(ratio, 4), round(percent, 1)] for ratio, percent in measured],
+    }
+    if now is not None:
+        line["markPoint"] = {
+            "silent": True,
+            "symbol": "circle",
+            "symbolSize": 11,
+            "itemStyle": {"color": colours.series[2], "borderColor": colours.text, "borderWidth": 1.5},
+            "label": {"show": False},
+            "animation": False,
+            "data": [{"coord": [achieved, round(now, 1)]}],
+        }
+    return [line]
+
+
+def sensitivity_map(
+    names: Sequence[str],
+    kinds: Sequence[str],
+    shares: Sequence[float],
+    changes: Sequence[Sequence[float | None]],
+    *,
+    dark: bool,
+) -> go.Figure:
+    """Draw how much mAP each block costs when it alone is pruned: a row for each block, a column for each share.
+
+    Args:
+        names: Blocks by depth, such as model.4.
+        kinds: Their classes, such as C2f.
+        shares: Removed shares, ascending.
+        changes: By block, then share: change of mAP; None where it was not measured.
+        dark: Whether the theme is dark.
+    """
+    hover = [
+        [
+            f"{name} ({kind}) without {share:.0%}<br>"
+            + ("a floor forbids it, or it was not measured yet" if change is None else f"mAP50-95 {change:+.3f}")
+            for share, change in zip(shares, row, strict=True)
+        ]
+        for name, kind, row in zip(names, kinds, changes, strict=True)
+    ]
+    losses = [[None if change is None else max(-change, 0.0) for change in row] for row in changes]
+    figure = go.Figure(
+        go.Heatmap(
+            z=losses,
+            x=[f"{share:.0%} removed".replace("%", " %") for share in shares],
+            y=[f"{name.removeprefix('model.')}  {kind} " for name, kind in zip(names, kinds, strict=True)],
+            text=[["–" if change is None else _signed(change) for change in row] for row in changes],
+            texttemplate="%{text}",
+            textfont={"size": 12},
+            customdata=hover,
+            hovertemplate="%{customdata}<extra></extra>",
+            hoverongaps=False,
+            colorscale=palette(dark).density,
+            zmin=0,
+            zmax=max([0.02, *(loss for row in losses for loss in row if loss is not None)]),
+            xgap=2,
+            ygap=2,
+            showscale=False,
+        )
+    )
+    figure.update_xaxes(side="top", type="category", showgrid=False)
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticks="", tickmode="linear")
+    return _framed(figure, 40 + 24 * len(names)).update_layout(margin={"l": 84, "t": 32, "b": 8})
+
+
+def _signed(change: float) -> str:
+    return "0" if abs(change) < 0.0005 else f"{change:+.3f}".replace("-", "−")
 
 
 Points = dict[str, list[tuple[int, float]]]
@@ -343,6 +445,67 @@ def moving_histogram(
     figure.update_xaxes(title="|gamma|", range=[-width / 2, edges[-1]])
     figure.update_yaxes(title="Channels", nticks=5)
     return _framed(figure, 280)
+
+
+def gamma_course(epochs: Sequence[int], gammas: Sequence[dict[str, Any]], total: int, *, dark: bool) -> go.Figure:
+    """Draw the median |gamma| by epoch, in the band from the 10th to the 90th percentile.
+
+    Args:
+        epochs: Epochs that reported gammas, ascending.
+        gammas: What each of them reported, with median, p10 and p90.
+        total: Epochs of the whole run, the length of the axis.
+        dark: Whether the theme is dark.
+    """
+    colours = palette(dark)
+    x = list(epochs)
+    low, median, high = ([at[name] for at in gammas] for name in ("p10", "median", "p90"))
+    edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    figure = go.Figure()
+    figure.add_scatter(x=x, y=low, showlegend=False, **edge)
+    figure.add_scatter(
+        x=x, y=high, name="10th to 90th percentile", fill="tonexty", fillcolor=colours.faded(0.25), **edge
+    )
+    figure.add_scatter(
+        x=x,
+        y=median,
+        name="Median",
+        mode="lines+markers" if len(x) < 30 else "lines",
+        line={"color": colours.after, "width": 2},
+        marker={"size": 5},
+        customdata=list(zip(low, high, strict=True)),
+        hovertemplate="epoch %{x}<br>median %{y:.3f}, p10 %{customdata[0]:.3f}, p90 %{customdata[1]:.3f}"
+        "<extra></extra>",
+    )
+    figure.update_layout(showlegend=True)
+    figure.update_xaxes(title="Epoch", range=[0.5, total + 0.5], nticks=min(total + 1, 8), tickformat="d")
+    figure.update_yaxes(title="|gamma|", rangemode="tozero", nticks=5)
+    return _framed(figure, 280)
+
+
+def reach_line(distance: float, p10: float, median: float, p90: float, *, dark: bool) -> go.Figure:
+    """Draw on one line where the gammas are (10th to 90th percentile, median) and how far one can fall in a run."""
+    colours = palette(dark)
+    end = max(1.15 * p90, min(1.05 * distance, 4 * p90))
+    figure = go.Figure()
+    rows = ("Gammas now", "Can fall by")
+    figure.add_bar(
+        y=rows,
+        x=[p90 - p10, min(distance, end)],
+        base=[p10, 0],
+        orientation="h",
+        marker={"color": [colours.before, colours.after if distance >= median else colours.floor]},
+        customdata=[f"nine in ten above {p10:.2g}, one in ten above {p90:.2g}", f"{distance:.2g} over the whole run"],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    figure.add_vline(
+        x=median,
+        line={"color": colours.text, "dash": "dot", "width": 1},
+        annotation={"text": f"median {median:.2f}", "yanchor": "bottom", "y": 1},
+    )
+    figure.update_layout(bargap=0.35, showlegend=False)
+    figure.update_xaxes(title="|gamma|", range=[0, end], nticks=6)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return _framed(figure, 150).update_layout(margin={"l": 84, "t": 24, "b": 40})
 
 
 def _survivor_colour(layer: LayerPreview, colours: Palette) -> str:

@@ -17,6 +17,10 @@ class Palette:
     "Held by a floor, or removed."
     frozen: str
     "Never pruned."
+    better: str
+    "A change for the better."
+    worse: str
+    "A change for the worse."
     text: str
     series: tuple[str, ...]
     "Curves and models over each other, in this order."
@@ -34,6 +38,8 @@ _LIGHT = Palette(
     after="#4f46e5",
     floor="#d97706",
     frozen="#64748b",
+    better="#15803d",
+    worse="#b91c1c",
     text="#1e2233",
     series=("#4f46e5", "#d97706", "#0d9488", "#db2777", "#0284c7", "#64748b"),
     density=((0.0, "#eef0fb"), (0.25, "#c3c5f7"), (0.5, "#8b87f0"), (0.75, "#4f46e5"), (1.0, "#251f7a")),
@@ -43,6 +49,8 @@ _DARK = Palette(
     after="#818cf8",
     floor="#fbbf24",
     frozen="#94a3b8",
+    better="#4ade80",
+    worse="#f87171",
     text="#e6e8f2",
     series=("#818cf8", "#fbbf24", "#2dd4bf", "#f472b6", "#38bdf8", "#94a3b8"),
     density=((0.0, "#1d2340"), (0.25, "#343a80"), (0.5, "#5b5fd0"), (0.75, "#949cf9"), (1.0, "#e9ebff")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -141,11 +142,15 @@ def _own_ratios(opened: Slimming) -> list[str]:
     return [pair.strip() for pair in text.split(",") if pair.strip()]
 
 
-def choose_scores() -> dict[str, Any]:
-    """Show how channels are scored, folded away, and return it under the verb's names."""
+def choose_scores(sensitivity: Path | None = None) -> dict[str, Any]:
+    """Show how channels are scored, folded away, and return it under the verb's names.
+
+    Args:
+        sensitivity: File of the model's measured sensitivity, where there is one.
+    """
     with st.expander("Scores", icon=":material/sort:"):
         grid = st.grid(4, min_column_width=170)
-        return {
+        spec = {
             "criterion": grid.selectbox(
                 "Criterion",
                 list(CRITERIA),
@@ -167,6 +172,14 @@ def choose_scores() -> dict[str, Any]:
                 help="Divides scores by the FLOPs that removal saves, so that a budget is spent where it buys most.",
             ),
         }
+        spared = st.toggle(
+            "Spare sensitive blocks",
+            key="spare",
+            disabled=sensitivity is None,
+            help="Multiplies the scores of a block's layers by how much mAP its channels were measured to be worth. "
+            + ("Measure the sensitivity first, below." if sensitivity is None else "See the heat map below."),
+        )
+        return {**spec, "sensitivity": str(sensitivity)} if spared and sensitivity else spec
 
 
 def choose_repair() -> dict[str, Any]:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import charts, format
+from app.accuracy import MeasuredCurve
 from app.plan import layer_table, limit_sentence, max_ratio_sentence
 from app.session import dark
+from engine.accuracy import HEADLINE, interpolated
 from engine.cost import Cost
 from engine.slimming import Preview
 
@@ -16,13 +18,16 @@ RATIOS = tuple(step / 100 for step in range(96))
 "Where the curve behind the slider is drawn."
 
 
-def show_curve(preview: Preview, costs: Sequence[Cost]) -> None:
-    """Show what every ratio would leave of parameters and GFLOPs, with the present one marked."""
-    st.echarts_chart(charts.cost_curve(RATIOS, costs, preview.ratio_achieved, dark=dark()), height=120, key="curve")
+def show_curve(preview: Preview, costs: Sequence[Cost], accuracy: MeasuredCurve | None = None) -> None:
+    """Show what every ratio would leave of parameters, GFLOPs and measured accuracy, with the present one marked."""
+    measured = accuracy.relative() if accuracy else []
+    now = interpolated(measured, preview.ratio_achieved)
+    option = charts.cost_curve(RATIOS, costs, preview.ratio_achieved, measured, now, dark=dark())
+    st.echarts_chart(option, height=160 if measured else 120, key="curve")
 
 
-def show_numbers(preview: Preview) -> None:
-    """Show parameters, GFLOPs, channels and ratio, each with its change against the original."""
+def show_numbers(preview: Preview, accuracy: MeasuredCurve | None = None) -> None:
+    """Show parameters, GFLOPs, channels, ratio and measured accuracy, each with its change against the original."""
     count, gflops = format.count, format.gflops
     size = f"GFLOPs at {preview.imgsz} px"
     rows = (
@@ -30,7 +35,7 @@ def show_numbers(preview: Preview) -> None:
         (size, gflops, preview.gflops_before, preview.gflops, "As Ultralytics counts them."),
         ("Channels", "{:,}".format, preview.channels_before, preview.channels, "Of all BatchNorm layers."),
     )
-    with st.grid(4, min_column_width=170):
+    with st.grid(5 if accuracy else 4, min_column_width=160 if accuracy else 170):
         for label, shown, before, after, note in rows:
             st.metric(
                 label,
@@ -51,6 +56,23 @@ def show_numbers(preview: Preview) -> None:
             help="Removed share of the channels that may be removed.",
             border=True,
         )
+        if accuracy:
+            _show_accuracy(preview, accuracy)
+
+
+def _show_accuracy(preview: Preview, accuracy: MeasuredCurve) -> None:
+    now = accuracy.at(preview.ratio_achieved)
+    still = now is None or abs(now - accuracy.dense) < 0.0005
+    st.metric(
+        HEADLINE,
+        format.score(now),
+        delta="not measured so far out" if now is None else "no change" if still else f"{now - accuracy.dense:+.3f}",
+        delta_color="off" if still else "normal",
+        delta_arrow="off" if still else "auto",
+        delta_description=None if now is None else f"of {accuracy.dense:.3f}",
+        help=f"Read from the measured curve, between its points. {format.plain(accuracy.about)}",
+        border=True,
+    )
 
 
 def show_layers(preview: Preview) -> None:

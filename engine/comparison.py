@@ -6,46 +6,19 @@ same image size.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from engine.errors import CheckpointError, WorkbenchError
+from engine.measuring import MeasurementCache, MeasurementKey, dataset_digest, measured_once
 
 Report = Callable[[dict[str, Any]], None]
 
 GFLOPS_IMGSZ = 640
 "Image size in pixels at which Ultralytics states GFLOPs."
 _RELATIVE = ("params", "gflops", "size_mb")
-
-
-@dataclass(frozen=True)
-class MeasurementKey:
-    """What a measured accuracy depends on.
-
-    Batch and device belong to it: images of one batch share their padding, and devices round differently.
-    """
-
-    weights: str
-    "SHA-256 of the checkpoint file."
-    data: str
-    "``dataset_digest`` of the split."
-    split: str
-    imgsz: int
-    batch: int
-    device: str
-
-
-class MeasurementCache(Protocol):
-    """Keeps what was measured; the values are JSON-able."""
-
-    def get(self, key: MeasurementKey) -> dict[str, Any] | None:
-        """Return what was put under the key, None where nothing was."""
-
-    def put(self, key: MeasurementKey, measured: dict[str, Any]) -> None:
-        """Keep a measurement."""
 
 
 @dataclass(frozen=True)
@@ -146,24 +119,33 @@ def compare(
     base = sizes[first]
     check_task(base.task)
     for size in sizes:
-        _check_alike(size, base)
+        check_alike(size, base)
     imgsz = base.trained_imgsz if imgsz is None else imgsz
     data_key = dataset_digest(data, split) if cache is not None else ""
     measured: list[dict[str, Any]] = []
     for size in sizes:
         key = MeasurementKey(size.digest, data_key, split, imgsz, batch, device)
-        known = cache.get(key) if cache is not None else None
-        if known is None:
-            known = _validated(size.path, data, key, validate, _counting(report, len(measured), len(sizes)))
-            if cache is not None:
-                cache.put(key, known)
-        else:
-            report({"kind": "status", "text": f"{size.path.name} was measured before"})
-        measured.append(known)
+        counting = _counting(report, len(measured), len(sizes))
+        measured.append(measured_once(size.path, data, key, cache=cache, report=counting, validate=validate))
         report({"kind": "step", "step": len(measured), "steps": len(sizes)})
-    names = distinct_names(paths)
-    models = [_compared(*entry, base, measured[first]) for entry in zip(sizes, names, measured, strict=True)]
-    return Comparison(str(base.path), str(data), split, imgsz, gflops_imgsz, tuple(models))
+    return side_by_side(sizes, measured, first, data=str(data), split=split, imgsz=imgsz, gflops_imgsz=gflops_imgsz)
+
+
+def side_by_side(
+    sizes: Sequence[ModelSize],
+    measured: Sequence[Mapping[str, Any]],
+    reference: int,
+    *,
+    data: str,
+    split: str,
+    imgsz: int,
+    gflops_imgsz: int = GFLOPS_IMGSZ,
+) -> Comparison:
+    """Return models held against the one at the position ``reference``; ``measured`` is empty where nothing was."""
+    names = distinct_names([size.path for size in sizes])
+    base, base_measured = sizes[reference], measured[reference]
+    models = [_compared(*entry, base, base_measured) for entry in zip(sizes, names, measured, strict=True)]
+    return Comparison(str(base.path), data, split, imgsz, gflops_imgsz, tuple(models))
 
 
 def measure_size(path: Path, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
@@ -185,6 +167,23 @@ def measure_size(path: Path, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
     )
 
 
+def check_alike(size: ModelSize, base: ModelSize) -> None:
+    """Refuse what cannot be measured on the same labels.
+
+    Raises:
+        CheckpointError: the model is of another task, or knows other classes.
+    """
+    if size.task != base.task:
+        raise CheckpointError(
+            f"{size.path} is a model for {size.task} and {base.path} one for {base.task}; compare models of one task."
+        )
+    if size.names != base.names:
+        raise CheckpointError(
+            f"{size.path} knows other classes ({_listed(size.names)}) than {base.path} ({_listed(base.names)}); "
+            "compare models of the same classes."
+        )
+
+
 def comparable(weights: Sequence[str | Path], report: Report = lambda event: None) -> list[str | Path]:
     """Return the checkpoints of the same task and classes as the last one; a status names each that is left out.
 
@@ -198,26 +197,6 @@ def comparable(weights: Sequence[str | Path], report: Report = lambda event: Non
             text = f"{path} is left out of the comparison: it knows other classes ({_listed(own[1])})"
             report({"kind": "status", "text": text})
     return [path for path, own in zip(weights, known, strict=True) if own == known[-1]]
-
-
-def dataset_digest(data: Path, split: str) -> str:
-    """Return a SHA-256 that changes with the description, and with the images and labels of a split.
-
-    Files count by name, size and time of change; reading thousands of pictures would take longer than it saves.
-
-    Raises:
-        DatasetError: the data set is unusable or has no such split.
-    """
-    from ultralytics.data.utils import img2label_paths
-
-    from engine.datasets import check_dataset, image_files
-
-    info = check_dataset(data)
-    images = [str(path) for path in image_files(info, split)]
-    digest = hashlib.sha256(info.yaml_path.read_bytes())
-    for file in (*images, *img2label_paths(images)):
-        digest.update(f"{file}\0{_stamp(Path(file))}\0".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
@@ -276,19 +255,6 @@ def _with_reference(paths: list[Path], reference: Path | None) -> list[Path]:
     return [Path(reference), *paths]
 
 
-def _check_alike(size: ModelSize, base: ModelSize) -> None:
-    """Refuse what cannot be measured on the same labels."""
-    if size.task != base.task:
-        raise CheckpointError(
-            f"{size.path} is a model for {size.task} and {base.path} one for {base.task}; compare models of one task."
-        )
-    if size.names != base.names:
-        raise CheckpointError(
-            f"{size.path} knows other classes ({_listed(size.names)}) than {base.path} ({_listed(base.names)}); "
-            "compare models of the same classes."
-        )
-
-
 def _listed(names: Mapping[int, str]) -> str:
     shown = [names[index] for index in sorted(names)][:3]
     return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -303,36 +269,19 @@ def _counting(report: Report, done: int, models: int) -> Report:
     return passed
 
 
-def _validated(
-    path: Path, data: Path, key: MeasurementKey, validate: Callable[..., Any] | None, report: Report
-) -> dict[str, Any]:
-    if validate is None:
-        from engine.evaluation import validate
-    settings = {"imgsz": key.imgsz, "batch": key.batch, "device": key.device, "split": key.split}
-    measured = validate(Path(path), Path(data), **settings, report=report).as_dict()
-    return {name: measured[name] for name in ("metrics", "per_class", "speed_ms")}
-
-
 def _compared(
-    size: ModelSize, name: str, measured: dict[str, Any], base: ModelSize, base_measured: dict[str, Any]
+    size: ModelSize, name: str, measured: Mapping[str, Any], base: ModelSize, base_measured: Mapping[str, Any]
 ) -> ComparedModel:
     own, reference = ({key: getattr(each, key) for key in _RELATIVE} for each in (size, base))
+    metrics, per_class = ({**measured.get(name, {})} for name in ("metrics", "per_class"))
     return ComparedModel(
         weights=str(size.path),
         name=name,
         **own,
-        metrics=measured["metrics"],
-        per_class=measured["per_class"],
-        speed_ms=measured["speed_ms"],
+        metrics=metrics,
+        per_class=per_class,
+        speed_ms={**measured.get("speed_ms", {})},
         change=changes(own, reference, relative=True)
-        | changes(measured["metrics"], base_measured["metrics"], relative=False),
-        change_per_class=changes(measured["per_class"], base_measured["per_class"], relative=False),
+        | changes(metrics, base_measured.get("metrics", {}), relative=False),
+        change_per_class=changes(per_class, base_measured.get("per_class", {}), relative=False),
     )
-
-
-def _stamp(file: Path) -> str:
-    try:
-        facts = file.stat()
-    except OSError:  # an image without a label file shows background
-        return "missing"
-    return f"{facts.st_size} {facts.st_mtime_ns}"

@@ -35,6 +35,8 @@ class ImportanceSettings:
     "Divide by the FLOPs that a group's removal saves, so that a budget is spent where it buys most."
     seed: int = 0
     "Of the random criterion."
+    sensitivity: tuple[tuple[str, float], ...] = ()
+    "(block, factor) pairs, such as ('model.4', 1.8), from engine.accuracy: factors of its layers' scores."
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -43,6 +45,9 @@ class ImportanceSettings:
             raise PlanError(f"A seed of {self.seed} is out of range; use 0 or more.")
         if self.aggregate not in AGGREGATES:
             raise PlanError(f"There is no aggregate {self.aggregate!r}; use {', '.join(AGGREGATES)}.")
+        for block, factor in self.sensitivity:
+            if not 0 < factor < float("inf"):
+                raise PlanError(f"A factor of {factor:g} for {block} is out of range; use more than 0.")
 
 
 def group_scores(
@@ -66,6 +71,8 @@ def group_scores(
     by_layer = _channel_scores(graph, model, settings)
     if settings.per_layer:
         by_layer = [values / max(float(np.nanmean(values)), 1e-12) for values in by_layer]
+    if settings.sensitivity:
+        by_layer = [values * factor for values, factor in zip(by_layer, _factors(graph, settings), strict=True)]
     groups = np.concatenate([layer.groups for layer in graph.layers])
     scores = _aggregated(groups, np.concatenate(by_layer), graph.group_count, settings.aggregate)
     if settings.per_flop:
@@ -94,6 +101,17 @@ def _channel_scores(graph: ChannelGraph, model: nn.Module, settings: ImportanceS
         return gammas
     reads = _weight_sums(graph, model, reading=True)
     return [gamma * reads[layer.groups] for gamma, layer in zip(gammas, graph.layers, strict=True)]
+
+
+def _factors(graph: ChannelGraph, settings: ImportanceSettings) -> list[float]:
+    """Return for each layer the factor of the block it lies in, 1 where none is given."""
+    factors = [
+        next((factor for block, factor in settings.sensitivity if layer.name.startswith(f"{block}.")), None)
+        for layer in graph.layers
+    ]
+    if not any(factors):
+        raise PlanError("The sensitivity was measured on another architecture; measure it on this model.")
+    return [1.0 if factor is None else factor for factor in factors]
 
 
 def _absolute(tensor: torch.Tensor) -> np.ndarray:

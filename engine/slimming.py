@@ -131,8 +131,12 @@ class Slimming:
         """Solve for a ratio from 0 to 0.95, or for a budget at an image size."""
         ranking = self.ranking(settings, importance)
         if isinstance(target, Budget):
-            return solve_budget(ranking, self.cost_model(imgsz), target)
+            return solve_budget(ranking, self.budget_costs(target, imgsz), target)
         return solve(ranking, target)
+
+    def budget_costs(self, budget: Budget, imgsz: int) -> CostModel:
+        """Return the cost model that a budget is counted by."""
+        return self.cost_model(imgsz)
 
     def preview(
         self,

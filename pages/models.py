@@ -5,6 +5,7 @@ import streamlit as st
 
 from app import format, session
 from app.adding import PITCH, show_cards, show_steps
+from app.reporting import offer_report
 from app.session import explained, open_model, store
 from engine.files import safe_name
 from engine.store import Model
@@ -47,6 +48,7 @@ def show_current(model: Model) -> None:
                 key=f"download {model.id}",
                 help="An ordinary Ultralytics checkpoint.",
             )
+            offer_report(store(), model)
             delete(model)
 
 

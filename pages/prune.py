@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from app import format, library
+from app.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
 from app.data import choose_data
 from app.jobs import start_training
 from app.live import show_job
@@ -80,17 +81,23 @@ def show_pruned(model: Model) -> None:
 def workbench(model: Model, opened: Slimming) -> None:
     spec = choose_target(opened)
     curve, numbers = st.container(), st.container()
-    spec |= choose_limits(opened) | choose_scores()
+    known = blocks_of(model)
+    spec |= choose_limits(opened) | choose_scores(known[0] if known else None)
     with explained(stop=True):
         asked = plan_arguments(spec)
         preview = opened.preview(asked.target, asked.settings, asked.imgsz, asked.importance)
         costs = opened.curve(RATIOS, asked.settings, asked.imgsz, asked.importance)
+    accuracy = curve_of(model, asked)
     with curve:
-        show_curve(preview, costs)
+        show_curve(preview, costs, accuracy)
+        if measurable(opened):
+            offer_accuracy(model, opened, spec, accuracy)
     with numbers:
-        show_numbers(preview)
+        show_numbers(preview, accuracy)
         show_limit(preview, asked.settings.floor)
     show_layers(preview)
+    if measurable(opened):
+        show_sensitivity(model, opened, spec)
     offer_pruning(model, spec, opened.checkpoint.imgsz)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.checkpoint import Checkpoint
-from engine.importance import ImportanceSettings
+from engine.cost import CostModel
 from engine.latency.costs import LatencyCosts
 from engine.latency.parts import checkpoint_parts
 from engine.latency.table import LatencyTable
 from engine.slimming import Slimming
-from engine.solver import Budget, PrunePlan, SolverSettings, solve_budget
+from engine.solver import Budget
 
 Reporter = Callable[[dict], None]
 
@@ -61,14 +61,6 @@ class TimedSlimming(Slimming):
             )
         return self._timed[imgsz]
 
-    def plan(
-        self,
-        target: float | Budget,
-        settings: SolverSettings | None = None,
-        imgsz: int = 640,
-        importance: ImportanceSettings | None = None,
-    ) -> PrunePlan:
-        """Solve for a ratio, or for a budget, which may name a latency at the image size."""
-        if isinstance(target, Budget) and target.latency_ms is not None:
-            return solve_budget(self.ranking(settings, importance), self.timed_costs(imgsz), target)
-        return super().plan(target, settings, imgsz, importance)
+    def budget_costs(self, budget: Budget, imgsz: int) -> CostModel | LatencyCosts:
+        """Return the cost model that a budget is counted by; the one that predicts latency where it names one."""
+        return self.cost_model(imgsz) if budget.latency_ms is None else self.timed_costs(imgsz)

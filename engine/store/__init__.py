@@ -1,5 +1,6 @@
 """The workspace: one folder with an SQLite registry of models and jobs, and their files beside it."""
 
+from engine.store.measurements import StoredMeasurements
 from engine.store.queue import PlaceTaken
 from engine.store.records import (
     ACTIVE_STATES,
@@ -26,5 +27,6 @@ __all__ = [
     "Model",
     "PlaceTaken",
     "Store",
+    "StoredMeasurements",
     "default_workspace",
 ]

@@ -73,6 +73,21 @@ CREATE TABLE chains (
     created_at TEXT NOT NULL
 )
 """
+# Accuracy by everything it depends on: digest is that of a checkpoint file, data that of a split of a data set.
+_MEASUREMENTS = """
+CREATE TABLE measurements (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest TEXT NOT NULL,
+    data TEXT NOT NULL,
+    split TEXT NOT NULL,
+    imgsz INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    result TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    UNIQUE (digest, data, split, imgsz, batch, device)
+)
+"""
 
 
 def _models_jobs_events(connection: sqlite3.Connection) -> None:
@@ -96,7 +111,15 @@ def _chains(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX jobs_by_chain ON jobs(chain_id)")
 
 
-MIGRATIONS: tuple[Migration, ...] = (("001 models, jobs, events", _models_jobs_events), ("002 chains", _chains))
+def _measurements(connection: sqlite3.Connection) -> None:
+    connection.execute(_MEASUREMENTS)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    ("001 models, jobs, events", _models_jobs_events),
+    ("002 chains", _chains),
+    ("003 measurements", _measurements),
+)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cli import build_parser
@@ -106,11 +106,12 @@ SPECS = st.one_of(
     ),
     st.fixed_dictionaries(
         {"verb": st.just("export"), "weights": PATHS},
-        optional={"opset": st.none(), "dynamic": st.booleans(), "simplify": st.booleans(), "precision": st.just("int8")},
+        optional={"opset": st.none(), "dynamic": st.booleans(), "simplify": st.booleans(), "format": st.just("onnx")},
     ),
 )  # fmt: skip
 
 
+@settings(deadline=None, max_examples=60)
 @given(SPECS)
 def test_the_terminal_reads_the_command_as_the_settings_it_was_made_from(spec):
     verb = spec.pop("verb")

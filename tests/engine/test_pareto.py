@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.pareto import pareto_front
@@ -6,6 +6,7 @@ from engine.pareto import pareto_front
 NUMBERS = st.integers(0, 6).map(float)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=8))
 def test_the_front_holds_exactly_what_nothing_beats(points):
     def beaten(at: int) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torchvision.ops import box_iou
@@ -56,6 +56,7 @@ def test_boxes_are_paired_by_class_and_overlap(first, second, pairs, only_first,
     assert (matches.only_first.tolist(), matches.only_second.tolist()) == (only_first, only_second)
 
 
+@settings(deadline=None)
 @given(some_boxes(), some_boxes())
 def test_overlaps_are_those_of_torchvision(first, second):
     ours = box_ious(first.corners, second.corners)
@@ -64,6 +65,7 @@ def test_overlaps_are_those_of_torchvision(first, second):
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
+@settings(deadline=None)
 @given(some_boxes(), some_boxes())
 def test_every_box_is_in_one_pair_or_alone_and_no_possible_pair_is_left(first, second):
     matches = match_boxes(first, second)
@@ -77,6 +79,7 @@ def test_every_box_is_in_one_pair_or_alone_and_no_possible_pair_is_left(first, s
     assert not (same & (left >= 0.5)).any()
 
 
+@settings(deadline=None)
 @given(some_boxes())
 def test_a_model_finds_nothing_alone_beside_itself(found):
     real = found.above(0)

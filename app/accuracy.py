@@ -1,0 +1,316 @@
+"""Measured accuracy on the Prune page: the curve behind the slider, the heat map of blocks, the jobs that measure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import charts, format
+from app.actions import offer_stop
+from app.data import choose_data
+from app.jobs import waiting_text
+from app.session import dark, explained, store
+from app.settings import devices
+from engine import jobs
+from engine.accuracy import FOLDER, HEADLINE, find_kept, interpolated, read_kept
+from engine.errors import JobError
+from engine.jobs import Progress
+from engine.slimming import Slimming
+from engine.store import ACTIVE_STATES, Job, Model
+from engine.training.checks import TASKS
+
+VERBS = {"accuracy": "Measure accuracy", "sensitivity": "Measure sensitivity"}
+STEPS = {0.1: "Every 0.1", 0.05: "Every 0.05"}
+_TARGETS = ("prune_ratio", "max_params", "max_gflops", "target_latency", "imgsz")
+"Keys of a plan that say how far to prune, or at which size GFLOPs are counted; a curve covers them all."
+_POLL_S = 1.0
+_MAP_WIDTH = 620
+"Pixels at most: three columns of numbers."
+
+
+@dataclass(frozen=True)
+class MeasuredCurve:
+    """mAP50-95 against the ratio, as measured."""
+
+    dense: float
+    "Of the whole model, 0 to 1."
+    points: tuple[tuple[float, float], ...]
+    "(ratio achieved, mAP50-95) pairs, ascending, the whole model first."
+    about: str
+    "What it was measured on, in a sentence."
+
+    def at(self, ratio: float) -> float | None:
+        """Return mAP50-95 at a ratio, between the measured ones; None beyond them."""
+        return interpolated(self.points, ratio)
+
+    def relative(self) -> list[tuple[float, float]]:
+        """Return (ratio achieved, percent of the whole model's mAP50-95) pairs."""
+        return [(ratio, 100 * value / self.dense) for ratio, value in self.points] if self.dense else []
+
+
+@dataclass(frozen=True)
+class MeasuredBlocks:
+    """The loss of mAP50-95 with one block pruned alone, as measured."""
+
+    names: tuple[str, ...]
+    "Such as model.4."
+    kinds: tuple[str, ...]
+    "Such as C2f."
+    shares: tuple[float, ...]
+    changes: tuple[tuple[float | None, ...], ...]
+    "By block, then share: change of mAP50-95; None where a floor forbids the share."
+    about: str
+
+
+def measured_curve(content: dict[str, Any]) -> MeasuredCurve | None:
+    """Return the curve of a measurement file's content, None while only the whole model was measured."""
+    points = dict(content["points"])
+    dense = points.pop("dense", {}).get("metrics", {}).get(HEADLINE)
+    if dense is None or not points:
+        return None
+    pairs = sorted((point["ratio_achieved"], point["metrics"][HEADLINE]) for point in points.values())
+    return MeasuredCurve(dense, ((0.0, dense), *pairs), _about(content))
+
+
+def measured_blocks(content: dict[str, Any]) -> MeasuredBlocks | None:
+    """Return the heat map of a measurement file's content, None before the first block was measured."""
+    points = content["points"]
+    cut = {(at["block"], at["share"]): at["metrics"][HEADLINE] for at in points.values() if "block" in at}
+    if not cut:
+        return None
+    whole = points["repaired"]["metrics"][HEADLINE]
+    shares = tuple(sorted({share for _, share in cut}))
+    names = tuple(block["block"] for block in content["blocks"])
+    return MeasuredBlocks(
+        names=names,
+        kinds=tuple(block["kind"] for block in content["blocks"]),
+        shares=shares,
+        changes=tuple(
+            tuple(None if (name, share) not in cut else cut[name, share] - whole for share in shares) for name in names
+        ),
+        about=_about(content),
+    )
+
+
+def _about(content: dict[str, Any]) -> str:
+    measure = content["settings"]["measure"]
+    repairs = ["compensated"] if measure["compensate"] else []
+    if measure["recalibrate"]:
+        repairs.append(f"recalibrated on {measure['recalibrate']} images")
+    repaired = f" ({', '.join(repairs)})" if repairs else ""
+    data = Path(content["data"])
+    return (
+        f"On {content['images']} images of {data.parent.name}/{data.name} at {measure['imgsz']} px, "
+        f"right after the cut{repaired}, before fine-tuning."
+    )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _content(path: str, changed_ns: int) -> dict[str, Any] | None:
+    return read_kept(Path(path))
+
+
+def _contents(model: Model, kind: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Return (file, content) of the measurements of a model, the latest first; each is read once a change."""
+    found = []
+    for path in find_kept(folder(), kind, model.digest):
+        content = _content(str(path), path.stat().st_mtime_ns)
+        if content and content.get("weights") == model.digest:
+            found.append((path, content))
+    return found
+
+
+def folder() -> Path:
+    """Return where the workspace keeps measurements."""
+    return store().folder / FOLDER
+
+
+def measurable(opened: Slimming) -> bool:
+    """Whether the model is for a task that can be validated here."""
+    return opened.checkpoint.task in TASKS
+
+
+def curve_of(model: Model, asked: Any) -> MeasuredCurve | None:
+    """Return the latest curve that was measured with the plan's limits and scores, None where there is none.
+
+    Args:
+        model: The model.
+        asked: ``PlanArguments``.
+    """
+    wanted = json.loads(json.dumps({"solver": asdict(asked.settings), "importance": asdict(asked.importance)}))
+    for _, content in _contents(model, "accuracy"):
+        if {key: content["settings"].get(key) for key in wanted} == wanted and (curve := measured_curve(content)):
+            return curve
+    return None
+
+
+def blocks_of(model: Model) -> tuple[Path, MeasuredBlocks] | None:
+    """Return the latest measurement of a model's blocks with its file."""
+    for path, content in _contents(model, "sensitivity"):
+        if measured := measured_blocks(content):
+            return path, measured
+    return None
+
+
+def offer_accuracy(model: Model, opened: Slimming, plan: dict[str, Any], curve: MeasuredCurve | None) -> None:
+    """Say what the curve behind the slider was measured on, or that it was not; offer to measure it."""
+    said = curve.about if curve else "What these settings do to accuracy has not been measured."
+    _offer("accuracy", model, opened, plan, said, measured=curve is not None)
+
+
+def show_sensitivity(model: Model, opened: Slimming, plan: dict[str, Any]) -> None:
+    """Show the heat map of blocks, folded away, or offer to measure it."""
+    known = blocks_of(model)
+    with st.expander("Sensitivity: where cutting hurts", icon=":material/grid_on:"):
+        if known:
+            _, blocks = known
+            figure = charts.sensitivity_map(blocks.names, blocks.kinds, blocks.shares, blocks.changes, dark=dark())
+            with st.container(width=_MAP_WIDTH):
+                st.plotly_chart(figure, config=charts.CONFIG, key="sensitivity map")
+        said = (
+            f"Change of {HEADLINE} with one block alone pruned. {known[1].about}"
+            if known
+            else f"Prunes one block at a time, at 25, 50 and 75 %, and measures what is left of {HEADLINE}."
+        )
+        _offer("sensitivity", model, opened, plan, said, measured=known is not None)
+
+
+def _offer(verb: str, model: Model, opened: Slimming, plan: dict[str, Any], said: str, *, measured: bool) -> None:
+    """Show one line of words with the button that measures, or how far the running measurement is."""
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.caption(format.plain(said), width="stretch")
+        active = store().jobs(ACTIVE_STATES)
+        running = next((job for job in active if (job.verb, job.model_id) == (verb, model.id)), None)
+        if running is None and st.button(
+            "Measure again" if measured else VERBS[verb],
+            key=f"measure {verb}",
+            icon=":material/monitoring:",
+            help="Prunes in memory and validates, in the background. What was measured before is not repeated.",
+        ):
+            _ask(verb, model, opened, plan)
+    if running:
+        st.fragment(_follow, run_every=_POLL_S)(running.id)
+    else:
+        _show_end(verb, model)
+
+
+@st.dialog("Measure", icon=":material/monitoring:")
+def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> None:
+    """Ask on which images to measure, and start the job."""
+    st.markdown(f"**{VERBS[verb]}** of {format.plain(model.name)}")
+    data = choose_data(model, "measure")
+    grid = st.grid(2, min_column_width=160)
+    spec: dict[str, Any] = {
+        "images": grid.number_input(
+            "Validation images",
+            1,
+            5000,
+            64,
+            16,
+            key="measure images",
+            help="Evenly spread over the validation split. More are slower and more exact.",
+        ),
+        "recalibrate": grid.number_input(
+            "Recalibrate on so many",
+            0,
+            1024,
+            32,
+            16,
+            key="measure recalibrate",
+            help="Training images to re-estimate the BatchNorm statistics on after each cut, as under After the cut. "
+            "0: not at all.",
+        ),
+        "imgsz": grid.number_input(
+            "Image size",
+            32,
+            2048,
+            opened.checkpoint.imgsz,
+            32,
+            key=f"measure size {opened.checkpoint.digest}",
+            help="Longest side in pixels.",
+        ),
+    }
+    names = {device: name for device, name in devices().items() if "," not in device}
+    spec["device"] = grid.selectbox(
+        "Device", list(names), format_func=names.get, key="measure device", help="One job at a time uses a device."
+    )
+    if verb == "accuracy":
+        step = st.segmented_control(
+            "Ratios",
+            list(STEPS),
+            default=0.1,
+            format_func=STEPS.get,
+            required=True,
+            key="measure step",
+            help="Between measured ratios the curve is a straight line.",
+        )
+        spec["ratios"] = [round(step * number, 2) for number in range(1, int(0.95 / step + 1e-9) + 1)]
+    if st.button("Start", key="start measuring", type="primary", disabled=data is None, help="Runs in the background."):
+        with explained(stop=True):
+            start_measuring(verb, model, plan, {**spec, "data": data})
+            st.rerun()
+
+
+def start_measuring(verb: str, model: Model, plan: dict[str, Any], spec: dict[str, Any]) -> Job:
+    """Start a measurement of a model as a job.
+
+    Args:
+        verb: accuracy or sensitivity.
+        model: What is measured.
+        plan: The page's plan; how far it prunes does not matter.
+        spec: Images, data set, device.
+
+    Raises:
+        JobError: The worker cannot be started.
+    """
+    limits = {key: value for key, value in plan.items() if key not in _TARGETS}
+    if verb == "sensitivity":
+        limits.pop("sensitivity", None)
+    spec = {"weights": str(model.path), **limits, **spec, "measurements": str(folder())}
+    job = jobs.submit(store(), verb, spec, f"{VERBS[verb].split()[1].capitalize()} of {model.name}", model.id)
+    st.session_state[f"measuring {verb} {model.id}"] = job.id
+    return job
+
+
+def _follow(job_id: str) -> None:
+    """Show how far a measurement is; the page is drawn anew once it has ended."""
+    with explained():
+        jobs.reconcile(store())
+    try:
+        job = store().job(job_id)
+    except JobError:
+        st.rerun(scope="app")
+    if job.finished:
+        st.rerun(scope="app")
+    at = jobs.progress(store(), job)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress((at.percent or 0.0) / 100, text=measuring_text(job, at), width="stretch")
+        offer_stop(job)
+
+
+def measuring_text(job: Job, at: Progress) -> str:
+    """Return 'Measuring: 3 of 10 · 40 s left · Pruned at 0.3: mAP50-95 0.512'."""
+    if job.state == "queued":
+        active = store().jobs(("running", "stopping"))
+        busy = any(set(other.devices) & set(job.devices) for other in active)
+        return waiting_text(store().queue_position(job.id), job.devices, busy=busy)
+    parts = [f"Measuring: {at.step} of {at.steps}" if at.steps else "Starting"]
+    if at.seconds_left:
+        parts.append(f"{format.duration(at.seconds_left)} left")
+    if at.status:
+        parts.append(at.status)
+    return format.plain(" · ".join(parts))
+
+
+def _show_end(verb: str, model: Model) -> None:
+    """Say why the measurement that this session started did not end as it should."""
+    job_id = st.session_state.get(f"measuring {verb} {model.id}")
+    job = next((job for job in store().jobs() if job.id == job_id), None) if job_id else None
+    if job is not None and job.state in ("failed", "interrupted"):
+        st.error(format.plain(job.reason) or "It ended without saying why.", icon=":material/error:")
+    elif job is not None and job.state == "stopped":
+        st.caption("Stopped. What was measured is kept; measuring again goes on from there.")

@@ -1,0 +1,218 @@
+"""Models side by side: which ones, what is known of them, and the jobs that measure the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app.session import store
+from engine import jobs
+from engine.comparison import Comparison, ModelSize, check_alike, measure_size, side_by_side
+from engine.errors import CheckpointError
+from engine.measuring import MeasurementKey, dataset_digest
+from engine.store import ACTIVE_STATES, Job, Model, StoredMeasurements
+
+MOST_AT_FIRST = 5
+"Relatives that are chosen before the person chooses."
+VERBS = ("compare", "latency")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What accuracy is measured on and with."""
+
+    data: str
+    split: str
+    imgsz: int
+    batch: int
+    device: str
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """What the workspace knows of the chosen models under some conditions."""
+
+    models: tuple[Model, ...]
+    "Those that can be compared with the reference, in the order chosen."
+    reference: Model
+    refused: tuple[str, ...]
+    "One sentence for each model that cannot be compared."
+    comparison: Comparison
+    missing: tuple[Model, ...]
+    "Those whose accuracy was not measured under the conditions."
+    latency: dict[str, float]
+    "Path of a checkpoint -> milliseconds an image; empty unless all were measured in turns."
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Return path of a checkpoint -> the model's name, numbered where several share one."""
+        return distinct_labels({str(model.path): model.name for model in self.models})
+
+
+def relatives(models: Sequence[Model], current: Model) -> list[str]:
+    """Return the ids of a model, its ancestors and its descendants, the oldest first; the nearest where many."""
+    by_id = {model.id: model for model in models}
+    near = [current.id]
+    at = current
+    while (parent := by_id.get(at.parent_id or "")) is not None:
+        near.append(parent.id)
+        at = parent
+    # The newest come first, so a child stands before its parent: look from the oldest on.
+    below = {current.id}
+    for model in sorted(models, key=lambda model: model.created_at):
+        if model.parent_id in below:
+            below.add(model.id)
+            near.append(model.id)
+    # The oldest ancestor is what changes are told against, so it stays.
+    chosen = {at.id, *[each for each in near if each != at.id][: MOST_AT_FIRST - 1]}
+    return [model.id for model in sorted(models, key=lambda model: model.created_at) if model.id in chosen]
+
+
+def default_reference(chosen: Sequence[Model], lineage: Sequence[Model]) -> str | None:
+    """Return the id of the model to tell changes against: the oldest ancestor that was chosen, the dense original.
+
+    Args:
+        chosen: What is compared.
+        lineage: Ancestors of the current model and itself, the oldest first.
+    """
+    ids = [model.id for model in chosen]
+    return next((model.id for model in lineage if model.id in ids), next(iter(ids), None))
+
+
+@st.cache_data(max_entries=64, show_spinner="Counting parameters and GFLOPs…")
+def _size(digest: str, _path: Path) -> ModelSize:
+    return measure_size(_path)
+
+
+def size_of(model: Model) -> ModelSize:
+    """Return what a model is, counted once for each content of a file; raises as ``engine.comparison.measure_size``."""
+    return replace(_size(model.digest, model.path), path=model.path)
+
+
+# Labels may be corrected at any time; what was measured before then must not be shown for long.
+@st.cache_data(max_entries=16, ttl=10, show_spinner=False)
+def _data_digest(data: str, split: str) -> str:
+    return dataset_digest(Path(data), split)
+
+
+def look_up(chosen: Sequence[Model], reference: Model, conditions: Conditions | None) -> SideBySide:
+    """Return everything the workspace knows of the chosen models; nothing is measured.
+
+    Raises:
+        CheckpointError: The reference cannot be opened.
+        DatasetError: The data set is unusable or has no such split.
+    """
+    base, sizes, refused = size_of(reference), {}, []
+    for model in chosen:
+        try:
+            sizes[model.id] = size_of(model)
+            check_alike(sizes[model.id], base)
+        except CheckpointError as error:
+            sizes.pop(model.id, None)
+            refused.append(_named(str(error), [model, reference]))
+    alike = [model for model in chosen if model.id in sizes]
+    measured = [_known(sizes[model.id], conditions) for model in alike]
+    comparison = side_by_side(
+        [sizes[model.id] for model in alike],
+        [known or {} for known in measured],
+        [model.id for model in alike].index(reference.id),
+        data=conditions.data if conditions else "",
+        split=conditions.split if conditions else "",
+        imgsz=conditions.imgsz if conditions else base.trained_imgsz,
+    )
+    missing = [model for model, known in zip(alike, measured, strict=True) if known is None]
+    paths = [str(model.path) for model in alike]
+    latency = latencies(store().jobs(("done",)), paths, conditions.imgsz) if conditions else {}
+    return SideBySide(tuple(alike), reference, tuple(refused), comparison, tuple(missing), latency)
+
+
+def latencies(finished: Sequence[Job], paths: Sequence[str], imgsz: int) -> dict[str, float]:
+    """Return path -> median milliseconds an image from the latest job that measured all of these models in turns.
+
+    Numbers of different moments are not held against each other: the machine may have been busy at one of them.
+
+    Args:
+        finished: Jobs that are done, the newest first.
+        paths: Of the checkpoints.
+        imgsz: Image size in pixels.
+    """
+    for job in finished:
+        if job.verb != "latency":
+            continue
+        results = (job.result or {}).get("results", ())
+        runtime = next((result["runtime"] for result in results), None)
+        told = {
+            result["weights"]: result["p50_ms"]
+            for result in results
+            if result["imgsz"] == imgsz and result["runtime"] == runtime
+        }
+        if set(paths) <= set(told):
+            return {path: told[path] for path in paths}
+    return {}
+
+
+def start_comparison(found: SideBySide, conditions: Conditions, current: Model) -> Job:
+    """Measure what is missing as a job; what is known is not measured again. Raises JobError."""
+    spec = {
+        "weights": [str(model.path) for model in found.models],
+        "reference": str(found.reference.path),
+        "data": conditions.data,
+        "split": conditions.split,
+        "imgsz": conditions.imgsz,
+        "batch": conditions.batch,
+        "device": conditions.device,
+    }
+    return jobs.submit(store(), "compare", spec, f"Compare {_counted(found.models)}", current.id)
+
+
+def start_latency(found: SideBySide, imgsz: int, current: Model) -> Job:
+    """Measure the latency of all models in turns as a job. Raises JobError."""
+    ordered = [found.reference, *(model for model in found.models if model.id != found.reference.id)]
+    spec = {"weights": [str(model.path) for model in ordered], "imgsz": imgsz}
+    return jobs.submit(store(), "latency", spec, f"Latency of {_counted(found.models)}", current.id)
+
+
+def job_to_show(listed: Sequence[Job], wanted: str | None) -> Job | None:
+    """Return the job to follow: one at work, else the one that was asked for unless it is done.
+
+    Args:
+        listed: Every job, the newest first.
+        wanted: Id in the page's address.
+    """
+    ours = [job for job in listed if job.verb in VERBS and job.chain_id is None]
+    at_work = next((job for job in reversed(ours) if job.state in ACTIVE_STATES), None)
+    return at_work or next((job for job in ours if job.id == wanted and job.state != "done"), None)
+
+
+def _known(size: ModelSize, conditions: Conditions | None) -> dict[str, Any] | None:
+    if conditions is None:
+        return None
+    data = _data_digest(conditions.data, conditions.split)
+    rest = (conditions.split, conditions.imgsz, conditions.batch, conditions.device)
+    return StoredMeasurements(store()).get(MeasurementKey(size.digest, data, *rest))
+
+
+def _named(sentence: str, models: Sequence[Model]) -> str:
+    """Return a sentence about files with the models' names in place of their paths."""
+    for model in models:
+        sentence = sentence.replace(str(model.path), model.name)
+    return sentence
+
+
+def _counted(models: Sequence[Model]) -> str:
+    return models[0].name if len(models) == 1 else f"{len(models)} models"
+
+
+def distinct_labels(names: Mapping[str, str]) -> dict[str, str]:
+    """Return id -> name, numbered where several models share a name."""
+    given = list(names.values())
+    seen: dict[str, int] = {}
+    labels = {}
+    for key, name in names.items():
+        seen[name] = seen.get(name, 0) + 1
+        labels[key] = name if given.count(name) == 1 else f"{name} ({seen[name]})"
+    return labels

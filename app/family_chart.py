@@ -1,0 +1,108 @@
+"""The family tree of a model as a figure: one card a line, indented by generation. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from app import format
+from app.comparing_charts import shortened
+from app.palette import Palette, palette
+from engine.lineage import EXPORTED, Member
+
+KINDS = {**format.KINDS, EXPORTED: "Exported"}
+_LINE_PX = 58
+_HEIGHT = 0.78
+"Of a card, in lines."
+_WIDTH = 24.0
+"Of the figure, in generations: what a card loses by standing one further to the right."
+_NAME_LENGTH = 52
+
+
+def family_tree(members: Sequence[Member], shown: str, *, dark: bool) -> go.Figure:
+    """Draw a family, each member below its parent; the bars are the members in their order.
+
+    Args:
+        members: As ``engine.lineage.family`` gives them.
+        shown: Key of the member to set apart.
+        dark: Whether the theme is dark.
+    """
+    colours = palette(dark)
+    lines = {member.key: line for line, member in enumerate(members)}
+    figure = go.Figure()
+    for member in members:
+        if member.parent in lines:
+            x = member.depth - 0.5
+            figure.add_scatter(
+                x=[x, x, member.depth],
+                y=[lines[member.parent] + _HEIGHT / 2, lines[member.key], lines[member.key]],
+                mode="lines",
+                line={"color": colours.frozen, "width": 1.5},
+                hoverinfo="skip",
+            )
+    chosen = [member.key == shown for member in members]
+    figure.add_bar(
+        y=list(range(len(members))),
+        x=[_WIDTH - member.depth for member in members],
+        base=[member.depth for member in members],
+        orientation="h",
+        width=_HEIGHT,
+        marker={
+            "color": [colours.faded(0.26 if each else 0.08) for each in chosen],
+            "line": {
+                "color": [colours.after if member.key == shown else _edge(member, colours) for member in members],
+                "width": [2 if each else 1 for each in chosen],
+            },
+            "cornerradius": 6,
+        },
+        customdata=[[member.key, member.name] for member in members],
+        hovertemplate="%{customdata[1]}<br>Click to open<extra></extra>",
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+    )
+    # Text of a bar would be centred line by line; that of points is not.
+    figure.add_scatter(
+        x=[member.depth + 0.3 for member in members],
+        y=list(range(len(members))),
+        mode="text",
+        text=[card_text(member) for member in members],
+        textposition="middle right",
+        textfont={"color": colours.text, "size": 13},
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(visible=False, range=[-0.1, _WIDTH + 0.1], fixedrange=True)
+    figure.update_yaxes(visible=False, range=[len(members) - 0.5, -0.5], fixedrange=True)
+    return figure.update_layout(
+        height=_LINE_PX * len(members) + 8,
+        margin={"l": 0, "r": 0, "t": 4, "b": 4},
+        showlegend=False,
+        dragmode=False,
+        clickmode="event+select",
+        hoverlabel={"align": "left"},
+    )
+
+
+def card_text(member: Member) -> str:
+    """Return name and numbers of a member on two lines."""
+    name = shortened(member.name, _NAME_LENGTH).replace("<", "&lt;")
+    return f"<b>{name}</b><br>{facts(member)}"
+
+
+def facts(member: Member) -> str:
+    """Return 'Pruned · ratio 0.50 · 922 k parameters · 5.55 GFLOPs · mAP50-95 0.716', as far as it is known."""
+    told = [KINDS.get(member.kind, member.kind)]
+    if member.ratio is not None:
+        told.append(f"ratio {member.ratio:.2f}")
+    if member.params is not None:
+        told.append(f"{format.count(member.params)} parameters")
+    if member.kind == EXPORTED and member.size_mb is not None:
+        told.append(f"{member.size_mb:.1f} MB")
+    if member.score is not None:
+        told.append(f"mAP50-95 {format.score(member.score)}")
+    return " · ".join(told)
+
+
+def _edge(member: Member, colours: Palette) -> str:
+    """Return the colour of a card's edge: amber where something was cut off, teal for what leaves the workbench."""
+    return {"pruned": colours.floor, EXPORTED: colours.series[2]}.get(member.kind, colours.frozen)

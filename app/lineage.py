@@ -1,0 +1,180 @@
+"""The family of the current model: which member is on show, what made it, and how to make it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import format
+from app.charts import CONFIG
+from app.comparing import distinct_labels
+from app.family_chart import KINDS, family_tree
+from app.jobs import verb_word
+from app.session import PAGES, dark, open_model, store
+from engine.checkpoint import open_checkpoint
+from engine.lineage import EXPORTED, Member, command_of, family, settings_of
+from engine.store import Job, Model
+
+DEMO_COMMAND = "python -m engine.make_demo --save-dir runs/demo"
+_EXPORT = "lineage export"
+_INDENT = "\u2003"  # as wide as the letter m; a list drops ordinary spaces
+
+
+def family_of(model: Model) -> list[Member]:
+    """Return the family of a model, with the latest accuracy that was measured of each member."""
+    models = store().models()
+    measured = store().latest_measurements(each.digest for each in models)
+    scores = {
+        digest: result["metrics"]["mAP50-95"]
+        for digest, result in measured.items()
+        if "mAP50-95" in result.get("metrics", {})
+    }
+    return family(models, store().jobs(("done",)), scores, model.id)
+
+
+def shown_member(members: list[Member], current: Model) -> Member:
+    """Return the member on show: an exported file that was chosen, else the current model."""
+    by_key = {member.key: member for member in members}
+    export, beside = st.session_state.get(_EXPORT, ("", ""))
+    # Choosing another model, here or in the sidebar, is a wish to see that model.
+    return by_key.get(export if beside == current.id else "", by_key[current.id])
+
+
+def open_member(member: Member) -> None:
+    """Make a model the current one, or put an exported file on show."""
+    if member.kind == EXPORTED:
+        st.session_state[_EXPORT] = (member.key, st.session_state.get("model_id"))
+    else:
+        st.session_state.pop(_EXPORT, None)
+        open_model(member.key)
+
+
+def show_tree(members: list[Member], shown: Member) -> None:
+    """Draw the family; a click on a member opens it."""
+    key = "family tree"
+
+    def picked() -> None:
+        points = st.session_state[key].selection.points
+        if points:
+            open_member(members[points[0]["point_index"]])
+
+    st.plotly_chart(
+        family_tree(members, shown.key, dark=dark()),
+        config=CONFIG,
+        key=key,
+        on_select=picked,
+        selection_mode="points",
+    )
+
+
+def choose_member(members: list[Member], shown: Member) -> None:
+    """Show the same choice as a list, for a keyboard."""
+    by_key = {member.key: member for member in members}
+    labels = distinct_labels({member.key: member.name for member in members})
+    st.session_state["lineage member"] = shown.key
+    st.selectbox(
+        "Open",
+        list(by_key),
+        format_func=lambda key: _INDENT * by_key[key].depth + labels[key],
+        key="lineage member",
+        on_change=lambda: open_member(by_key[st.session_state["lineage member"]]),
+        help="A member of the family, indented below what it was made from; a model becomes the current one.",
+    )
+
+
+def show_member(member: Member) -> None:
+    """Show the numbers of a member, every setting that made it, and the command that repeats it."""
+    st.subheader(format.plain(member.name))
+    st.caption(f"{KINDS.get(member.kind, member.kind)} · {format.ago(member.created_at)}")
+    _show_numbers(member)
+    st.markdown("**What made it**")
+    _show_command(member)
+    settings = settings_of(member.spec)
+    if settings:
+        table = pd.DataFrame({"Setting": list(settings), "Value": _with_names(settings)})
+        st.dataframe(table, hide_index=True, key="lineage settings", height=min(38 + 35 * len(table), 420))
+    recorded = {} if member.kind == EXPORTED else recorded_settings(member)
+    if recorded:
+        with st.expander("Everything that the checkpoint records", icon=":material/description:"):
+            table = pd.DataFrame({"Setting": list(recorded), "Value": list(recorded.values())})
+            st.dataframe(table, hide_index=True, key="lineage recorded", height=min(38 + 35 * len(table), 420))
+    _offer_job(member)
+
+
+def recorded_settings(member: Member) -> dict[str, str]:
+    """Return what a checkpoint says of its own making, the defaults that nobody chose included; empty if it is gone."""
+    model = store().model(member.key)
+    return _recorded(model.digest, model.path) if model.path.is_file() else {}
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _recorded(digest: str, _path: Path) -> dict[str, str]:
+    checkpoint = open_checkpoint(_path)
+    arguments = checkpoint.content.get("train_args") or {}
+    told = {f"training: {key}": value for key, value in arguments.items()} if isinstance(arguments, dict) else {}
+    return {key: str(value) for key, value in {**_flat(checkpoint.made), **told}.items() if value is not None}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level: {'sparsity': {'ratio': 0.5}} as {'sparsity ratio': 0.5}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        flat |= _flat(value, f"{name} ") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _show_numbers(member: Member) -> None:
+    numbers = {
+        "Parameters": (format.count(member.params), f"{member.params:,}" if member.params else None),
+        "GFLOPs": (format.gflops(member.gflops), "At the image size the model was trained at."),
+        "mAP50-95": (format.score(member.score), "Of its training, else the latest validation."),
+        "Ratio": ("–" if member.ratio is None else f"{member.ratio:.2f}", "Share of channels cut, or faded to be."),
+        "File": ("–" if member.size_mb is None else f"{member.size_mb:.1f} MB", None),
+    }
+    known = {name: told for name, told in numbers.items() if told[0] != "–"}
+    with st.grid(3, min_column_width=115):
+        for name, (value, text) in known.items():
+            st.metric(name, value, help=text, border=True)
+
+
+def _show_command(member: Member) -> None:
+    command = command_of(member.verb, member.spec)
+    if command is not None:
+        st.code(command, language="bash", wrap_lines=True)
+        st.caption("Repeats it on the terminal, from the workbench's folder.")
+    elif member.kind == "demo":
+        st.code(DEMO_COMMAND, language="bash")
+        st.caption("Draws the demo set and trains both demo models again, on the terminal.")
+    elif member.kind == "imported":
+        st.caption("It was brought into the workspace as it is, so there is no command that makes it.")
+    else:
+        st.caption("Not enough is recorded to repeat it: what it was made from is no longer in the workspace.")
+
+
+def _with_names(settings: dict[str, str]) -> list[str]:
+    """Return the values, paths of the workspace's models as their names."""
+    names = {str(model.path): model.name for model in store().models()}
+    return [names.get(value, value) for value in settings.values()]
+
+
+def _offer_job(member: Member) -> None:
+    job = making_job(store().jobs(("done", "stopped")), member)
+    if job is not None:
+        st.page_link(
+            PAGES / "jobs.py",
+            label=f"The job that made it: {verb_word(job.verb).lower()}",
+            icon=":material/list_alt:",
+            query_params={"job": job.id},
+        )
+
+
+def making_job(finished: list[Job], member: Member) -> Job | None:
+    """Return the job that made a member, None where no job did or it was deleted."""
+    return next(
+        (job for job in finished if member.key == job.id or member.key in ((job.result or {}).get("model_ids") or ())),
+        None,
+    )

@@ -1,0 +1,177 @@
+"""Where models come from: the family of one, what made each member, and the command that makes it again."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.cli import build_parser
+from engine.store import Job, Model
+
+EXPORTED = "exported"
+"Kind of a file that was exported for deployment; the others are those of models."
+_PLUMBING = ("chain", "resume", "workspace")
+"What a specification says about how it runs, not about what comes out."
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of a family, or a file that was exported from one."""
+
+    key: str
+    "Id of the model, or of the job that exported the file."
+    parent: str | None
+    depth: int
+    "Generations below the root, which is 0."
+    name: str
+    kind: str
+    "One of MODEL_KINDS, or EXPORTED."
+    verb: str | None
+    "What made it; None where that is not known."
+    spec: dict[str, Any]
+    "The settings that made it."
+    params: int | None
+    gflops: float | None
+    size_mb: float | None
+    score: float | None
+    "mAP50-95, 0 to 1, where it was measured."
+    ratio: float | None
+    "Share of channels that was pruned, or faded to be pruned."
+    created_at: datetime
+
+
+def family(models: Sequence[Model], jobs: Sequence[Job], scores: Mapping[str, float], model_id: str) -> list[Member]:
+    """Return all that descends from the oldest ancestor of a model, each member before its children.
+
+    Args:
+        models: of the workspace.
+        jobs: of the workspace; what its exports wrote are leaves.
+        scores: digest of a model's file -> mAP50-95, for those whose own record has none.
+        model_id: one of ``models``.
+    """
+    by_id = {model.id: model for model in models}
+    children: dict[str | None, list[Model]] = {}
+    for model in sorted(models, key=lambda model: model.created_at):
+        children.setdefault(model.parent_id, []).append(model)
+    exports: dict[str | None, list[Job]] = {}
+    for job in sorted(jobs, key=lambda job: job.created_at):
+        if job.verb == "export" and job.state == "done" and job.result:
+            exports.setdefault(job.model_id, []).append(job)
+
+    def below(model: Model, depth: int) -> Iterator[Member]:
+        yield _model_member(model, depth, scores, by_id.get(model.parent_id or ""))
+        yield from (_export_member(job, model, depth + 1) for job in exports.get(model.id, ()))
+        for child in children.get(model.id, ()):
+            yield from below(child, depth + 1)
+
+    root = by_id[model_id]
+    while root.parent_id in by_id:
+        root = by_id[root.parent_id]
+    return list(below(root, 0))
+
+
+def command_of(verb: str | None, spec: Mapping[str, Any]) -> str | None:
+    """Return the terminal command that does what a job with this specification does, None where there is none.
+
+    Settings that the terminal does not know, such as those of a chain of jobs, are left out.
+    """
+    options = _options_of(verb)
+    if options is None or any(option.required and spec.get(option.dest) is None for option in options):
+        return None
+    words = ["python", "-m", "engine", str(verb)]
+    for option in options:
+        if spec.get(option.dest) is not None and option.dest != "resume":
+            words += _words_of(option, spec[option.dest])
+    return shlex.join(words)
+
+
+def settings_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that were given, as words."""
+    return {
+        key.replace("_", " "): _text(value)
+        for key, value in spec.items()
+        if key not in _PLUMBING and value is not None and value != []
+    }
+
+
+def _model_member(model: Model, depth: int, scores: Mapping[str, float], parent: Model | None) -> Member:
+    spec = dict(model.made.get("spec") or {})
+    if parent is not None and model.made.get("verb") != "import":
+        # What a page prunes is the model on show, so its specification does not name one.
+        spec = {"weights": str(parent.path), **spec}
+    return Member(
+        key=model.id,
+        parent=parent.id if parent else None,
+        depth=depth,
+        name=model.name,
+        kind=model.kind,
+        verb=model.made.get("verb"),
+        spec=spec,
+        params=model.params or model.metrics.get("params"),
+        gflops=model.metrics.get("gflops"),
+        size_mb=model.path.stat().st_size / 1e6 if model.path.is_file() else None,
+        score=model.metrics.get("mAP50-95", scores.get(model.digest)),
+        ratio=model.made.get("ratio_achieved", spec.get("prune_ratio")),
+        created_at=model.created_at,
+    )
+
+
+def _export_member(job: Job, model: Model, depth: int) -> Member:
+    result = job.result or {}
+    words = (result.get("format") or "onnx", result.get("precision") or "")
+    names = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
+    return Member(
+        key=job.id,
+        parent=model.id,
+        depth=depth,
+        name=" ".join(filter(None, (names.get(words[0], words[0]), words[1]))),
+        kind=EXPORTED,
+        verb="export",
+        spec={"weights": str(model.path), **job.spec},
+        params=None,
+        gflops=None,
+        size_mb=result.get("size_mb"),
+        score=(result.get("metrics") or {}).get("mAP50-95"),
+        ratio=None,
+        created_at=job.created_at,
+    )
+
+
+def _options_of(verb: str | None) -> list[argparse.Action] | None:
+    """Return the options of a verb, as the terminal declares them."""
+    verbs = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    parser = verbs.choices.get(verb or "")
+    return None if parser is None else [action for action in parser._actions if action.option_strings]
+
+
+def _words_of(option: argparse.Action, value: Any) -> list[str]:
+    flag = option.option_strings[-1]
+    if option.nargs == 0:  # a switch, which says what it sets
+        return [flag] if value == option.const else []
+    if isinstance(option, argparse._AppendAction):
+        return [f"{flag}={each}" for each in _listed(value)]
+    if option.nargs == "+":
+        return [flag, *(_no_flag(str(each)) for each in _listed(value))]
+    text = str(value)
+    return [f"{flag}={text}"] if text.startswith("-") or not text else [flag, text]
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _no_flag(text: str) -> str:
+    """Return a path that cannot be mistaken for an option."""
+    return f"./{text}" if text.startswith("-") else text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
+    return str(value)

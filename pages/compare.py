@@ -1,0 +1,123 @@
+"""Compare: any number of models side by side, in numbers and on images."""
+
+import streamlit as st
+
+from app import comparing, format
+from app.comparing import Conditions, SideBySide
+from app.comparing_views import show_by_class, show_scatter, show_table
+from app.data import choose_data
+from app.live import show_job
+from app.predictions import show_predictions
+from app.session import explained, require_model, store
+from app.settings import run_settings
+from engine.store import Model
+
+VIEWS = ("Accuracy against cost", "By class", "On images")
+
+
+def choose_models(current: Model) -> tuple[list[Model], Model | None]:
+    models = store().models()
+    by_id = {model.id: model for model in models}
+    labels = comparing.distinct_labels({model.id: model.name for model in models})
+    chosen = st.multiselect(
+        "Models",
+        list(by_id),
+        default=comparing.relatives(models, current),
+        format_func=lambda model_id: labels.get(model_id, model_id),
+        key=f"compare models {current.id}",
+        placeholder="Choose models",
+        help="Any number of models of the same task and classes; the current model and its relatives to start with.",
+    )
+    wanted = comparing.default_reference([by_id[each] for each in chosen], store().lineage(current.id))
+    reference = st.selectbox(
+        "Changes against",
+        chosen,
+        index=chosen.index(wanted) if wanted else None,
+        format_func=lambda model_id: labels.get(model_id, model_id),
+        key=f"compare reference {current.id}",
+        placeholder="Choose models first",
+        help="The model that every change is told against: the dense ancestor to start with.",
+    )
+    return [by_id[each] for each in chosen], by_id.get(reference or "")
+
+
+def choose_conditions(current: Model, reference: Model) -> Conditions | None:
+    grid = st.grid(2, min_column_width=300)
+    left, right = grid.container(), grid.container()
+    with right:
+        data = choose_data(current, "compare")
+    with left:
+        spec = run_settings("compare", imgsz=comparing.size_of(reference).trained_imgsz, epochs=None, columns=3)
+        split = st.segmented_control(
+            "Split",
+            ["val", "test", "train"],
+            default="val",
+            required=True,
+            key="compare split",
+            persist_state="session",
+            help="Which images to measure on.",
+        )
+    return Conditions(data, split, **spec) if data else None
+
+
+def offer_measurements(found: SideBySide, conditions: Conditions, busy: bool) -> None:
+    count = len(found.missing)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if count and st.button(
+            "Measure it" if count == 1 else f"Measure {count} models",
+            key="measure",
+            type="primary",
+            icon=":material/speed:",
+            disabled=busy,
+            help="Validates, in the background, what was not measured under these conditions; the rest is known.",
+        ):
+            with explained(stop=True):
+                st.query_params["job"] = comparing.start_comparison(found, conditions, model).id
+                st.rerun()
+        if not found.latency and st.button(
+            "Measure latency",
+            key="measure latency",
+            icon=":material/timer:",
+            disabled=busy,
+            help="Times all of them in turns in ONNX Runtime on this machine's processor, in the background.",
+        ):
+            with explained(stop=True):
+                st.query_params["job"] = comparing.start_latency(found, conditions.imgsz, model).id
+                st.rerun()
+        if count:
+            names = ", ".join(found.names[str(each.path)] for each in found.missing)
+            st.caption(f"Not measured under these conditions: {format.plain(names)}", width="stretch")
+
+
+st.title("Compare")
+model = require_model("Here models stand side by side: size, cost, accuracy, and what each of them finds.")
+chosen, reference = choose_models(model)
+if reference is None:
+    st.info("Choose at least one model.", icon=":material/info:")
+    st.stop()
+with explained(stop=True):
+    conditions = choose_conditions(model, reference)
+    found = comparing.look_up(chosen, reference, conditions)
+for sentence in found.refused:
+    st.warning(format.plain(sentence), icon=":material/block:")
+job = comparing.job_to_show(store().jobs(), st.query_params.get("job"))
+if conditions:
+    offer_measurements(found, conditions, busy=job is not None and not job.finished)
+else:
+    st.caption("With a data set, accuracy is measured as well.")
+if job:
+    with st.container(border=True):
+        show_job(job.id, manage=False)
+show_table(found)
+view = st.segmented_control(
+    "View", VIEWS, default=VIEWS[0], required=True, key="compare view", persist_state="session",
+    label_visibility="collapsed", help="What to look at more closely.",
+)  # fmt: skip
+if view == "Accuracy against cost":
+    show_scatter(found)
+elif view == "By class":
+    show_by_class(found)
+elif conditions:
+    show_predictions(found, conditions.data, conditions.split, conditions.imgsz)
+else:
+    st.caption("Choose a data set to see what the models find on its images.")

@@ -1,0 +1,195 @@
+"""A comparison in tables, figures and pictures."""
+
+import io
+import xml.etree.ElementTree as ElementTree
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from app import comparing, comparing_charts, comparing_tables
+from app.drawing import boxes_on_image
+from app.predictions import difference_sentence
+from engine.comparison import ModelSize, side_by_side
+from engine.predictions import Boxes
+from engine.store import Job, Model
+
+START = datetime(2025, 1, 1, tzinfo=timezone.utc)
+NAMES = {"/w/a.pt": "Dense", "/w/b.pt": "Pruned", "/w/c.pt": "New"}
+
+
+def size(name: str, params: int) -> ModelSize:
+    return ModelSize(
+        Path(f"/w/{name}.pt"), name, "detect", {0: "cat", 1: "dog"}, 320, params, params / 1e6, params / 5e5
+    )
+
+
+def measured(score: float, cat: float) -> dict:
+    metrics = {"precision": 0.9, "recall": 0.8, "mAP50": 0.9, "mAP50-95": score}
+    return {"metrics": metrics, "per_class": {"cat": cat, "dog": 0.5}, "speed_ms": {}}
+
+
+@pytest.fixture
+def comparison():
+    sizes = [size("a", 4_000_000), size("b", 1_000_000), size("c", 5_000_000)]
+    known = [measured(0.6, 0.7), measured(0.55, 0.6), {}]
+    return side_by_side(sizes, known, 0, data="d.yaml", split="val", imgsz=320)
+
+
+def test_the_table_holds_numbers_and_gaps_where_nothing_was_measured(comparison):
+    table = comparing_tables.comparison_table(comparison, NAMES, {})
+    assert table["Model"].tolist() == ["Dense", "Pruned", "New"]
+    assert table["Parameters"].tolist() == [4_000_000, 1_000_000, 5_000_000]
+    assert table["mAP50-95"].tolist()[:2] == [0.6, 0.55] and pd.isna(table["mAP50-95"][2])
+    assert "Latency, ms" not in table
+    timed = comparing_tables.comparison_table(comparison, NAMES, {"/w/a.pt": 9.0, "/w/b.pt": 4.0, "/w/c.pt": 9.5})
+    assert timed["Latency, ms"].tolist() == [9.0, 4.0, 9.5]
+
+
+def test_cells_tell_the_change_in_green_where_it_is_better_and_red_where_worse(comparison):
+    table = comparing_tables.comparison_table(comparison, NAMES, {})
+    html = comparing_tables.with_changes(table, 0, dark=False).to_html()
+    assert "1,000,000 (-75.0%)" in html and "0.550 (-0.050)" in html and ">4,000,000<" in html
+    better, worse = comparing_tables.palette(False).better, comparing_tables.palette(False).worse
+    colour = comparing_tables._colour
+    assert colour("Parameters", 4e6, False)(1e6) == f"color: {better}"
+    assert colour("mAP50", 0.6, False)(0.5) == f"color: {worse}"
+    assert colour("mAP50", 0.6, False)(0.6001) == "", "what rounds to nothing is neither"
+    assert colour("mAP50", float("nan"), False)(0.6) == ""
+
+
+def test_the_csv_holds_every_number_and_change(comparison):
+    table = comparing_tables.comparison_table(comparison, NAMES, {})
+    read = pd.read_csv(io.StringIO(comparing_tables.table_csv(table, 0)))
+    assert read["Reference"].tolist() == [True, False, False]
+    assert read["mAP50-95 change"].tolist()[:2] == pytest.approx([0, -0.05]) and pd.isna(read["mAP50-95 change"][2])
+    assert read["Parameters change"].tolist() == pytest.approx([0, -0.75, 0.25])
+
+
+def test_classes_and_their_changes(comparison):
+    table = comparing_tables.class_table(comparison, NAMES)
+    assert table["Class"].tolist() == ["cat", "dog"] and table["Pruned"].tolist() == [0.6, 0.5]
+    assert comparing_tables.class_changes(comparison, NAMES) == {"Pruned": {"cat": pytest.approx(-0.1), "dog": 0.0}}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_figure_names_every_model_and_draws_the_front(dark):
+    names = ["cheap", "good", "beaten"]
+    figure = comparing_charts.accuracy_against_cost(
+        names, [1.0, 3.0, 4.0], [0.5, 0.7, 0.6], cost="GFLOPs", score="mAP50-95", dark=dark
+    )
+    front, on, off = figure.data
+    assert list(front.x) == [1.0, 3.0] and list(on.text) == ["cheap", "good"] and list(off.text) == ["beaten"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_models_of_equal_cost_and_score_can_be_drawn(count):
+    figure = comparing_charts.accuracy_against_cost(
+        ["same"] * count, [1.0] * count, [0.5] * count, cost="x", score="y", dark=False
+    )
+    low, high = figure.layout.xaxis.range
+    assert low < 1.0 < high
+    sides = [side for trace in figure.data if trace.textposition for side in trace.textposition]
+    assert len(set(sides)) == len(sides) == count, "their names do not cover each other"
+
+
+def test_of_many_classes_those_that_changed_most_are_drawn():
+    changes = {"Pruned": {str(number): number / 1000 for number in range(80)}}
+    assert comparing_charts.most_changed(changes) == [str(number) for number in range(79, 59, -1)]
+    assert len(comparing_charts.class_bars(changes, dark=False).data[0].y) == 20
+
+
+def test_a_long_name_keeps_both_ends():
+    name = "Blood cells, sparse-trained, pruned 0.50, fine-tuned"
+    short = comparing_charts.shortened(name)
+    assert len(short) <= 34 and short.startswith("Blood cells") and short.endswith("fine-tuned")
+    assert comparing_charts.shortened("Dense") == "Dense"
+
+
+def model(model_id: str, parent: str | None, minute: int) -> Model:
+    created = START + timedelta(minutes=minute)
+    return Model(model_id, model_id, Path(f"/w/{model_id}.pt"), model_id, parent, {}, "imported", 1, {}, created)
+
+
+LINE = [model("a", None, 0), model("b", "a", 1), model("c", "b", 2), model("sibling", "a", 3), model("d", "c", 4)]
+
+
+def test_ancestors_and_descendants_are_chosen_at_first_and_siblings_are_not():
+    assert comparing.relatives(LINE[::-1], LINE[2]) == ["a", "b", "c", "d"]
+    assert comparing.relatives(LINE[::-1], LINE[0]) == ["a", "b", "c", "sibling", "d"]
+    assert comparing.relatives(LINE[:1], LINE[0]) == ["a"]
+
+
+def test_of_a_long_line_the_nearest_and_the_oldest_are_chosen():
+    line = [model("0", None, 0), *(model(str(number), str(number - 1), number) for number in range(1, 10))]
+    assert comparing.relatives(line[::-1], line[9]) == ["0", "6", "7", "8", "9"]
+
+
+def test_changes_are_told_against_the_oldest_ancestor_that_was_chosen():
+    assert comparing.default_reference(LINE, LINE[:3]) == "a"
+    assert comparing.default_reference(LINE[1:], LINE[:3]) == "b"
+    assert comparing.default_reference([LINE[3]], LINE[:3]) == "sibling"
+    assert comparing.default_reference([], LINE[:3]) is None
+
+
+def job(verb: str, state: str = "done", job_id: str = "j", result: dict | None = None) -> Job:
+    return Job(job_id, verb, verb, {}, state, None, None, START, None, None, result, None, None, False)
+
+
+def timed(*paths: str, imgsz: int = 320, ms: float = 5.0) -> dict:
+    return {"results": [{"weights": path, "runtime": "onnx", "imgsz": imgsz, "p50_ms": ms} for path in paths]}
+
+
+def test_latency_counts_only_where_one_job_measured_all_of_them_in_turns():
+    a, b = "/w/a.pt", "/w/b.pt"
+    apart = [job("latency", result=timed(a)), job("latency", result=timed(b))]
+    assert comparing.latencies(apart, [a, b], 320) == {}
+    together = [*apart, job("latency", result=timed(a, b, "/w/c.pt", ms=7.0)), job("latency", result=timed(a, b))]
+    assert comparing.latencies(together, [a, b], 320) == {a: 7.0, b: 7.0}
+    assert comparing.latencies(together, [a, b], 640) == {}
+
+
+def test_the_page_follows_what_runs_and_shows_why_it_ended_but_not_that_it_is_done():
+    done, failed, running = job("compare", "done", "d"), job("compare", "failed", "f"), job("latency", "running", "r")
+    assert comparing.job_to_show([done, failed], "d") is None
+    assert comparing.job_to_show([done, failed], "f") is failed
+    assert comparing.job_to_show([done, failed, running], "f") is running
+    assert comparing.job_to_show([job("train", "running")], "j") is None
+
+
+def test_names_that_several_models_share_are_numbered():
+    assert comparing.distinct_labels({"a": "best", "b": "best", "c": "last"}) == {
+        "a": "best (1)", "b": "best (2)", "c": "last",
+    }  # fmt: skip
+
+
+def test_the_picture_is_well_formed_and_marks_what_only_one_model_finds():
+    found = Boxes(np.array([[0, 0, 50, 40], [60, 10, 90, 60]], float), np.array([0.9, 0.4]), np.array([0, 1]))
+    svg = boxes_on_image(b"jpeg", (100, 80), found, [1], {0: "a", 1: 'tug & "tow" <boat>'})
+    root = ElementTree.fromstring(svg)
+    dashed = [rect for rect in root if rect.get("stroke-dasharray")]
+    assert len(dashed) == 1 and dashed[0].get("x") == "60.0"
+    assert [text.text for text in root if text.tag.endswith("text")] == ["a 0.90", 'tug & "tow" <boat> 0.40']
+
+
+def test_with_many_boxes_only_the_differences_are_labelled():
+    corners = np.tile([0.0, 0.0, 9.0, 9.0], (20, 1))
+    svg = boxes_on_image(b"", (100, 80), Boxes(corners, np.ones(20), np.zeros(20, int)), [3], {0: "cell"})
+    assert svg.count("<text") == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "alone", "words"),
+    [
+        (0, 0, "no box"),
+        (1, 0, "1 box, found by both"),
+        (1, 1, "1 box, only here"),
+        (7, 0, "7 boxes, all found by both"),
+        (7, 2, "7 boxes, 2 of them only here"),
+        (7, 7, "7 boxes, all only here"),
+    ],
+)
+def test_the_difference_in_words(found, alone, words):
+    assert difference_sentence("Dense", found, alone) == f"**Dense** · {words}"
