@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.chains import is_restarted_with_its_chain
 from app.session import explained, store
 from engine import jobs
 from engine.errors import WorkbenchError
@@ -34,8 +35,20 @@ def offer_stop(job: Job) -> None:
 
 def offer_afterwards(job: Job) -> None:
     """Show what can be done with a job that has ended."""
-    if jobs.can_resume(store(), job):
-        _offer_resume(job)
+    if not is_restarted_with_its_chain(job):
+        if jobs.can_resume(store(), job):
+            _offer_resume(job)
+        _offer_retry(job)
+    with st.popover("Delete", icon=":material/delete:", help="Removes the job and its files."):
+        st.markdown("Removes the job, its log and the files in its folder. Models it made stay in the workspace.")
+        if st.button("Delete the job", key=f"delete {job.id}", type="primary"):
+            with explained():
+                jobs.delete(store(), job.id)
+                st.query_params.pop("job", None)
+                st.rerun()
+
+
+def _offer_retry(job: Job) -> None:
     done = job.state == "done"
     if st.button(
         "Run again" if done else "Try again",
@@ -47,13 +60,6 @@ def offer_afterwards(job: Job) -> None:
             again = jobs.retry(store(), job.id)
             st.query_params["job"] = again.id
             st.rerun()
-    with st.popover("Delete", icon=":material/delete:", help="Removes the job and its files."):
-        st.markdown("Removes the job, its log and the files in its folder. Models it made stay in the workspace.")
-        if st.button("Delete the job", key=f"delete {job.id}", type="primary"):
-            with explained():
-                jobs.delete(store(), job.id)
-                st.query_params.pop("job", None)
-                st.rerun()
 
 
 def _offer_resume(job: Job) -> None:

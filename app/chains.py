@@ -39,6 +39,17 @@ def step_label(number: int, step: ChainStep) -> str:
     return label if step.state in ("done", "waiting") else f"{label} · {_state(step)[0]}"
 
 
+def is_restarted_with_its_chain(job: Job) -> bool:
+    """Whether a chain stopped at this job, so that going on is a matter of the whole chain."""
+    if job.chain_id is None:
+        return False
+    try:
+        status = jobs.chain_status(store(), job.chain_id)
+    except JobError:
+        return False
+    return status.failed_step is not None and status.steps[status.failed_step - 1].job_id == job.id
+
+
 def _state(step: ChainStep) -> tuple[str, str, str]:
     return format.STATES.get(step.state, _WAITING)
 
@@ -65,10 +76,9 @@ def _show_step(chain_id: str, number: int, step: ChainStep, *, current: bool) ->
     else:
         help_text = f"{word}. This is the job below." if current else f"{word}. Opens the job of this step."
     if st.button(
-        step_label(number, step),
+        f":primary[**{step_label(number, step)}**]" if current else step_label(number, step),
         key=f"step {chain_id} {number}",
         icon=icon,
-        type="primary" if current else "secondary",
         disabled=step.job_id is None,
         help=help_text,
     ):

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from engine.store import Job, Model
+from engine.verb_facts import WORDS
 
 KINDS = {
     "imported": "Imported",
@@ -16,15 +17,7 @@ KINDS = {
     "finetuned": "Fine-tuned",
     "demo": "Demo",
 }
-VERBS = {
-    "prune": "Pruning",
-    "train": "Training",
-    "sparsify": "Sparse training",
-    "finetune": "Fine-tuning",
-    "val": "Validation",
-    "compare": "Comparison",
-    "export": "Export",
-}
+VERBS = WORDS
 STATES = {
     "queued": ("Queued", "gray", ":material/hourglass_empty:"),
     "running": ("Running", "blue", ":material/play_arrow:"),

@@ -11,12 +11,10 @@ import streamlit as st
 from app import format
 from app.jobs import verb_word
 from app.session import store
-from engine import jobs
+from engine import jobs, verb_facts
 from engine.files import safe_name
-from engine.recipes import Recipe, Step, load_recipe
+from engine.recipes import Recipe, Step, check_recipe, load_recipe
 from engine.store import Chain, Model
-
-_NEEDS_DATA = ("train", "sparsify", "finetune", "val", "compare")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -33,15 +31,17 @@ def start_recipe(recipe: Recipe, model: Model, data: str | None, device: str) ->
     """Run a recipe on a model as a chain of jobs, and return the chain.
 
     Raises:
+        WorkbenchError: Some step could not do what the recipe says; the message names it.
         JobError: The model is gone, or the first worker cannot be started.
     """
+    check_recipe(recipe, str(model.path), data, device)
     base = {"weights": str(model.path), "data": data, "device": device}
     return jobs.start_chain(store(), recipe.as_dict(), f"{model.name}, {recipe.name}", model.id, base)
 
 
 def needs_data(recipe: Recipe) -> bool:
     """Whether any step looks at images."""
-    return any(step.verb in _NEEDS_DATA or step.settings.get("recalibrate") for step in recipe.steps)
+    return any(verb_facts.needs_data(step.verb, step.settings) for step in recipe.steps)
 
 
 def step_words(step: Step) -> str:

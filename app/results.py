@@ -22,7 +22,7 @@ def show_result(job: Job) -> None:
     if not job.result:
         return
     for model_id in job.result.get("model_ids", ()):
-        _offer_model(model_id)
+        _offer_model(model_id, primary=job.state == "done")
     if job.result.get("comparison"):
         show_finetuning(job.result["comparison"], _known_names(job.result))
     if job.verb == "compare":
@@ -33,7 +33,7 @@ def show_result(job: Job) -> None:
         show_export(job)
 
 
-def _offer_model(model_id: str) -> None:
+def _offer_model(model_id: str, *, primary: bool) -> None:
     try:
         model = store().model(model_id)
     except StorageError:
@@ -43,7 +43,7 @@ def _offer_model(model_id: str) -> None:
         if st.button(
             "Open the model",
             key=f"open {model.id}",
-            type="primary",
+            type="primary" if primary else "secondary",
             icon=":material/arrow_forward:",
             help="Makes it the current model.",
         ):

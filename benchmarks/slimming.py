@@ -94,10 +94,10 @@ def ratios(run: Run) -> None:
 
 def half(run: Run) -> None:
     """The same at 0.5 alone."""
-    sparse = run.sparsify("sparse-0.5", epochs=30, prune_ratio=0.5)
+    sparse = run.sparsify("sparse-0.5", epochs=20, prune_ratio=0.5)
     pruned = run.prune("prune-0.5", sparse, prune_ratio=0.5)
-    run.finetune("0.5-plain", pruned, epochs=20)
-    run.finetune("0.5-distilled", pruned, epochs=20, teacher=run.dense)
+    run.finetune("0.5-plain", pruned, epochs=12)
+    run.finetune("0.5-distilled", pruned, epochs=12, teacher=run.dense)
 
 
 def main() -> None:

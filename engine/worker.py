@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,14 @@ def _outcome(
         return "failed", None, f"The job met an unexpected error ({type(error).__name__}: {first_line}); see its log."
 
 
-def _model_name(store: Store, job: Job, kind: str) -> str:
-    """Return the name of a model that a job made; the steps of a chain are of no interest there."""
+def _model_name(store: Store, job: Job, artefact: Mapping[str, Any]) -> str:
+    """Return the name of a model that a job made; its "suffix" tells apart what one job made at different times."""
+    name = artefact.get("name") or _name_after(store, job, artefact["kind"])
+    return ", ".join(filter(None, (name, artefact.get("suffix"))))
+
+
+def _name_after(store: Store, job: Job, kind: str) -> str:
+    """Return a name after the job; the steps of a chain are of no interest there."""
     if job.chain_id is None:
         return job.title
     return f"{store.chain(job.chain_id).title}, {'fine-tuned' if kind == 'finetuned' else kind}"
@@ -159,7 +165,7 @@ def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, An
             continue
         model = store.add_model(
             artefact["path"],
-            artefact.get("name") or _model_name(store, job, artefact["kind"]),
+            _model_name(store, job, artefact),
             artefact["kind"],
             parent_id=ids_by_path.get(str(artefact.get("parent")), job.model_id),
             made={"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}},

@@ -55,10 +55,10 @@ def show_table(expected_active: bool) -> None:
         on_select=pick_row,
         selection_mode="single-row",
         column_config={
-            # Names are long; the state must be in sight where there is little room.
-            "Job": st.column_config.TextColumn(width=280),
-            "State": st.column_config.TextColumn(width=125),
-            "Progress": st.column_config.ProgressColumn(format="%d%%", min_value=0, max_value=100),
+            # Names are long; state and progress must be in sight where there is little room.
+            "Job": st.column_config.TextColumn(width=190),
+            "State": st.column_config.TextColumn(width=120),
+            "Progress": st.column_config.ProgressColumn(format="%d%%", min_value=0, max_value=100, width=100),
         },
     )
     if st.query_params.get("job") != st.session_state.get("job in detail"):

@@ -79,7 +79,7 @@ with right:
         index=list(names).index(wanted) if wanted else 0,
         format_func=names.get,
         key=f"recipe device {wanted}",
-        help="For every step that does not name one of its own.",
+        help="For every step, whatever the recipe says.",
     )
     missing = recipe is not None and data is None and needs_data(recipe)
     if st.button(

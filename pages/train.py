@@ -104,18 +104,20 @@ with right:
     data = choose_data(model, "train", details=True)
 with left:
     spec = validation_settings(opened) if kind == "val" else training_settings(kind, model, opened)
-    if kind == "sparsify" and spec and data:
+if kind == "sparsify" and spec and data:
+    with right:
         foretell(model, spec, data)
-    if st.button(
-        f"Start {KINDS[kind][0].lower()}",
-        key="start",
-        type="primary",
-        icon=":material/play_arrow:",
-        disabled=data is None or spec is None,
-        help="Runs in the background; you may leave the page.",
-    ):
-        with explained(stop=True):
-            job = start_training(kind, model, {"data": data, **spec})
-        st.switch_page(PAGES / "jobs.py", query_params={"job": job.id, "model": model.id})
-    if data is None:
-        st.caption("Choose a data set first.")
+# Below both columns: where they stand one above the other, the data set comes before the press that needs it.
+if st.button(
+    f"Start {KINDS[kind][0].lower()}",
+    key="start",
+    type="primary",
+    icon=":material/play_arrow:",
+    disabled=data is None or spec is None,
+    help="Runs in the background; you may leave the page.",
+):
+    with explained(stop=True):
+        job = start_training(kind, model, {"data": data, **spec})
+    st.switch_page(PAGES / "jobs.py", query_params={"job": job.id, "model": model.id})
+if data is None:
+    st.caption("Choose a data set first.")

@@ -17,9 +17,9 @@ def tiny_data(folder: Path) -> str:
     return str(make_demo_dataset(folder / "set", train=8, val=4, imgsz=64))
 
 
-def write_dense(name: str, path: Path) -> Path:
+def write_dense(name: str, path: Path, seed: int = 0) -> Path:
     """Write a checkpoint of a seeded model that knows the three classes of the data set."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = randomise(DetectionModel(name, nc=3, verbose=False))
     model.names = {0: "dinghy", 1: "freighter", 2: "buoy"}
     return write_checkpoint(model, path)

@@ -5,15 +5,14 @@ turn has come.
 """
 
 from engine.errors import StopRequested
-from engine.jobs.chains import ChainStatus, ChainStep, advance, chain_status, next_weights, restart_chain, start_chain
-from engine.jobs.control import RESUMABLE_VERBS, can_resume, delete, kill, resume, retry, stop
+from engine.jobs.chains import ChainStatus, ChainStep, advance, chain_status, restart_chain, start_chain
+from engine.jobs.control import can_resume, delete, kill, resume, retry, stop
 from engine.jobs.launching import submit
 from engine.jobs.logs import log_path, log_tail
 from engine.jobs.pace import Progress, progress
 from engine.jobs.watching import reconcile
 
 __all__ = [
-    "RESUMABLE_VERBS",
     "ChainStatus",
     "ChainStep",
     "Progress",
@@ -25,7 +24,6 @@ __all__ = [
     "kill",
     "log_path",
     "log_tail",
-    "next_weights",
     "progress",
     "reconcile",
     "restart_chain",

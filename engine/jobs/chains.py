@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 from engine.errors import JobError, StorageError
 from engine.jobs.control import can_resume, resume, retry
 from engine.jobs.launching import WORKER, submit
+from engine.recipes.steps import made_models, step_spec
 from engine.store import UNFINISHED_ENDS, Chain, ChainPlace, Job, PlaceTaken, Store
-
-# What needs a device for itself alone; the other verbs are short, and never wait for one.
-EXCLUSIVE_VERBS = ("train", "sparsify", "finetune", "val", "compare")
-_COMMON_KEYS = ("data", "device")
+from engine.verb_facts import MEASURING, verb_word
 
 
 class ChainStep(NamedTuple):
@@ -56,7 +54,7 @@ def start_chain(
         recipe: {"name": str, "steps": [{"verb": str, "settings": {...}}, ...]}.
         title: the chain's name for a person; its jobs are named after it.
         model_id: the base model, parent of the first model that the chain makes.
-        spec_base: "weights", the path of the base model, and for the verbs that want them "data" and "device".
+        spec_base: "weights", the path of the base model, and for the verbs that take them "data" and "device".
         command: the worker's command line, without the workspace and the job's id.
 
     Raises:
@@ -127,35 +125,6 @@ def chain_status(store: Store, chain_id: str) -> ChainStatus:
     return ChainStatus(chain.title, steps, all(step.state == "done" for step in steps), next(iter(stopped), None))
 
 
-def next_weights(previous_result: dict[str, Any] | None, previous_weights: str) -> str:
-    """Return the path of the model that the next step works on: the last that this result registers, else the same."""
-    made = _registered(previous_result)
-    return made[-1] if made else previous_weights
-
-
-def step_spec(
-    step: dict[str, Any], base: dict[str, Any], weights: str | None, made: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return the specification of the job of a step.
-
-    Args:
-        step: {"verb", "settings"}.
-        base: what the whole chain is told: "weights", "data", "device".
-        weights: the model to work on.
-        made: the models that the chain has made so far, in order.
-    """
-    common = {key: base[key] for key in _COMMON_KEYS if base.get(key) is not None}
-    chain = {"base": base.get("weights"), "made": list(made)}
-    spec = {"weights": weights, **common, **(step.get("settings") or {}), "chain": chain}
-    if step["verb"] == "compare":
-        spec |= {"weights": [base.get("weights"), *made], "reference": base.get("weights")}
-    if step["verb"] == "finetune":
-        spec["reference"] = base.get("weights")
-        if spec.pop("distill", False):
-            spec["teacher"] = base.get("weights")
-    return spec
-
-
 def _check_recipe(recipe: dict[str, Any]) -> None:
     steps = recipe.get("steps")
     if not isinstance(steps, list) or not steps:
@@ -170,32 +139,25 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
 def _submit_after(store: Store, chain: Chain, done: Job, command: Sequence[str]) -> Job:
     """Submit the step that comes after a job that is done."""
     result = _with_kept_models(store, done.result)
-    made = [*done.spec.get("chain", {}).get("made", ()), *_registered(result)]
+    made = [*done.spec.get("chain", {}).get("made", ()), *made_models([result])]
     model_ids = (result.get("model_ids") or [done.model_id])[-1:]
-    step = (done.chain_step or 0) + 1
-    weights = next_weights(result, _weights_of(done))
-    return _submit_step(store, chain, step, made, model_ids[0], command, weights)
+    return _submit_step(store, chain, (done.chain_step or 0) + 1, made, model_ids[0], command)
 
 
 def _submit_step(
-    store: Store,
-    chain: Chain,
-    number: int,
-    made: list[str],
-    model_id: str | None,
-    command: Sequence[str],
-    weights: str | None = None,
+    store: Store, chain: Chain, number: int, made: list[str], model_id: str | None, command: Sequence[str]
 ) -> Job:
-    steps = chain.recipe["steps"]
-    verb = steps[number - 1]["verb"]
+    steps, base = chain.recipe["steps"], chain.base
+    verb, settings = steps[number - 1]["verb"], steps[number - 1].get("settings") or {}
     known = model_id is not None and any(model.id == model_id for model in store.models())
     return submit(
         store,
         verb,
-        step_spec(steps[number - 1], chain.base, weights or chain.base.get("weights"), made),
-        f"{chain.title}: step {number} of {len(steps)}, {verb}",
+        step_spec(verb, settings, base["weights"], made, data=base.get("data"), device=base.get("device")),
+        f"{chain.title}: step {number} of {len(steps)}, {verb_word(verb).lower()}",
         model_id if known else None,
-        exclusive=verb in EXCLUSIVE_VERBS,
+        # The other verbs are short, and never wait for a device.
+        exclusive=verb in MEASURING,
         place=ChainPlace(chain.id, number, after=chain.job_id),
         command=command,
     )
@@ -218,18 +180,6 @@ def _step(chain: Chain, number: int, verb: str, job: Job | None) -> ChainStep:
     if number > chain.step:
         return ChainStep(verb, "waiting", None)
     return ChainStep(verb, "stopped", None) if job is None else ChainStep(verb, job.state, job.id)
-
-
-def _weights_of(job: Job) -> str:
-    """Return the model that a step passes on if it makes none; one that compares several passes on the last made."""
-    if isinstance(job.spec["weights"], str):
-        return job.spec["weights"]
-    chain = job.spec["chain"]
-    return [chain["base"], *chain["made"]][-1]
-
-
-def _registered(result: dict[str, Any] | None) -> list[str]:
-    return [str(artefact["path"]) for artefact in (result or {}).get("artefacts", ()) if artefact.get("register")]
 
 
 def _with_kept_models(store: Store, result: dict[str, Any] | None) -> dict[str, Any]:

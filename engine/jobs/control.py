@@ -13,9 +13,8 @@ from engine.jobs import processes
 from engine.jobs.launching import WORKER, clear_away_children, launch, submit
 from engine.jobs.logs import add_to_log
 from engine.store import UNFINISHED_ENDS, ChainPlace, Job, Store
+from engine.verb_facts import TRAINING
 
-# Verbs that keep a checkpoint of every epoch, and go on from the last one.
-RESUMABLE_VERBS = ("train", "sparsify", "finetune")
 _POLL_S = 0.05
 
 
@@ -57,7 +56,12 @@ def kill(store: Store, job_id: str, grace_s: float = 3.0) -> Job:
 
 def can_resume(store: Store, job: Job) -> bool:
     """Whether a job has something to go on from: it is of a verb that can, ended too early, and did an epoch."""
-    return job.verb in RESUMABLE_VERBS and job.state in UNFINISHED_ENDS and bool(store.latest_events(job.id, "epoch"))
+    return job.state in UNFINISHED_ENDS and has_checkpoint(store, job)
+
+
+def has_checkpoint(store: Store, job: Job) -> bool:
+    """Whether a job of a verb that can go on where it was did an epoch, whatever became of it."""
+    return job.verb in TRAINING and bool(store.latest_events(job.id, "epoch"))
 
 
 def resume(store: Store, job_id: str, *, command: Sequence[str] = WORKER) -> Job:
@@ -75,9 +79,9 @@ def resume(store: Store, job_id: str, *, command: Sequence[str] = WORKER) -> Job
         raise JobError(f"The job {job.title} has not ended: stop it, or wait until it has, before resuming it.")
     if job.state == "done":
         raise JobError(f"The job {job.title} is done, so there is nothing to resume: retry it instead.")
-    if job.verb not in RESUMABLE_VERBS:
+    if job.verb not in TRAINING:
         raise JobError(
-            f"The job {job.title} cannot be resumed, because only {', '.join(RESUMABLE_VERBS)} can: retry it instead."
+            f"The job {job.title} cannot be resumed, because only {', '.join(TRAINING)} can: retry it instead."
         )
     if not store.requeue_job(job_id):
         raise JobError(f"The job {job.title} has been resumed already: wait until it has ended.")

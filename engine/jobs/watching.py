@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from engine.jobs import memory, processes
 from engine.jobs.chains import advance_ready
+from engine.jobs.control import has_checkpoint
 from engine.jobs.launching import WORKER, clear_away_children
 from engine.jobs.logs import log_tail
 from engine.store import ACTIVE_STATES, Job, Store
@@ -30,18 +31,29 @@ def reconcile(store: Store, *, command: Sequence[str] = WORKER) -> list[Job]:
 
 
 def mark_lost(store: Store) -> list[Job]:
-    """Mark the jobs whose worker is gone as interrupted, end what those workers left behind, and return the jobs."""
+    """End what workers that are gone left behind, mark their jobs as interrupted, and return the jobs.
+
+    A job of which some process does not end stays as it is until the next look: whoever resumed it would write beside
+    that process.
+    """
     gone = [job for job in store.jobs(ACTIVE_STATES) if _is_lost(job)]
     # Asked only now: a worker that ends between the two questions would otherwise be lost without its exit code.
     exit_codes = clear_away_children()
     lost = []
     for job in gone:
         # A worker that has just ended by itself has written its result before; then nothing changes here.
-        if store.finish_job(job.id, "interrupted", error=_explain_loss(store, job, exit_codes), seen=job):
-            if job.pid is not None and job.process_started_at is not None:
-                processes.end_tree(job.pid, job.process_started_at, grace_s=0.5)
+        if _cleared_away(job) and store.finish_job(
+            job.id, "interrupted", error=_explain_loss(store, job, exit_codes), seen=job
+        ):
             lost.append(store.job(job.id))
     return lost
+
+
+def _cleared_away(job: Job) -> bool:
+    """End what the worker of a job left behind; return whether nothing of it is left."""
+    if job.pid is None or job.process_started_at is None:
+        return True
+    return processes.end_tree(job.pid, job.process_started_at, grace_s=0.5)
 
 
 def _is_lost(job: Job) -> bool:
@@ -53,27 +65,28 @@ def _is_lost(job: Job) -> bool:
 def _explain_loss(store: Store, job: Job, exit_codes: dict[int, int]) -> str:
     """Return the sentence that says what became of a worker, followed by the last lines of its log."""
     tail = log_tail(store, job.id, _TAIL_LINES)
-    sentence = _sentence_of_loss(job, exit_codes.get(job.pid or 0), memory.ran_out(store, job.id))
+    exit_code = exit_codes.get(job.pid or 0)
+    sentence = _sentence_of_loss(job, exit_code, memory.ran_out(store, job.id), has_checkpoint(store, job))
     return "\n".join(filter(None, (sentence, tail)))
 
 
-def _sentence_of_loss(job: Job, exit_code: int | None, memory_ran_out: bool) -> str:
+def _sentence_of_loss(job: Job, exit_code: int | None, memory_ran_out: bool, resumable: bool) -> str:
+    advice = "resume it" if resumable else "try it again"
     if job.pid is None or job.process_started_at is None:
-        return "The worker of this job was never started: try it again."
+        return f"The worker of this job was never started: {advice}."
     if processes.restarted_since(job.process_started_at):
-        return "The machine was restarted while this job was under way: try it again."
+        return f"The machine was restarted while this job was under way: {advice}."
     if exit_code is not None and exit_code > 0:
         return f"The worker of this job ended with exit code {exit_code}: its log says more."
     if job.state == "queued":
-        return "The worker of this job was killed while it waited for its turn: try it again."
+        return f"The worker of this job was killed while it waited for its turn: {advice}."
     if exit_code is not None and (name := _signal_name(-exit_code)) in _CRASHES:
         return f"The worker of this job crashed ({name}): its log may say more."
     if memory_ran_out:
-        return (
-            "The worker of this job was killed, and the system ran out of memory meanwhile: "
-            "try again with a smaller batch."
-        )
-    return "The worker of this job was killed, perhaps because memory ran out: try again, with a smaller batch if so."
+        remedy = "resume it once more of it is free" if resumable else "try again with a smaller batch"
+        return f"The worker of this job was killed, and the system ran out of memory meanwhile: {remedy}."
+    remedy = "resume it" if resumable else "try it again, with a smaller batch if so"
+    return f"The worker of this job was killed, perhaps because memory ran out: {remedy}."
 
 
 def _signal_name(number: int) -> str:

@@ -28,10 +28,8 @@ from typing import Any
 import yaml
 
 from engine.errors import WorkbenchError
+from engine.verb_facts import MODEL_MAKERS, STEP_VERBS
 
-STEP_VERBS = ("train", "sparsify", "prune", "finetune", "val", "compare", "export")
-MODEL_MAKERS = ("train", "sparsify", "prune", "finetune")
-"Verbs whose result the next step works on."
 SUPPLIED = frozenset({"help", "json", "weights", "data", "save_dir", "reference", "resume", "teacher", "chain"})
 "What a step does not set, because the run knows it."
 MOST_BYTES = 64 * 1024
@@ -139,14 +137,16 @@ def recipe_from_dict(content: Any, default_name: str = "Recipe") -> Recipe:
 
 
 def recipe_from_job(verb: str, spec: Mapping[str, Any], name: str | None = None) -> Recipe:
-    """Return a recipe of one step with a job's settings; what belongs to that one job is left out.
+    """Return a recipe of one step with a job's settings; what belongs to that one job, or machine, is left out.
 
     Raises:
         RecipeError: the verb cannot be a step, or the settings are not ones that the terminal takes.
     """
     _check_verb(verb, 1)
     known = setting_options(verb)
-    settings = {key: value for key, value in spec.items() if key in known and _is_said(value, known[key])}
+    settings = {
+        key: value for key, value in spec.items() if key in known and key != "device" and _is_said(value, known[key])
+    }
     if spec.get("teacher"):
         settings["distill"] = True
     return recipe_from_dict({"name": name or verb.capitalize(), "steps": [{verb: settings}]})

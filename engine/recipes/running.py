@@ -15,13 +15,13 @@ from typing import Any
 
 from engine.errors import StorageError, WorkbenchError
 from engine.files import file_digest, write_text_atomic
-from engine.recipes.format import MODEL_MAKERS, Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
+from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
+from engine.recipes.steps import is_description, made_models, step_device, step_spec
+from engine.verb_facts import MEASURING, MODEL_MAKERS, TRAINING, needs_data
 
 Report = Callable[[dict[str, Any]], None]
 RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
 
-TRAINING = ("train", "sparsify", "finetune")
-MEASURING = (*TRAINING, "val", "compare")
 STATE_FILE = "run.json"
 _STATE_VERSION = 1
 
@@ -84,8 +84,6 @@ def run_recipe(
         RecipeError: the recipe cannot run like this, or ``save_dir`` holds another run.
         WorkbenchError: a step failed; the message names it.
     """
-    from engine.comparison import comparable
-
     if run_verb is None:
         from engine.verbs import run_verb
     run = _prepared(recipe, weights, data, save_dir, device)
@@ -101,10 +99,7 @@ def run_recipe(
         step = steps[number - 1]
         report({"kind": "status", "text": f"Step {number} of {len(steps)}: {step.verb}"})
         goes_on = begun == number and step.verb in TRAINING and (run.folder(number) / "weights" / "last.pt").is_file()
-        spec = step_spec(run, number, made_models(records), resume=goes_on)
-        if step.verb == "compare":
-            compared = comparable(spec["weights"], report)
-            spec |= {"weights": compared, "reference": compared[0]}
+        spec = run_spec(run, number, _made(records), resume=goes_on)
         _write_state(run, identity, [*records, _record(run, number, "begun")])
         result = _step_result(run, number, spec, report, run_verb)
         if result.get("stopped"):
@@ -116,37 +111,14 @@ def run_recipe(
     return {**summary(run, records), "stopped": stopped}
 
 
-def step_spec(run: Run, number: int, made: Sequence[str], *, resume: bool = False) -> dict[str, Any]:
+def run_spec(run: Run, number: int, made: Sequence[str], *, resume: bool = False) -> dict[str, Any]:
     """Return the specification of a step, counted from 1, after earlier steps made these models."""
     step = run.recipe.steps[number - 1]
-    taken = verb_options(step.verb)
-    settings = {key: value for key, value in step.settings.items() if key != "distill"}
-    spec: dict[str, Any] = {**settings, "weights": made[-1] if made else run.base}
-    if step.verb == "compare":
-        compared = [*([] if is_description(run.base) else [run.base]), *made]
-        spec |= {"weights": compared, "reference": compared[0]}
-    if "data" in taken and run.data:
-        spec["data"] = run.data
-    if "device" in taken and (device := run.device or settings.get("device") or run.recipe.device):
-        spec["device"] = device
-    if "save_dir" in taken:
+    devices = {"device": run.device, "recipe_device": run.recipe.device}
+    spec = step_spec(step.verb, step.settings, run.base, made, data=run.data, **devices)
+    if "save_dir" in verb_options(step.verb):
         spec["save_dir"] = str(run.folder(number))
-    if step.verb == "finetune" and not is_description(run.base):
-        spec["reference"] = run.base
-    if step.settings.get("distill"):
-        spec["teacher"] = run.base
     return {**spec, "resume": True} if resume else spec
-
-
-def made_models(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the models that steps made and want registered, in order."""
-    artefacts = (artefact for record in records for artefact in record["result"].get("artefacts", ()))
-    return [artefact["path"] for artefact in artefacts if artefact.get("register")]
-
-
-def is_description(weights: str) -> bool:
-    """Return whether this is a model YAML to train from scratch, not a checkpoint."""
-    return weights.endswith((".yaml", ".yml"))
 
 
 def summary(run: Run, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -155,14 +127,23 @@ def summary(run: Run, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "name": run.recipe.name,
         "steps": [{key: record[key] for key in ("verb", "save_dir", "result")} for record in records],
-        "models": made_models(records),
+        "models": _made(records),
         "artefacts": [artefact for record in records for artefact in record["result"].get("artefacts", ())],
         "metrics": measured[-1] if measured else {},
         "save_dir": str(run.save_dir),
     }
 
 
+def _made(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    return made_models(record["result"] for record in records)
+
+
 # Before the first step: what would otherwise be found out hours later
+
+
+def check_recipe(recipe: Recipe, weights: str, data: str | None, device: str | None) -> None:
+    """Refuse what some step of a recipe could not do with this model, data set and device; see ``check_run``."""
+    check_run(_prepared(recipe, weights, data, "run", device))
 
 
 def check_run(run: Run) -> None:
@@ -183,10 +164,10 @@ def check_run(run: Run) -> None:
         with _naming(run, number):
             if step.verb in MEASURING:
                 check_task(task)
-            if device := run.device or step.settings.get("device") or run.recipe.device:
+            if device := step_device(step.settings, run.device, run.recipe.device):
                 check_device(device)
             _check_settings(step)
-            if run.data is None and (step.verb in MEASURING or step.settings.get("recalibrate")):
+            if run.data is None and needs_data(step.verb, step.settings):
                 raise RecipeError("needs a data set; add --data, or data: to the recipe.")
             if step.settings.get("distill"):
                 _check_teacher(run, number)

@@ -180,7 +180,8 @@ class Sparsifier:
         gammas = torch.cat(self._gammas)
         first = gammas.clone()
         distributed.broadcast(first, src=0)
-        differs = (gammas != first).any().float()
+        # Where training diverged, gammas are not a number on all alike; Ultralytics then goes back an epoch.
+        differs = (~torch.isclose(gammas, first, rtol=0, atol=0, equal_nan=True)).any().float()
         distributed.all_reduce(differs, distributed.ReduceOp.MAX)
         return not bool(differs)
 

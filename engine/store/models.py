@@ -10,7 +10,8 @@ from typing import Any
 from engine.errors import JobError, StorageError
 from engine.files import copy_file_atomic, file_digest, safe_name, writing_to
 from engine.store.database import Database
-from engine.store.records import ACTIVE_STATES, MODEL_KINDS, Model, model_from_row, to_json
+from engine.store.records import MODEL_KINDS, Model, model_from_row, to_json
+from engine.store.uses import why_needed
 
 # Parents first; a parent always exists before its child, so the walk ends.
 _LINEAGE = """
@@ -117,19 +118,13 @@ class ModelRegistry(Database):
         """Delete the model and its file in the workspace; a file elsewhere stays. Its children stay, without a parent.
 
         Raises:
-            JobError: a job that has not ended works on this model.
+            JobError: a job that has not ended, or a recipe that has not finished, needs this model.
             StorageError: there is no such model, or its file cannot be removed (then the model stays).
         """
         with self._writing() as connection:
             model = model_from_row(_row_of(connection, model_id), self.folder)
-            user = connection.execute(
-                f"SELECT title FROM jobs WHERE model_id = ? AND state IN ({_marks(ACTIVE_STATES)}) LIMIT 1",
-                (model_id, *ACTIVE_STATES),
-            ).fetchone()
-            if user:
-                raise JobError(
-                    f"{model.name} is in use by the job {user['title']}: stop it, or wait until it has ended."
-                )
+            if reason := why_needed(connection, model):
+                raise JobError(reason)
             connection.execute("DELETE FROM models WHERE id = ?", (model_id,))
             if model.path.parent == self.models_folder:
                 with writing_to(self.models_folder):
@@ -163,7 +158,3 @@ def _checked_name(name: str) -> str:
     if not (words := " ".join(name.split())):
         raise StorageError("A model needs a name: type at least one character.")
     return words
-
-
-def _marks(values: tuple[str, ...]) -> str:
-    return ", ".join("?" * len(values))

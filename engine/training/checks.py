@@ -59,6 +59,11 @@ def explained(error: Exception, device: str, batch: int, imgsz: int, data: Path)
         return StorageError("The disk is full; free some space and start the run again.")
     if "out of memory" in lowered:
         return TrainingError(f"Out of memory on {device} at batch {batch} and {imgsz} px; lower one of them.")
+    if "final batch=1" in lowered:
+        return TrainingError(
+            f"A batch of {batch} leaves a single image over at {imgsz} px, which BatchNorm cannot train on; use "
+            "another batch or a larger image size."
+        )
     about_data = "dataset" in lowered or "kpt_shape" in lowered
     if about_data and isinstance(
         error, (FileNotFoundError, RuntimeError, SyntaxError, ValueError, KeyError, TypeError)

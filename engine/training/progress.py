@@ -17,13 +17,12 @@ from engine.errors import StopRequested, TrainingError
 from engine.files import atomic_path
 from engine.graph import trace
 from engine.sparsity import Sparsifier
-from engine.training.settings import TrainSettings
+from engine.training.resuming import STATE_NAME
+from engine.training.settings import TrainSettings, short_metrics
 
 Report = Callable[[dict[str, Any]], None]
 STEP_INTERVAL_S = 0.5
 "Steps are reported at most this often."
-STATE_NAME = "sparsity.pt"
-"Beside last.pt: what the sparsifier has seen and chosen."
 
 
 def student_of(model: nn.Module) -> nn.Module:
@@ -54,7 +53,6 @@ class Progress:
             "on_train_batch_end": self._batch_ends,
             "on_train_epoch_end": self._epoch_trained,
             "on_fit_epoch_end": self._epoch_ends,
-            "on_model_save": self._saved,
         }.items():
             trainer.add_callback(event, callback)
 
@@ -71,10 +69,15 @@ class Progress:
         if self._settings.sparsity:
             self._sparsifier = Sparsifier(model, trace(model), self._settings.sparsity)
             self._sparsifier.attach(trainer.optimizer)
-            state = _state_path(trainer)
+            state = trainer.wdir / STATE_NAME
             if self._settings.resume and state.exists():
                 self._sparsifier.load_state_dict(torch.load(state, weights_only=True))
+            trainer.save_sparsity = lambda: self._save_state(state)
         self._send(trainer, {"kind": "status", "text": f"Training {get_num_params(model):,} parameters"})
+
+    def _save_state(self, path: Path) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(self._sparsifier.state_dict(), temporary)
 
     def _epoch_starts(self, trainer: BaseTrainer) -> None:
         self._step, self._epoch_start = 0, time.monotonic()
@@ -94,6 +97,7 @@ class Progress:
             wish = torch.tensor(float(trainer.stop), device=trainer.device)
             distributed.all_reduce(wish, distributed.ReduceOp.MAX)
             trainer.stop = bool(wish)
+        trainer.interrupted = trainer.stop and self._step < steps
 
     def _report_step(self, trainer: BaseTrainer, steps: int) -> None:
         losses = {name: float(value) for name, value in (trainer.tloss or {}).items()}
@@ -115,11 +119,6 @@ class Progress:
         if self._sparsifier and trainer.ema:
             self._sparsifier.carry_zeros(student_of(trainer.ema.ema))
 
-    def _saved(self, trainer: BaseTrainer) -> None:
-        if self._sparsifier:
-            with atomic_path(_state_path(trainer)) as temporary:
-                torch.save(self._sparsifier.state_dict(), temporary)
-
     def _epoch_ends(self, trainer: BaseTrainer) -> None:
         if trainer.epoch >= trainer.epochs or not self._epoch_start:
             return  # the call after the last epoch repeats the validation of best.pt
@@ -139,20 +138,7 @@ class Progress:
         self._send(trainer, event)
 
 
-def _state_path(trainer: BaseTrainer) -> Path:
-    return trainer.wdir / STATE_NAME
-
-
 def _losses(trainer: BaseTrainer) -> dict[str, float]:
     training = trainer.label_loss_items(trainer.tloss) if trainer.tloss else {}
     validation = {name: value for name, value in (trainer.metrics or {}).items() if name.startswith("val/")}
     return {name: float(value) for name, value in {**training, **validation}.items()}
-
-
-def short_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return Ultralytics' metrics under short names: ``metrics/mAP50(B)`` -> ``mAP50``; losses are left out."""
-    return {
-        name.removeprefix("metrics/").removesuffix("(B)"): float(value)
-        for name, value in metrics.items()
-        if name.startswith("metrics/")
-    }

@@ -6,17 +6,18 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import get_num_params, strip_optimizer
 
 from engine.errors import DatasetError, StopRequested, StorageError, TrainingError
+from engine.files import file_digest
 from engine.training.checks import check_task, explained
-from engine.training.progress import STATE_NAME, Progress, Report, short_metrics, student_of
+from engine.training.progress import Progress, Report, short_metrics, student_of
+from engine.training.resuming import RUN_NAME, SavedRun, forget_state, note_start, saved_run
 from engine.training.settings import TrainResult, TrainSettings
-from engine.training.trainers import RESUME_NAME, TRAINERS
+from engine.training.trainers import TRAINERS
 
 
 def run_training(settings: TrainSettings, task: str, report: Report) -> TrainResult:
@@ -34,24 +35,36 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
     """
     check_task(task)
     settings.save_dir.mkdir(parents=True, exist_ok=True)
-    if settings.world_size > 1:
+    digest = _digest(settings.weights)
+    saved = saved_run(settings.save_dir) if settings.resume else None
+    if saved is None:
+        note_start(settings, digest)
+    elif not (settings.save_dir / RUN_NAME).exists():
+        note_start(replace(settings, resume=False), digest)
+    if saved:
+        _say_where(saved, settings.epochs, report)
+    if saved and not saved.path and saved.trained is None:
+        forget_state(settings.save_dir)  # what an unfinished first epoch left is of no use
+    if saved and saved.trained is not None:
+        result = _trained(settings, saved)
+    elif settings.world_size > 1:
         from engine.training.distributed import run_distributed
 
         result = run_distributed(settings, task, report)
-        return replace(result, metrics=_measured(result.best, settings, report))
-    return train_here(settings, task, report)
+    else:
+        result = train_here(settings, task, report)
+    if not result.metrics:
+        result = replace(result, metrics=_measured(result.best, settings, report))
+    if not result.stopped:
+        forget_state(settings.save_dir)
+    return result
 
 
 def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResult:
     """Train in this process, which may be one of several; errors as ``run_training``."""
     overrides = settings.overrides()
-    saved = resumable(settings.save_dir) if settings.resume else None
-    if settings.resume and RANK in {-1, 0}:
-        _say_where(saved, settings.epochs, report)
-    if saved and saved.epochs_done >= settings.epochs:
-        return _finished(saved, settings, report)
-    if saved:
-        overrides["resume"] = str(saved.path)
+    if settings.resume and (path := saved_run(settings.save_dir).path):
+        overrides["resume"] = str(path)
     with _errors_explained(settings):
         trainer = TRAINERS[task](overrides=overrides)
         progress = Progress(settings, report)
@@ -59,67 +72,46 @@ def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResul
         trainer.train()
     if not trainer.best.exists() and not trainer.last.exists():
         raise TrainingError("Training ended before its first checkpoint; give it at least one whole epoch.")
-    if not trainer.stopped and RANK in {-1, 0}:
-        _forget_state(settings.save_dir)
     return TrainResult(
         best=trainer.best,
         last=trainer.last,
         params=get_num_params(student_of(trainer.model)),
-        epochs_done=trainer.epoch + 1,
+        epochs_done=trainer.epoch + (0 if trainer.interrupted else 1),
         stopped=trainer.stopped,
-        metrics=short_metrics(trainer.metrics or {}),
+        metrics=short_metrics(trainer.metrics or {}) if RANK == -1 else {},
         last_metrics=progress.last_metrics,
     )
 
 
-class SavedRun:
-    """The state that a stopped or killed run left in its folder."""
-
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
-        """Take the file and what it holds."""
-        self.path = path
-        self.epochs_done: int = content["epoch"] + 1
-        self.metrics = short_metrics(content.get("train_metrics") or {})
+def _digest(weights: str) -> str:
+    """Return the digest of a checkpoint, the name itself of a model YAML."""
+    return file_digest(weights) if weights.endswith(".pt") else weights
 
 
-def resumable(save_dir: Path) -> SavedRun | None:
-    """Return the state from which a run can go on, None where there is none (no epoch was finished, or all were).
-
-    A killed run has it in last.pt; from the last.pt of one that was asked to stop Ultralytics has stripped it.
-    """
-    for name in ("last.pt", RESUME_NAME):
-        path = save_dir / "weights" / name
-        if not path.exists():
-            continue
-        try:
-            content = load_checkpoint(path)[1]
-        except Exception as error:  # the loader lets through whatever a damaged file provokes
-            raise TrainingError(f"{path} cannot be read, so this run cannot go on; start it anew.") from error
-        if content.get("optimizer") is not None and content.get("epoch", -1) >= 0:
-            return SavedRun(path, content)
-    return None
-
-
-def _say_where(saved: SavedRun | None, epochs: int, report: Report) -> None:
-    text = f"Going on after epoch {saved.epochs_done} of {epochs}" if saved else "No finished epoch to go on from"
+def _say_where(saved: SavedRun, epochs: int, report: Report) -> None:
+    if saved.trained is not None:
+        text = f"All {saved.epochs_done} epochs are trained; doing what remained"
+    elif saved.path:
+        text = f"Going on after epoch {saved.epochs_done} of {epochs}"
+    else:
+        text = "No finished epoch to go on from; starting at the first"
     with contextlib.suppress(StopRequested):  # the first step will be told again
         report({"kind": "status", "text": text})
 
 
-def _finished(saved: SavedRun, settings: TrainSettings, report: Report) -> TrainResult:
-    """Do what remained of a run that was killed after its last epoch: strip its checkpoints, validate the best."""
-    last, best = saved.path.with_name("last.pt"), saved.path.with_name("best.pt")
+def _trained(settings: TrainSettings, saved: SavedRun) -> TrainResult:
+    """Return the result of a run that ended after its last epoch, with its checkpoints stripped; not yet measured."""
+    last, best = (settings.save_dir / "weights" / name for name in ("last.pt", "best.pt"))
     for path in (last, best):
         strip_optimizer(path)
-    _forget_state(settings.save_dir)
     return TrainResult(
         best=best,
         last=last,
         params=get_num_params(load_checkpoint(last)[0]),
-        epochs_done=settings.epochs,
+        epochs_done=saved.epochs_done,
         stopped=False,
-        metrics=_measured(best, settings, report) if RANK == -1 else {},
-        last_metrics=saved.metrics,
+        metrics={},
+        last_metrics=saved.trained or {},
     )
 
 
@@ -138,11 +130,6 @@ def _measured(weights: Path, settings: TrainSettings, report: Report) -> dict[st
         ).metrics
     except StopRequested:
         return {}  # the checkpoints are there; they are only not measured
-
-
-def _forget_state(save_dir: Path) -> None:
-    for name in (RESUME_NAME, STATE_NAME):
-        (save_dir / "weights" / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

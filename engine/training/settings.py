@@ -66,8 +66,8 @@ class TrainSettings:
             )
         if self.optimizer.lower() not in {name.lower() for name in OPTIMIZERS}:
             raise TrainingError(f"There is no optimizer {self.optimizer!r}; use {', '.join(OPTIMIZERS)}.")
-        if not self.lr0 > 0:
-            raise TrainingError(f"A learning rate (lr0) of {self.lr0:g} trains nothing; use a positive number.")
+        if not 0 < self.lr0 <= 1:
+            raise TrainingError(f"A learning rate (lr0) of {self.lr0:g} is out of range; use more than 0, at most 1.")
 
     @property
     def world_size(self) -> int:
@@ -130,3 +130,12 @@ class TrainResult:
     "Of best.pt on the validation split: mAP50, mAP50-95, precision, recall where the task has them."
     last_metrics: dict[str, float]
     "The same of last.pt."
+
+
+def short_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return Ultralytics' metrics under short names: ``metrics/mAP50(B)`` -> ``mAP50``; losses are left out."""
+    return {
+        name.removeprefix("metrics/").removesuffix("(B)"): float(value)
+        for name, value in metrics.items()
+        if name.startswith("metrics/")
+    }

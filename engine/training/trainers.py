@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,8 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from engine.errors import TrainingError
 from engine.files import copy_file_atomic
-
-RESUME_NAME = "resume.pt"
-"Beside last.pt: the state of a run that was asked to stop, which Ultralytics strips from last.pt."
+from engine.training.resuming import RESUME_NAME, note_trained
+from engine.training.settings import short_metrics
 
 
 class KeepsModule:
@@ -32,7 +31,11 @@ class KeepsModule:
     """
 
     stopped = False
-    "The run was asked to stop before its last epoch."
+    "The run was asked to stop before its end."
+    interrupted = False
+    "It was asked so within an epoch, which is then done again when the run goes on."
+    save_sparsity: Callable[[], None] | None = None
+    "Writes the sparsifier's state."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up as Ultralytics does, and count the processes on a CPU too."""
@@ -63,6 +66,11 @@ class KeepsModule:
     def save_model(self) -> bool:
         """Write the checkpoints aside, then rename them: a run may be killed at any time."""
         last, best = self.last, self.best
+        if self.interrupted and last.exists():
+            copy_file_atomic(last, self.wdir / RESUME_NAME)  # the state after the last whole epoch
+        if self.save_sparsity and not self.interrupted:
+            # Before the checkpoint: killed between the two, the run goes on with channels that are chosen already.
+            self.save_sparsity()
         self.last, self.best = (path.with_name(f".{path.name}.partial") for path in (last, best))
         try:
             saved = super().save_model()
@@ -80,8 +88,12 @@ class KeepsModule:
 
         With several processes, whoever started them validates: Ultralytics' own way needs GPUs.
         """
-        if RANK in {-1, 0} and self.stopped and self.last.exists():
-            copy_file_atomic(self.last, self.wdir / RESUME_NAME)
+        if RANK in {-1, 0} and self.last.exists():
+            if (self.epoch + 1 >= self.epochs and not self.interrupted) or not self.stopped:
+                self.stopped = False
+                note_trained(self.save_dir, self.epoch + 1, short_metrics(self.metrics or {}))
+            elif not self.interrupted:
+                copy_file_atomic(self.last, self.wdir / RESUME_NAME)
         if RANK == -1:
             super().final_eval()
         elif RANK == 0:

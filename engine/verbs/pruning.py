@@ -95,7 +95,9 @@ def plan_arguments(spec: Spec) -> PlanArguments:
         budget["latency_ms"] = spec["target_latency"]
     ratio = spec.get("prune_ratio")
     if (ratio is None) == (not budget):
-        raise PlanError("Say what to prune to: --prune-ratio, or --max-params, --max-gflops and --target-latency.")
+        raise PlanError(
+            "Say what to prune to: either --prune-ratio, or --max-params, --max-gflops and --target-latency."
+        )
     if ratio is not None:
         check_ratio(float(ratio))
     return PlanArguments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +65,15 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     from engine.checkpoint import record_made
     from engine.datasets import check_dataset, resolved_yaml
     from engine.files import require_free_space
-    from engine.training import TRAINING_BYTES, TrainSettings, check_device, check_task, default_device, run_training
+    from engine.training import (
+        TRAINING_BYTES,
+        TrainSettings,
+        check_device,
+        check_task,
+        default_device,
+        resumed_settings,
+        run_training,
+    )
 
     weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=kind == "trained")
     check_task(task)
@@ -74,6 +83,9 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
     lineage = _lineage(weights)
     teacher = _teacher(spec["teacher"], task, lineage) if spec.get("teacher") else None
+    reference = str(_opened(spec["reference"], task).path.resolve()) if spec.get("reference") else None
+    if spec.get("resume") and not save_dir.exists():
+        raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
     dataset = check_dataset(required(spec, "data"))
     require_free_space(save_dir, TRAINING_BYTES)
     is_new = not save_dir.exists()
@@ -102,16 +114,22 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         processes=given(spec, "processes", 1),
     )
     try:
+        if settings.resume:
+            settings = resumed_settings(settings, _asked_for(spec), str(lineage["parent"] or weights))
         result = run_training(settings, task, report)
-    except WorkbenchError:
+    except Exception:
         if is_new and not any(save_dir.glob("weights/*.pt")):  # refused before there was anything to keep
             shutil.rmtree(save_dir, ignore_errors=True)
         raise
-    made = {"verb": kind, **lineage, "teacher": teacher, "epochs": settings.epochs, "imgsz": settings.imgsz}
+    sparsity = asdict(settings.sparsity) if settings.sparsity else None
+    made = {"verb": kind, **lineage, "teacher": settings.teacher, "epochs": settings.epochs, "imgsz": settings.imgsz}
     for path in (result.best, result.last):
-        record_made(path, made | {"sparsity": asdict(sparsity) if sparsity else None})
+        record_made(path, made | {"sparsity": sparsity})
     # The best epoch of a sparse run is an early one, so it is the least sparse; what it worked towards is the last.
     chosen, metrics = (result.last, result.last_metrics) if sparsity else (result.best, result.metrics)
+    artefact = {"path": str(chosen), "kind": kind, "register": True}
+    if result.stopped:
+        artefact["suffix"] = f"stopped after epoch {result.epochs_done}"
     compared = kind == "finetuned" and not result.stopped
     return {
         "best": str(result.best),
@@ -122,11 +140,19 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         "stopped": result.stopped,
         "optimizer": settings.optimizer,
         "lr0": settings.lr0,
-        "sparsity": asdict(sparsity) if sparsity else None,
+        "sparsity": sparsity,
         "metrics": metrics,
-        "comparison": _comparison(settings, chosen, spec.get("reference"), report) if compared else [],
-        "artefacts": [{"path": str(chosen), "kind": kind, "register": True}],
+        "comparison": _comparison(settings, chosen, reference, report) if compared else [],
+        "artefacts": [artefact],
     }
+
+
+def _asked_for(spec: Spec) -> set[str]:
+    """Return the fields of ``TrainSettings`` that a specification names expressly."""
+    given_keys = {key for key, value in spec.items() if value is not None}
+    sparsity = {"method", "prune_ratio", "max_params", "max_gflops", "budget_imgsz", "sr", "schedule", "sr_warmup"}
+    named = given_keys & {"epochs", "imgsz", "optimizer", "lr0", "nbs", "seed", "patience", "teacher"}
+    return named | ({"sparsity"} if given_keys & sparsity else set())
 
 
 def _lineage(weights: str) -> dict[str, Any]:
@@ -139,20 +165,28 @@ def _lineage(weights: str) -> dict[str, Any]:
     return {"parent": checkpoint.digest, "ancestors": [*checkpoint.ancestors, checkpoint.digest]}
 
 
+def _opened(name: str, task: str) -> Any:
+    """Open a checkpoint that shall serve a model of this task; raises CheckpointError or TrainingError."""
+    from engine.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(resolve_weights(name))
+    if checkpoint.task != task:
+        raise TrainingError(f"{checkpoint.path.name} is a model for {checkpoint.task}, not for {task}; choose another.")
+    return checkpoint
+
+
 def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
     """Return the path of a teacher that fits the student.
 
     Raises:
-        TrainingError: It is no ancestor of the student, as far as the student's file tells, or of another task.
+        TrainingError: It is the student itself, no ancestor of it as far as the student's file tells, or of another
+            task.
         CheckpointError: It cannot be opened.
     """
-    from engine.checkpoint import open_checkpoint
-
-    teacher = open_checkpoint(resolve_weights(name))
-    if teacher.task != task:
-        raise TrainingError(f"{teacher.path.name} is a model for {teacher.task}, not for {task}; it cannot teach this.")
-    older = lineage["ancestors"][:-1]
-    if older and teacher.digest not in lineage["ancestors"]:
+    teacher, older = _opened(name, task), lineage["ancestors"][:-1]
+    if teacher.digest == lineage["parent"]:
+        raise TrainingError(f"{teacher.path.name} cannot teach itself; distil from the dense model it was pruned from.")
+    if older and teacher.digest not in older:
         raise TrainingError(
             f"{teacher.path.name} is not what this model was made from, so its features mean something else; distil "
             "from the dense model that was pruned, or leave --teacher out."
@@ -167,18 +201,21 @@ def _comparison(settings: Any, child: Path, reference: str | None, report: Repor
 
     roles = {"parent": settings.weights, "child": str(child)} | ({"reference": reference} if reference else {})
     rows = []
-    try:
+    # The training is done and kept: whatever happens here only cuts the comparison short.
+    with contextlib.suppress(StopRequested):
         for role, weights in roles.items():
-            measured = validate(
-                Path(weights),
-                settings.data,
-                imgsz=settings.imgsz,
-                batch=settings.batch,
-                device=settings.device.split(",")[0],
-                report=lambda event: report(event) if event["kind"] == "status" else None,
-            )
-            params = open_checkpoint(weights).params
-            rows.append({"role": role, "weights": weights, "params": params, "metrics": measured.metrics})
-    except StopRequested:
-        pass  # the training is done and kept; only the comparison is cut short
+            try:
+                measured = validate(
+                    Path(weights),
+                    settings.data,
+                    imgsz=settings.imgsz,
+                    batch=settings.batch,
+                    device=settings.device.split(",")[0],
+                    report=lambda event: report(event) if event["kind"] == "status" else None,
+                )
+                params = open_checkpoint(weights).params
+            except WorkbenchError as error:
+                report({"kind": "status", "text": f"The {role} is left out of the comparison: {error}"})
+            else:
+                rows.append({"role": role, "weights": weights, "params": params, "metrics": measured.metrics})
     return rows

@@ -81,7 +81,8 @@ def _save(spec, report):
     with contextlib.suppress(StopRequested):
         return _wait(spec, report)
     last.write_bytes(b"last")
-    return {"artefacts": [{"path": str(last), "kind": "sparse", "register": True}]}
+    suffix = {"suffix": spec["suffix"]} if spec.get("suffix") else {}
+    return {"artefacts": [{"path": str(last), "kind": "sparse", "register": True, **suffix}]}
 
 
 def _train(spec, report):

@@ -9,7 +9,6 @@ import pytest
 
 from engine import jobs
 from engine.errors import JobError
-from engine.jobs.chains import step_spec
 from engine.store import PlaceTaken, Store
 
 SCRIPT = Path(__file__).with_name("_worker_script.py")
@@ -94,7 +93,8 @@ def test_chain_runs_every_step_on_what_the_one_before_made(store, base_model):
     train, prune, val = store.chain_jobs(chain.id)
     assert status.steps == [("train", "done", train.id), ("prune", "done", prune.id), ("val", "done", val.id)]
     assert [job.title for job in (train, prune, val)] == [
-        f"Slim: step {number} of 3, {verb}" for number, verb in enumerate(("train", "prune", "val"), start=1)
+        f"Slim: step {number} of 3, {word}"
+        for number, word in enumerate(("training", "pruning", "validation"), start=1)
     ]
     trained, pruned = (store.model(job.result["model_ids"][0]) for job in (train, prune))
     assert (trained.parent_id, pruned.parent_id) == (base_model.id, trained.id)
@@ -102,8 +102,8 @@ def test_chain_runs_every_step_on_what_the_one_before_made(store, base_model):
     assert train.spec == {**BASE, "epochs": 3, "chain": {"base": "base.pt", "made": []}}
     made = [str(trained.path), str(pruned.path)]
     assert prune.spec == {
-        **BASE,
         "weights": made[0],
+        "data": "data.yaml",
         "prune_ratio": 0.5,
         "chain": {"base": "base.pt", "made": made[:1]},
     }
@@ -280,36 +280,25 @@ def test_deleted_model_is_no_parent_and_stops_no_chain(store, base_model):
     assert store.chain(chain.id).base_model_id is None
 
 
+def test_model_of_a_recipe_is_kept_until_that_has_finished_or_is_given_up(store, base_model, tmp_path):
+    base, missing = str(base_model.path), str(tmp_path / "mended")
+    chain = start(store, recipe(("train", {}), ("prune", {"needs": missing}), ("val", {})), base_model.id, weights=base)
+    at_rest(store, chain)
+    train, failed = store.chain_jobs(chain.id)
+    (trained,) = train.result["model_ids"]
+    for model_id in (base_model.id, trained):
+        with pytest.raises(JobError, match=r"needed by the recipe Slim, .* delete the job") as refusal:
+            store.delete_model(model_id)
+        assert "\n" not in str(refusal.value) and store.model(model_id).path.is_file()
+    jobs.delete(store, failed.id)
+    store.delete_model(trained)
+    finished = start(store, recipe(("val", {})), weights=base)
+    assert at_rest(store, finished).finished
+    store.delete_model(base_model.id)
+    assert store.models() == []
+
+
 # Specifications
-
-
-def test_next_weights_are_those_of_the_last_model_made():
-    made = [{"path": Path("a.pt"), "register": True}, {"path": "b.pt", "register": True}, {"path": "c.csv"}]
-    assert jobs.next_weights({"artefacts": made}, "before.pt") == "b.pt"
-    assert jobs.next_weights({"artefacts": made[2:]}, "before.pt") == "before.pt"
-    assert jobs.next_weights({}, "before.pt") == jobs.next_weights(None, "before.pt") == "before.pt"
-
-
-def test_specification_of_a_step():
-    chain = {"base": "base.pt", "made": ["a.pt"]}
-    plain = step_spec({"verb": "prune"}, {"weights": "base.pt", "device": None}, "a.pt", ["a.pt"])
-    assert plain == {"weights": "a.pt", "chain": chain}
-    settings = {"epochs": 2, "device": "0", "distill": True}
-    distilled = step_spec({"verb": "finetune", "settings": settings}, BASE, "a.pt", ["a.pt"])
-    expected = {
-        "weights": "a.pt",
-        "data": "data.yaml",
-        "device": "0",
-        "epochs": 2,
-        "teacher": "base.pt",
-        "reference": "base.pt",
-        "chain": chain,
-    }
-    assert distilled == expected and settings["distill"] is True
-    undistilled = step_spec({"verb": "finetune", "settings": {"distill": False}}, BASE, "a.pt")
-    assert not {"teacher", "distill"} & set(undistilled)
-    compared = step_spec({"verb": "compare", "settings": {"split": "test"}}, BASE, "a.pt", ["a.pt"])
-    assert (compared["weights"], compared["reference"], compared["split"]) == (["base.pt", "a.pt"], "base.pt", "test")
 
 
 def test_step_after_a_comparison_works_on_the_last_model(store):

@@ -1,11 +1,12 @@
 """Fine-tuning with a teacher: the student keeps its size, the teacher is an ancestor, both are measured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from engine.checkpoint import open_checkpoint
-from engine.errors import StopRequested, TrainingError
+from engine.errors import CheckpointError, StopRequested, TrainingError
 from engine.slimming import Slimming
 from engine.verbs import run_verb
 from tests.runs import spec, tiny_data, write_dense
@@ -71,6 +72,30 @@ def test_a_teacher_that_the_model_was_not_made_from_is_refused(family, data, tmp
     with pytest.raises(TrainingError, match="not what this model was made from"):
         run_verb("finetune", spec(pruned, data, tmp_path / "run", teacher=str(stranger)))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_cannot_teach_itself(family, data, tmp_path):
+    _, pruned = family
+    with pytest.raises(TrainingError, match="cannot teach itself"):
+        run_verb("finetune", spec(pruned, data, tmp_path / "run", teacher=str(pruned)))
+
+
+def test_a_reference_is_checked_before_training_and_its_loss_costs_only_its_row(family, data, tmp_path):
+    dense, pruned = family
+    with pytest.raises(CheckpointError, match="no file"):
+        run_verb("finetune", spec(pruned, data, tmp_path / "run", reference=str(tmp_path / "gone.pt")))
+    doomed = tmp_path / "doomed.pt"
+    shutil.copyfile(dense, doomed)
+    events: list = []
+
+    def report(event):
+        events.append(event)
+        if event["kind"] == "epoch":
+            doomed.unlink()
+
+    result = run_verb("finetune", spec(pruned, data, tmp_path / "run", epochs=1, reference=str(doomed)), report)
+    assert [row["role"] for row in result["comparison"]] == ["parent", "child"]
+    assert any("reference is left out" in event.get("text", "") for event in events)
 
 
 def test_a_fine_tuned_model_still_knows_its_dense_ancestor(family, data, tmp_path):

@@ -67,26 +67,25 @@ def test_two_processes_reach_the_sparsity_of_one(dense, data, tmp_path):
 @pytest.mark.slow
 def test_two_processes_keep_a_pruned_shape_and_stop_together(dense, data, tmp_path):
     pruned = Slimming.open(dense).prune(0.5, tmp_path / "pruned.pt")
-    events: list = []
 
     def report(event):
-        events.append(event)
-        if event["kind"] == "step" and event["epoch"] == 2:
+        if event["kind"] == "step" and event["epoch"] == 3:
             raise StopRequested
 
     wanted = spec(pruned, data, tmp_path / "run", processes=2, epochs=30)
     result = run_verb("finetune", wanted, report)
-    assert result["stopped"] and result["epochs_done"] == 2
+    assert result["stopped"] and result["epochs_done"] in (2, 3), "3 where the step was the last of its epoch"
     assert open_checkpoint(result["last"]).params == open_checkpoint(pruned).params == result["params"]
     again: list = []
 
-    def stop_at_three(event):
+    def stop_at_once(event):
         again.append(event)
-        if event["kind"] == "epoch" and event["epoch"] == 3:
+        if event["kind"] == "epoch":
             raise StopRequested
 
-    resumed = run_verb("finetune", wanted | {"resume": True}, stop_at_three)
-    assert resumed["epochs_done"] == 3 and [e["epoch"] for e in again if e["kind"] == "epoch"] == [3]
+    resumed = run_verb("finetune", wanted | {"resume": True}, stop_at_once)
+    epochs = [event["epoch"] for event in again if event["kind"] == "epoch"]
+    assert epochs == [result["epochs_done"] + 1] and resumed["epochs_done"] == epochs[0]
 
 
 @pytest.mark.slow

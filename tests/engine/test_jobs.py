@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -116,6 +117,12 @@ def test_defect_is_one_sentence_and_its_traceback_is_in_the_log(store):
 def test_worker_without_arguments_says_how_it_is_called():
     shown = subprocess.run([sys.executable, "-m", "engine.worker"], cwd=ROOT, capture_output=True, text=True)
     assert shown.returncode == 2 and "usage" in shown.stderr
+
+
+def test_model_of_a_stopped_training_says_where_it_was_stopped(store):
+    job = at_work(store, submit(store, "save", {"suffix": "stopped after epoch 2"}))
+    job = jobs.stop(store, job.id, grace_s=10)
+    assert store.model(job.result["model_ids"][0]).name == "Test save, stopped after epoch 2"
 
 
 def test_second_job_on_the_device_waits_lightly(store):
@@ -265,7 +272,41 @@ def test_restart_of_the_machine_is_named(store, monkeypatch):
     job = store.add_job("wait", {}, "Test")
     store.claim_job(job.id, os.getpid(), psutil.boot_time() - 3600)
     jobs.reconcile(store)
-    assert "restarted" in store.job(job.id).reason
+    assert "restarted" in store.job(job.id).reason and store.job(job.id).reason.endswith(": try it again.")
+
+
+def test_what_can_be_resumed_is_advised_to_be(store):
+    job = store.add_job("train", {}, "Test")
+    store.append_events(job.id, [{"kind": "epoch", "epoch": 1, "epochs": 3}])
+    store.claim_job(job.id, os.getpid(), psutil.boot_time() - 3600)
+    jobs.reconcile(store)
+    assert store.job(job.id).reason.endswith("restarted while this job was under way: resume it.")
+    killed = dataclasses.replace(job, state="running", pid=os.getpid(), process_started_at=time.time())
+    for ran_out in (False, True):
+        advice = [watching._sentence_of_loss(killed, -9, ran_out, able) for able in (True, False)]
+        assert "resume it" in advice[0] and "batch" not in advice[0]
+        assert "resume" not in advice[1] and "try" in advice[1] and "smaller batch" in advice[1]
+
+
+@POSIX_ONLY
+def test_job_is_not_marked_while_a_process_of_it_still_writes(store, monkeypatch):
+    job = submit(store, "spawn")
+    family = _children_of(store, job)
+    os.kill(job.pid, signal.SIGKILL)
+    until(lambda: processes.start_time(job.pid) is None)
+    seen = []
+
+    def refused(pid, started_at, grace_s):
+        seen.append((pid, store.job(job.id).state))
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "end_tree", refused)
+        assert jobs.reconcile(store) == []
+    assert seen == [(job.pid, "running")] and store.job(job.id).state == "running"
+    assert [lost.id for lost in jobs.reconcile(store)] == [job.id]
+    assert processes.start_time(family[0]) is None
+    os.kill(family[1], signal.SIGKILL)
 
 
 def test_reused_pid_is_neither_alive_nor_killed(store):

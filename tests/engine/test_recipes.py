@@ -26,6 +26,7 @@ from engine.recipes import (
 )
 from engine.recipes.format import MODEL_MAKERS, STEP_VERBS, setting_options
 from engine.recipes.running import check_run
+from engine.recipes.steps import made_models, step_spec
 from tests.models import write_checkpoint
 from tests.runs import tiny_data, write_dense
 
@@ -118,8 +119,9 @@ def test_paths_in_a_recipe_are_relative_to_it_and_official_names_stay_names(tmp_
 def test_a_job_becomes_a_recipe_without_what_belongs_to_it_alone():
     spec = {"weights": "a.pt", "data": "d.yaml", "save_dir": "x", "resume": True, "chain": 3, "epochs": 7, "lr0": None}
     spec |= {"teacher": "t.pt", "unheard_of": 1}
+    spec["device"] = "1"
     recipe = recipe_from_job("finetune", spec)
-    assert recipe.steps == (Step("finetune", {"epochs": 7, "distill": True}),)
+    assert recipe.steps == (Step("finetune", {"epochs": 7, "distill": True}),), "another machine has other devices"
     assert recipe_from_dict({"name": recipe.name, "steps": [{"finetune": {"epochs": 7, "distill": True}}]}) == recipe
     plan = {"prune_ratio": 0.3, "compensate": False, "protect_residual": False, "lock": []}
     assert recipe_from_job("prune", plan, "Mine").as_dict() == {
@@ -191,6 +193,49 @@ def test_no_value_of_a_setting_ends_in_anything_but_a_sentence(value):
             recipe_from_dict({"steps": [{"finetune": {key: value}}]})
         except RecipeError as error:
             assert "Step 1 (finetune)" in str(error)
+
+
+# --- what a step is told -------------------------------------------------------------------------------------------
+
+
+def test_a_step_works_on_the_last_model_that_was_made():
+    assert step_spec("prune", {"prune_ratio": 0.5}, "b.pt") == {
+        "prune_ratio": 0.5, "weights": "b.pt", "chain": {"base": "b.pt", "made": []},
+    }  # fmt: skip
+    assert step_spec("export", {}, "b.pt", ["c.pt", "d.pt"])["weights"] == "d.pt"
+    results = [{"artefacts": [{"path": Path("c.pt"), "register": True}, {"path": "c.csv"}]}, {}, None]
+    assert made_models(results) == ["c.pt"]
+
+
+def test_data_and_device_go_only_to_steps_that_take_them():
+    told = {verb: set(step_spec(verb, {}, "b.pt", ["c.pt"], data="d.yaml", device="0")) for verb in STEP_VERBS}
+    assert {verb for verb in told if "device" in told[verb]} == set(STEP_VERBS) - {"prune", "export"}
+    assert all("data" in keys for keys in told.values())
+    assert not {"data", "device"} & set(step_spec("train", {}, "b.pt"))
+
+
+@pytest.mark.parametrize(
+    ("run", "own", "of_recipe", "expected"),
+    [("0", "1", "2", "0"), (None, "1", "2", "1"), (None, None, "2", "2"), (None, None, None, None)],
+)
+def test_the_device_of_the_run_wins_over_the_steps_own(run, own, of_recipe, expected):
+    settings = {} if own is None else {"device": own}
+    spec = step_spec("train", settings, "b.pt", device=run, recipe_device=of_recipe)
+    assert spec.get("device") == expected
+
+
+def test_what_is_measured_beside_the_model_a_recipe_starts_from():
+    settings = {"epochs": 2, "distill": True}
+    tuned = step_spec("finetune", settings, "b.pt", ["c.pt"])
+    assert (tuned["reference"], tuned["teacher"], "distill" in tuned) == ("b.pt", "b.pt", False)
+    assert settings["distill"] is True
+    plain = step_spec("finetune", {"distill": False}, "b.pt", ["c.pt"])
+    assert plain["reference"] == "b.pt" and not {"teacher", "distill"} & set(plain)
+    compared = step_spec("compare", {"split": "test"}, "b.pt", ["c.pt", "d.pt"])
+    assert (compared["weights"], compared["reference"]) == (["b.pt", "c.pt", "d.pt"], "b.pt")
+    scratch = step_spec("compare", {}, "b.yaml", ["c.pt", "d.pt"])
+    assert scratch["weights"] == ["c.pt", "d.pt"] and "reference" not in scratch
+    assert "reference" not in step_spec("finetune", {}, "b.yaml", ["c.pt"])
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Runs that were stopped or killed go on: same schedule, same chosen channels, the pruned architecture."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,9 +15,8 @@ from engine.checkpoint import open_checkpoint
 from engine.errors import StopRequested, TrainingError
 from engine.gammas import collect_gammas, summarise_gammas
 from engine.slimming import Slimming
-from engine.training.progress import STATE_NAME
-from engine.training.running import resumable
-from engine.training.trainers import RESUME_NAME
+from engine.training import progress
+from engine.training.resuming import RUN_NAME, STATE_NAME, saved_run
 from engine.verbs import run_verb
 from tests.runs import spec, tiny_data, write_dense
 
@@ -33,10 +33,28 @@ def dense(tmp_path_factory) -> Path:
     return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
 
 
-def stop_in_epoch(number: int, events: list):
+@pytest.fixture(autouse=True)
+def _every_step_is_reported(monkeypatch):
+    monkeypatch.setattr(progress, "STEP_INTERVAL_S", 0.0)
+
+
+def stop_within(epoch: int, events: list):
+    """Return a report that asks to stop at the first batch of an epoch."""
+
     def report(event):
         events.append(event)
-        if event["kind"] == "step" and event["epoch"] == number:
+        if event["kind"] == "step" and (event["epoch"], event["step"]) == (epoch, 1):
+            raise StopRequested
+
+    return report
+
+
+def stop_after(epoch: int, events: list):
+    """Return a report that asks to stop once an epoch is done."""
+
+    def report(event):
+        events.append(event)
+        if event["kind"] == "epoch" and event["epoch"] == epoch:
             raise StopRequested
 
     return report
@@ -52,15 +70,15 @@ def zero_share(path: str) -> float:
 
 def test_a_stopped_sparse_run_goes_on_with_the_channels_it_had_chosen(dense, data, tmp_path):
     wanted = spec(dense, data, tmp_path / "run", epochs=6, prune_ratio=0.4)
-    first: list = []
-    stopped = run_verb("sparsify", wanted, stop_in_epoch(3, first))
+    stopped = run_verb("sparsify", wanted, stop_after(3, []))
     assert stopped["stopped"] and stopped["epochs_done"] == 3
+    assert stopped["artefacts"][0]["suffix"] == "stopped after epoch 3"
     state = torch.load(tmp_path / "run" / "weights" / STATE_NAME, weights_only=True)
     assert state["targets"].any() and 0 < float(state["faded"]) < 1
-    second: list = []
-    done = run_verb("sparsify", wanted | {"resume": True}, second.append)
-    assert epochs_of(second) == [4, 5, 6] and not done["stopped"]
-    assert any("after epoch 3 of 6" in event.get("text", "") for event in second)
+    events: list = []
+    done = run_verb("sparsify", wanted | {"resume": True}, events.append)
+    assert epochs_of(events) == [4, 5, 6] and not done["stopped"]
+    assert any("after epoch 3 of 6" in event.get("text", "") for event in events)
     assert zero_share(done["last"]) == pytest.approx(0.4, abs=0.01)
     slimming = Slimming.open(done["last"])
     model = slimming.checkpoint.model
@@ -68,7 +86,22 @@ def test_a_stopped_sparse_run_goes_on_with_the_channels_it_had_chosen(dense, dat
     assert torch.equal(gammas == 0, state["targets"]), "exactly what had been chosen before the stop is zero"
     left = {path.name for path in (tmp_path / "run" / "weights").iterdir()}
     assert left == {"best.pt", "last.pt"}, "a run that is done leaves nothing to resume"
-    assert resumable(tmp_path / "run") is None
+
+
+def test_an_epoch_that_a_stop_cut_short_is_done_again(dense, data, tmp_path):
+    wanted = spec(dense, data, tmp_path / "run", epochs=3)
+    stopped = run_verb("train", wanted, stop_within(3, []))
+    assert stopped["stopped"] and stopped["epochs_done"] == 2
+    assert open_checkpoint(stopped["last"]).params == stopped["params"]
+    assert saved_run(tmp_path / "run").epochs_done == 2
+    events: list = []
+    done = run_verb("train", wanted | {"resume": True}, events.append)
+    assert epochs_of(events) == [3] and done["epochs_done"] == 3 and not done["stopped"]
+
+
+def test_a_stop_after_the_last_epoch_comes_too_late(dense, data, tmp_path):
+    done = run_verb("train", spec(dense, data, tmp_path / "run", epochs=1), stop_after(1, []))
+    assert not done["stopped"] and done["epochs_done"] == 1 and "mAP50" in done["metrics"]
 
 
 def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go(dense, data, tmp_path):
@@ -76,7 +109,7 @@ def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go
     run_verb("sparsify", spec(dense, data, tmp_path / "whole", epochs=3, sr=0.5, schedule="linear"), whole.append)
     parts: list = []
     wanted = spec(dense, data, tmp_path / "parts", epochs=3, sr=0.5, schedule="linear")
-    run_verb("sparsify", wanted, stop_in_epoch(1, parts))
+    run_verb("sparsify", wanted, stop_after(1, parts))
     run_verb("sparsify", wanted | {"resume": True}, parts.append)
     rates = [[event["lr"] for event in events if event["kind"] == "epoch"] for events in (whole, parts)]
     assert rates[0][1:] == pytest.approx(rates[1][1:])
@@ -89,7 +122,20 @@ def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go
 def test_a_killed_fine_tuning_goes_on_with_the_pruned_architecture(dense, data, tmp_path):
     pruned = Slimming.open(dense).prune(0.5, tmp_path / "pruned.pt")
     last = tmp_path / "run" / "weights" / "last.pt"
-    options = ["--epochs", "40", "--imgsz", "64", "--batch", "4", "--device", "cpu", "--save-dir", tmp_path / "run"]
+    options = [
+        "--epochs",
+        "40",
+        "--imgsz",
+        "64",
+        "--batch",
+        "4",
+        "--nbs",
+        "4",
+        "--device",
+        "cpu",
+        "--save-dir",
+        tmp_path / "run",
+    ]
     command = [sys.executable, "-m", "engine", "finetune", "--weights", pruned, "--data", data, *options]
     process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -97,32 +143,73 @@ def test_a_killed_fine_tuning_goes_on_with_the_pruned_architecture(dense, data, 
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    saved = resumable(tmp_path / "run")
-    assert saved and 1 <= saved.epochs_done < 40
+    saved = saved_run(tmp_path / "run")
+    assert saved.path and 1 <= saved.epochs_done < 40
     events: list = []
     wanted = spec(pruned, data, tmp_path / "run", epochs=40, resume=True)
-    done = run_verb("finetune", wanted, stop_in_epoch(saved.epochs_done + 2, events))
+    done = run_verb("finetune", wanted, stop_within(saved.epochs_done + 2, events))
     assert epochs_of(events)[0] == saved.epochs_done + 1
     shapes = [{n: t.shape for n, t in open_checkpoint(p).model.state_dict().items()} for p in (pruned, done["last"])]
     assert shapes[0] == shapes[1]
 
 
-def test_a_run_killed_after_its_last_epoch_is_only_finished(dense, data, tmp_path):
-    wanted = spec(dense, data, tmp_path / "run", epochs=2)
-    run_verb("train", wanted, stop_in_epoch(2, []))
-    weights = tmp_path / "run" / "weights"
-    os.replace(weights / RESUME_NAME, weights / "last.pt")  # as it was before Ultralytics stripped it
+def test_a_run_killed_after_its_last_epoch_is_only_measured(dense, data, tmp_path, monkeypatch):
+    wanted = spec(dense, data, tmp_path / "run", epochs=1)
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ultralytics.engine.trainer.strip_optimizer", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_verb("train", wanted)
+    before = open_checkpoint(tmp_path / "run" / "weights" / "last.pt").model.state_dict()
     events: list = []
     done = run_verb("train", wanted | {"resume": True}, events.append)
-    assert epochs_of(events) == [] and done["epochs_done"] == 2 and "mAP50" in done["metrics"]
-    assert open_checkpoint(done["last"]).content["epoch"] == -1
+    assert epochs_of(events) == [] and done["epochs_done"] == 1 and "mAP50" in done["metrics"]
+    after = open_checkpoint(done["last"])
+    assert after.content["epoch"] == -1, "stripped"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.model.state_dict().items())
+    again = run_verb("train", wanted | {"resume": True}, events.append)
+    assert epochs_of(events) == [] and again["metrics"] == done["metrics"], "asked once more, nothing is trained"
 
 
-def test_resuming_without_a_finished_epoch_starts_at_the_first(dense, data, tmp_path):
+def test_a_run_killed_in_its_first_epoch_starts_again(dense, data, tmp_path):
+    wanted = spec(dense, data, tmp_path / "run", epochs=1)
+    run_verb("train", wanted, stop_within(1, []))
     events: list = []
-    run_verb("train", spec(dense, data, tmp_path / "run", epochs=1, resume=True), events.append)
-    assert epochs_of(events) == [1]
+    done = run_verb("train", wanted | {"resume": True}, events.append)
+    assert epochs_of(events) == [1] and not done["stopped"]
     assert any("No finished epoch" in event.get("text", "") for event in events)
+
+
+def test_going_on_keeps_the_settings_and_refuses_others(dense, data, tmp_path):
+    wanted = spec(dense, data, tmp_path / "run", epochs=4, prune_ratio=0.3, lr0=0.004)
+    run_verb("sparsify", wanted, stop_after(1, []))
+    noted = json.loads((tmp_path / "run" / RUN_NAME).read_text())
+    for change, words in (
+        ({"epochs": 3}, "another epochs"),
+        ({"prune_ratio": 0.7}, "another sparsity"),
+        ({"lr0": 0.1}, "another lr0"),
+        ({"weights": str(write_dense("yolov8n.yaml", tmp_path / "copy.pt", seed=1))}, "another model"),
+    ):
+        with pytest.raises(TrainingError, match=words):
+            run_verb("sparsify", wanted | change | {"resume": True})
+    with pytest.raises(TrainingError, match="sparse training"):
+        run_verb("finetune", wanted | {"resume": True})
+    with pytest.raises(TrainingError, match="has not ended"):
+        run_verb("sparsify", wanted)
+    assert json.loads((tmp_path / "run" / RUN_NAME).read_text()) == noted, "nothing was lost by asking"
+    short = {"weights": str(dense), "data": data, "save_dir": str(tmp_path / "run"), "device": "cpu", "resume": True}
+    events: list = []
+    done = run_verb("sparsify", short | {"batch": 4}, stop_after(2, events))
+    assert epochs_of(events) == [2] and done["lr0"] == 0.004 and done["sparsity"]["ratio"] == 0.3
+
+
+def test_going_on_in_a_folder_that_is_not_there_is_refused(dense, data, tmp_path):
+    with pytest.raises(TrainingError, match="no run in"):
+        run_verb("train", spec(dense, data, tmp_path / "typo", resume=True))
+    assert not (tmp_path / "typo").exists()
 
 
 def test_a_damaged_state_is_refused_in_a_sentence(dense, data, tmp_path):

@@ -133,6 +133,29 @@ def test_model_in_use_is_not_deleted(store, tmp_path):
     assert store.job(job.id).model_id is None
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        lambda path: {"weights": path},
+        lambda path: {"weights": ["other.pt", path]},
+        lambda path: {"weights": "other.pt", "teacher": path},
+        lambda path: {"weights": "other.pt", "reference": path},
+        lambda path: {"weights": "other.pt", "chain": {"base": path, "made": []}},
+        lambda path: {"weights": "other.pt", "chain": {"base": "other.pt", "made": [path]}},
+    ],
+)
+def test_model_whose_file_a_job_reads_is_not_deleted(store, tmp_path, spec):
+    model = store.add_model(make_file(tmp_path), "Read", "imported")
+    other = store.add_model(make_file(tmp_path, b"other"), "Other", "imported")
+    job = store.add_job("compare", spec(str(model.path)), "Compare them")
+    with pytest.raises(JobError, match="Read is in use by the job Compare them"):
+        store.delete_model(model.id)
+    assert model.path.exists()
+    store.delete_model(other.id)
+    store.request_stop(job.id)
+    store.delete_model(model.id)
+
+
 def test_workspace_can_be_moved(store, tmp_path):
     model = store.add_model(make_file(tmp_path), "Model", "imported")
     store.folder.rename(tmp_path / "moved")

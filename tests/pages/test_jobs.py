@@ -136,12 +136,26 @@ def test_a_chain_shows_its_steps_and_where_it_stopped_offers_to_restart(show, st
     chain, job = chain_of(store, "sparsify", "prune")
     store.finish_job(job.id, "failed", error="No data.")
     app = show(job)
-    assert app.button(key=f"step {chain.id} 1").label == "1. Sparse training · Failed"
+    assert app.button(key=f"step {chain.id} 1").label == ":primary[**1. Sparse training · Failed**]"
+    assert not {"resume", "retry"} & keys(app), "there is one way to go on"
     assert app.button(key=f"step {chain.id} 2").disabled
     asked = []
     monkeypatch.setattr(chains.jobs, "restart_chain", lambda where, chain_id: asked.append(chain_id) or job)
     app.button(key=f"restart {chain.id}").click().run()
     assert not app.exception and asked == [chain.id]
+
+
+def test_one_button_of_a_stopped_job_calls_to_act_and_that_is_to_go_on(show, store, tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"last")
+    model = store.add_model(tmp_path / "last.pt", "Some sparsify, stopped after epoch 2", "sparse")
+    job = add(store)
+    report_epochs(store, job, 2)
+    store.finish_job(job.id, "stopped", {"model_ids": [model.id]})
+    app = show(job)
+    kinds = {
+        button.key: button.proto.type for button in app.button if button.key in (f"resume {job.id}", f"open {model.id}")
+    }
+    assert kinds == {f"resume {job.id}": "primary", f"open {model.id}": "secondary"}
 
 
 def test_a_step_of_a_chain_opens_its_job(show, store):

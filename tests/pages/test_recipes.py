@@ -43,3 +43,21 @@ def test_an_uploaded_recipe_is_used_and_a_broken_one_refused_in_one_sentence(ope
     assert not app.exception and not app.error
     assert "2. Export" in said(app)
     assert not app.button(key="run recipe").disabled
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        (b"steps: [prune, export]\n", "Step 1 (prune): Say what to prune to"),
+        (b"steps: [prune: {prune_ratio: 3.0}]\n", "Step 1 (prune): A prune ratio of 3 is out of range"),
+        (b"steps: [finetune: {distill: true}]\n", "Step 1 (finetune) would distil a model from itself"),
+    ],
+)
+def test_what_some_step_could_not_do_is_said_before_a_chain_starts(open_page, demo, workspace, steps, sentence):
+    app = open_page("recipes", demo.dense.id)
+    app.button_group(key="recipe").set_value("My own file").run()
+    app.file_uploader(key="recipe file").upload("mine.yaml", steps, "text/yaml").run()
+    app.button(key="run recipe").click().run()
+    assert not app.exception and len(app.error) == 1
+    assert app.error[0].value.startswith(sentence)
+    assert Store(workspace).chains() == [] == Store(workspace).jobs()

@@ -1,0 +1,130 @@
+"""What a run leaves in its folder so that it can go on: its settings, how far it came, and the trainer's state.
+
+``run.json`` holds the settings that the run was started with and, once every epoch is trained, says so. The trainer's
+state lies in last.pt while the run is under way; from the last.pt of a run that has ended Ultralytics strips it, so a
+run that was asked to stop keeps a copy, resume.pt. The sparsifier's state lies beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ultralytics.nn.tasks import load_checkpoint
+
+from engine.errors import TrainingError
+from engine.files import write_text_atomic
+from engine.training.settings import TrainSettings
+
+RUN_NAME = "run.json"
+RESUME_NAME = "resume.pt"
+STATE_NAME = "sparsity.pt"
+FREE = ("weights", "data", "save_dir", "device", "workers", "batch", "processes", "resume")
+"What may differ when a run goes on; the weights are the same file, wherever it lies by now."
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """How far a run came."""
+
+    epochs_done: int
+    path: Path | None
+    "Checkpoint with the trainer's state; None where no epoch was finished, or all were."
+    trained: dict[str, float] | None
+    "Metrics of the last epoch where every epoch is trained, else None."
+
+
+def note_start(settings: TrainSettings, digest: str) -> None:
+    """Write down what a new run was started with; its states of an earlier run in this folder are forgotten.
+
+    Raises:
+        TrainingError: The folder holds a run that can still go on.
+    """
+    if (settings.save_dir / RUN_NAME).exists() and saved_run(settings.save_dir).path:
+        raise TrainingError(
+            f"{settings.save_dir} holds a run that has not ended; go on with it (--resume), or choose another folder."
+        )
+    forget_state(settings.save_dir)
+    _write(settings.save_dir, {"settings": settings.as_dict(), "weights_digest": digest})
+
+
+def note_trained(save_dir: Path, epochs: int, metrics: dict[str, float]) -> None:
+    """Write down that every epoch is trained, before anything is stripped."""
+    _write(save_dir, {**_read(save_dir), "trained": metrics, "epochs_done": epochs})
+
+
+def saved_run(save_dir: Path) -> SavedRun:
+    """Return how far the run in a folder came.
+
+    Raises:
+        TrainingError: Its state is damaged.
+    """
+    noted = _read(save_dir)
+    if noted.get("trained") is not None:
+        return SavedRun(noted["epochs_done"], None, noted["trained"])
+    found = SavedRun(0, None, None)
+    for path in (save_dir / "weights" / name for name in (RESUME_NAME, "last.pt")):
+        content = _opened(path) if path.exists() else {}
+        if content.get("optimizer") is not None and content.get("epoch", -1) >= found.epochs_done:
+            found = SavedRun(content["epoch"] + 1, path, None)
+    return found
+
+
+def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> TrainSettings:
+    """Return the settings that a run was started with, in its present surroundings.
+
+    Args:
+        wanted: The settings as asked for now.
+        given: Names of those fields that were asked for expressly; the others are defaults.
+        digest: Of the checkpoint that was named now.
+
+    Raises:
+        TrainingError: Something was asked for that differs from what the run was started with.
+    """
+    noted = _read(wanted.save_dir)
+    if not noted:
+        return wanted  # killed before it had begun
+    started = TrainSettings.from_dict(noted["settings"])
+    if noted["weights_digest"] != digest:
+        raise TrainingError(
+            f"The run in {wanted.save_dir} was started from another model ({Path(started.weights).name}); name that "
+            "one, or choose another folder."
+        )
+    if (started.sparsity is None) != (wanted.sparsity is None):
+        what = "was no sparse training" if started.sparsity is None else "was a sparse training (sparsify)"
+        raise TrainingError(f"The run in {wanted.save_dir} {what}; go on with it as such.")
+    if started.teacher and not Path(started.teacher).exists():
+        raise TrainingError(f"The teacher of this run, {started.teacher}, is gone; put it back to go on.")
+    for name in sorted(given - set(FREE)):
+        if getattr(started, name) != getattr(wanted, name):
+            raise TrainingError(
+                f"The run in {wanted.save_dir} was started with another {name} ({getattr(started, name)}); "
+                "leave it out to go on, or start a new run."
+            )
+    return replace(started, **{name: getattr(wanted, name) for name in FREE})
+
+
+def forget_state(save_dir: Path) -> None:
+    """Remove the states from which a run could have gone on, once nothing needs them."""
+    for name in (RESUME_NAME, STATE_NAME):
+        (save_dir / "weights" / name).unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> dict[str, Any]:
+    try:
+        return load_checkpoint(path)[1]
+    except Exception as error:  # the loader lets through whatever a damaged file provokes
+        raise TrainingError(f"{path} cannot be read, so this run cannot go on; start it anew.") from error
+
+
+def _write(save_dir: Path, values: dict[str, Any]) -> None:
+    write_text_atomic(save_dir / RUN_NAME, json.dumps(values, indent=2))
+
+
+def _read(save_dir: Path) -> dict[str, Any]:
+    try:
+        return json.loads((save_dir / RUN_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
