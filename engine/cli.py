@@ -15,8 +15,8 @@ from typing import Any
 
 from engine.errors import WorkbenchError
 from engine.runtime import logs_to_stderr
+from engine.verb_facts import TRAINING
 
-TRAINING = ("train", "sparsify", "finetune")
 DESCRIPTIONS = {
     "inspect": "describe a checkpoint and its gammas",
     "preview": "say what pruning at a ratio would give",

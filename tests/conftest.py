@@ -6,10 +6,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(entry for entry in sys.path if entry != str(ROOT))]
 
+import hypothesis
 import pytest
 
 import engine  # noqa: F401
 from tests.models import build, shared_checkpoint_path, write_checkpoint
+
+# A busy machine makes single examples slow, which says nothing about the code.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
