@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.runtime import import_ultralytics
+from engine.runtime import import_ultralytics, logs_to_stderr
 
 import_ultralytics()
 
@@ -91,7 +91,8 @@ def measure(weights: Path, data: Path, method: str, epochs: int, imgsz: int, bat
         marks: list[tuple[float, float, float, float]] = []
         now = lambda: (time.process_time(), time.perf_counter(), own.seconds, reporting.seconds)  # noqa: E731
         trainer.add_callback("on_train_epoch_start", lambda t: marks.append(now()))
-        trainer.train()
+        with logs_to_stderr():
+            trainer.train()
     spans = [tuple(end - begin for begin, end in zip(*pair, strict=True)) for pair in pairwise(marks[WARM_UP:])]
     kinds = [PATTERN[number % len(PATTERN)] for number in range(len(spans))]
     plain, with_it = (

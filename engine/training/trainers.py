@@ -53,6 +53,7 @@ class KeepsModule:
         """Return the checkpoint's module as it is, or Ultralytics' own new one where classes differ."""
         if not isinstance(weights, nn.Module):
             return super().get_model(cfg, weights, verbose)
+        weights.requires_grad_(True)  # checkpoints are stored frozen, and Ultralytics would warn of every parameter
         if _class_count(weights) in (None, self.data["nc"]):
             return weights
         rebuilt = super().get_model(cfg, weights, verbose)
