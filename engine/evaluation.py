@@ -61,7 +61,7 @@ def validate(
         data: the data set's YAML description.
         imgsz: longest image side in pixels.
         batch: images per forward pass.
-        device: as Ultralytics writes it: ``cpu``, ``0``, ``mps``.
+        device: as Ultralytics writes it: ``cpu``, ``0``, ``mps``; of several GPUs, which serve training, the first.
         split: ``train``, ``val`` or ``test``.
         report: receives ``status`` and ``step`` events.
 
@@ -73,6 +73,7 @@ def validate(
     from engine.training import check_device, explained
 
     check_device(device)
+    device = device.split(",")[0]
     if batch < 1 or imgsz < 32:
         raise TrainingError(f"Batch {batch} and {imgsz} px cannot be validated; use at least 1 and 32.")
     with tempfile.TemporaryDirectory(prefix="validation-") as temporary:

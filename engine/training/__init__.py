@@ -5,7 +5,7 @@ One process on one CPU or GPU, or one process for each of several GPUs; stopped 
 
 from engine.training.checks import check_device, check_task, default_device, explained
 from engine.training.resuming import resumed_settings
-from engine.training.running import run_training
+from engine.training.running import measure, run_training
 from engine.training.settings import OPTIMIZERS, TRAINING_BYTES, TrainResult, TrainSettings, short_metrics
 from engine.training.trainers import TRAINERS
 
@@ -19,6 +19,7 @@ __all__ = [
     "check_task",
     "default_device",
     "explained",
+    "measure",
     "resumed_settings",
     "run_training",
     "short_metrics",

@@ -54,7 +54,8 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
     else:
         result = train_here(settings, task, report)
     if not result.metrics:
-        result = replace(result, metrics=_measured(result.best, settings, report))
+        with contextlib.suppress(StopRequested):  # the checkpoints are there; they are only not measured
+            result = replace(result, metrics=measure(result.best, settings, report))
     if not result.stopped:
         forget_state(settings.save_dir)
     return result
@@ -115,21 +116,21 @@ def _trained(settings: TrainSettings, saved: SavedRun) -> TrainResult:
     )
 
 
-def _measured(weights: Path, settings: TrainSettings, report: Report) -> dict[str, float]:
-    """Return the metrics of a checkpoint on the validation split, on the first of the run's devices."""
+def measure(weights: Path, settings: TrainSettings, report: Report) -> dict[str, float]:
+    """Return the metrics of a checkpoint on the validation split of a run, under the run's conditions.
+
+    Only statuses are reported: the steps of a validation are none of the training. Errors as ``validate``.
+    """
     from engine.evaluation import validate
 
-    try:
-        return validate(
-            weights,
-            settings.data,
-            imgsz=settings.imgsz,
-            batch=settings.batch,
-            device=settings.device.split(",")[0],
-            report=lambda event: report(event) if event["kind"] == "status" else None,
-        ).metrics
-    except StopRequested:
-        return {}  # the checkpoints are there; they are only not measured
+    return validate(
+        weights,
+        settings.data,
+        imgsz=settings.imgsz,
+        batch=settings.batch,
+        device=settings.device,
+        report=lambda event: report(event) if event["kind"] == "status" else None,
+    ).metrics
 
 
 @contextlib.contextmanager

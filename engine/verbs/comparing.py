@@ -32,8 +32,7 @@ def compare(spec: Spec, report: Report) -> Result:
         imgsz=spec.get("imgsz"),
         gflops_imgsz=given(spec, "gflops_imgsz", GFLOPS_IMGSZ),
         batch=given(spec, "batch", 16),
-        # Several GPUs serve training alone.
-        device=str(given(spec, "device", default_device())).split(",")[0],
+        device=str(given(spec, "device", default_device())),
         split=given(spec, "split", "val"),
         report=report,
         cache=measurements(spec),

@@ -197,7 +197,7 @@ def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
 def _comparison(settings: Any, child: Path, reference: str | None, report: Report) -> list[dict[str, Any]]:
     """Measure a fine-tuned model, what it started from and, where given, its dense reference on the same split."""
     from engine.checkpoint import open_checkpoint
-    from engine.evaluation import validate
+    from engine.training import measure
 
     roles = {"parent": settings.weights, "child": str(child)} | ({"reference": reference} if reference else {})
     rows = []
@@ -205,17 +205,10 @@ def _comparison(settings: Any, child: Path, reference: str | None, report: Repor
     with contextlib.suppress(StopRequested):
         for role, weights in roles.items():
             try:
-                measured = validate(
-                    Path(weights),
-                    settings.data,
-                    imgsz=settings.imgsz,
-                    batch=settings.batch,
-                    device=settings.device.split(",")[0],
-                    report=lambda event: report(event) if event["kind"] == "status" else None,
-                )
+                metrics = measure(Path(weights), settings, report)
                 params = open_checkpoint(weights).params
             except WorkbenchError as error:
                 report({"kind": "status", "text": f"The {role} is left out of the comparison: {error}"})
             else:
-                rows.append({"role": role, "weights": weights, "params": params, "metrics": measured.metrics})
+                rows.append({"role": role, "weights": weights, "params": params, "metrics": metrics})
     return rows
