@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from app import format
-from engine.files import safe_name
+from app.downloads import exported_file, offer_file
 from engine.store import Job
 
 # Format -> what it is called on the button, and who can read it.
@@ -91,26 +90,10 @@ def _show_gate(gate: dict[str, Any]) -> None:
 
 
 def _offer_file(job: Job, result: dict[str, Any]) -> None:
-    path = Path(result.get("path") or result.get("onnx", ""))
+    path = exported_file(job)
     if not path.is_file():
         st.info("The exported file is gone; export the model again.")
         return
     name, reader = _FILES[result.get("format", "onnx")]
-    # Streamlit sends downloads from memory: a file of 300 MB costs 300 MB once, for as long as its media storage keeps
-    # it, and as much again for every click until the browser closes its connection. Nothing is read before a click,
-    # since the file is opened by the callable. Static serving would stream from disk, but to anyone, without a name
-    # of its own, and no more than 200 MB; mapping the file into memory spares the first copy only. So the path stands
-    # below the button: whoever works on this machine need not download at all.
-    st.download_button(
-        f"Download {name}",
-        data=lambda: path.open("rb"),
-        file_name=f"{safe_name(job.title.removeprefix('Export '))}{path.suffix}",
-        # Anything else is compressed on its way, which takes longer than the download itself.
-        mime="application/zip",
-        on_click="ignore",
-        type="primary",
-        icon=":material/download:",
-        key=f"download {job.id}",
-        help=reader,
-    )
+    offer_file(f"Download {name}", "export", job.id, type="primary", help=reader)
     st.caption(f"Also at {format.plain(str(path))}")

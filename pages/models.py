@@ -5,9 +5,9 @@ import streamlit as st
 
 from app import format, session
 from app.adding import PITCH, show_cards, show_steps
+from app.downloads import offer_file
 from app.reporting import offer_report
 from app.session import explained, open_model, store
-from engine.files import safe_name
 from engine.store import Model
 
 
@@ -38,16 +38,7 @@ def show_current(model: Model) -> None:
             st.page_link(session.PAGES / "gammas.py", label="Gammas", icon=":material/bar_chart:")
             st.page_link(session.PAGES / "prune.py", label="Prune", icon=":material/content_cut:")
             rename(model)
-            st.download_button(
-                "Download",
-                data=lambda: model.path.open("rb"),
-                file_name=f"{safe_name(model.name)}.pt",
-                mime="application/zip",
-                on_click="ignore",
-                icon=":material/download:",
-                key=f"download {model.id}",
-                help="An ordinary Ultralytics checkpoint.",
-            )
+            offer_file("Download", "model", model.id, help="An ordinary Ultralytics checkpoint.")
             offer_report(store(), model)
             delete(model)
 

@@ -127,7 +127,7 @@ def test_from_the_demo_to_an_onnx_file(browser, server, tmp_path):
     expect(metric(page, "ONNX checker")).to_have_text("Passed", timeout=_SLOW_MS)
     assert float(metric(page, "Largest difference").inner_text()) < 1e-2
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Download ONNX").click()
+        page.get_by_role("link", name="Download ONNX").click()
     assert waiting.value.suggested_filename.endswith(".onnx")
     path = tmp_path / "model.onnx"
     waiting.value.save_as(path)

@@ -22,7 +22,7 @@ def open_page(workspace):
     """Return a function that runs the app, with a model open if its id is given, and goes to a page."""
 
     def open_at(name: str = "models", model_id: str | None = None) -> AppTest:
-        app = AppTest.from_file(str(ROOT / "app" / "Home.py"), default_timeout=120)
+        app = AppTest.from_file(str(ROOT / "app" / "frame.py"), default_timeout=120)
         if model_id:
             app.session_state["model_id"] = model_id
         app.run()
