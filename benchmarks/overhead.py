@@ -93,7 +93,7 @@ def measure(weights: Path, data: Path, method: str, epochs: int, imgsz: int, bat
         marks: list[tuple[float, float, float, float]] = []
         now = lambda: (time.process_time(), time.perf_counter(), own.seconds, reporting.seconds)  # noqa: E731
         trainer.add_callback("on_train_epoch_start", lambda t: marks.append(now()))
-        with logs_to_stderr():
+        with logs_to_stderr(), store.kept_open():  # as the worker of a job does
             trainer.train()
     spans = [tuple(end - begin for begin, end in zip(*pair, strict=True)) for pair in pairwise(marks[WARM_UP:])]
     kinds = [PATTERN[number % len(PATTERN)] for number in range(len(spans))]

@@ -11,7 +11,7 @@ from typing import Any
 from engine.errors import JobError, StopRequested, StorageError
 from engine.store import Store
 
-_BEAT_S = 0.5
+_BEAT_S = 1.0
 _AT_ONCE = ("epoch", "status")
 # What is kept for later while the store cannot be written; the oldest go first.
 _BACKLOG = 10_000
@@ -20,10 +20,9 @@ _BACKLOG = 10_000
 class EventWriter:
     """The report that a verb is given: call it with an event.
 
-    Steps are written at most twice a second, epochs and statuses at once. The wish to stop is looked up at most twice
+    Steps are written at most once a second, epochs and statuses at once. The wish to stop is looked up at most once
     a second, and from then on every call raises StopRequested: a verb may let it pass, or catch it and return what it
-    has. A store that cannot be written for a while delays
-    events; it does not end hours of training.
+    has. A store that cannot be written for a while delays events; it does not end hours of training.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class Database:
         """Keep one idle connection for the length of the block.
 
         SQLite empties its write-ahead log, with a flush to disk, whenever the last connection closes. A process that
-        writes twice a second for hours saves nine tenths of that cost by not being the last each time.
+        writes every second for hours saves nine tenths of that cost by not being the last each time.
         """
         with self._connected() as connection:
             connection.execute("SELECT 1 FROM jobs LIMIT 1").fetchone()

@@ -21,7 +21,7 @@ from engine.training.resuming import STATE_NAME
 from engine.training.settings import TrainSettings, short_metrics
 
 Report = Callable[[dict[str, Any]], None]
-STEP_INTERVAL_S = 0.5
+STEP_INTERVAL_S = 1.0
 "Steps are reported at most this often."
 
 
