@@ -1,0 +1,215 @@
+"""Figures of a plan: what survives, what it costs, where cutting hurts. Pure functions: values in, figure out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from app.charts.common import block_ticks, framed
+from app.palette import Palette, palette
+from engine.cost import Cost
+from engine.slimming import LayerPreview
+
+SURVIVORS_LEGEND = (
+    "Grey: channels before. Coloured: channels that survive, amber where a floor holds, slate where nothing may go."
+)
+
+
+def survivors(layers: Sequence[LayerPreview], *, dark: bool) -> dict[str, Any]:
+    """Return the ECharts option for channels per layer before and after; ECharts moves its bars with the slider."""
+    colours = palette(dark)
+    names = [layer.name for layer in layers]
+    numbers = dict(zip(*block_ticks(names), strict=True))
+    labels = [numbers.get(index, "") for index in range(len(names))]
+    bar = {"type": "bar", "barGap": "-100%", "barCategoryGap": "18%", "animationDuration": 0}
+    after = [{"value": layer.after, "itemStyle": {"color": _survivor_colour(layer, colours)}} for layer in layers]
+    return {
+        "animationDurationUpdate": 180,
+        "grid": {"left": 56, "right": 4, "top": 12, "bottom": 46, "outerBoundsMode": "none", "containLabel": False},
+        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "xAxis": [{"type": "category", "data": names, "show": False}, _block_axis(labels)],
+        "yAxis": {"type": "value", "name": "Channels", "nameLocation": "middle", "nameGap": 40, "splitNumber": 4},
+        "series": [
+            {
+                **bar,
+                "name": "Before",
+                "data": [layer.before for layer in layers],
+                "itemStyle": {"color": colours.before},
+            },
+            {**bar, "name": "After", "data": after, "z": 3, "itemStyle": {"color": colours.after}},
+        ],
+    }
+
+
+def cost_curve(
+    ratios: Sequence[float],
+    costs: Sequence[Cost],
+    achieved: float,
+    accuracy: Sequence[tuple[float, float]] = (),
+    accuracy_now: float | None = None,
+    *,
+    dark: bool,
+) -> dict[str, Any]:
+    """Return the ECharts option for what is left at every ratio, in percent, with one ratio marked.
+
+    Args:
+        ratios: Where costs are drawn.
+        costs: At each of them.
+        achieved: The ratio to mark.
+        accuracy: Measured (ratio, percent of the whole model's mAP) pairs.
+        accuracy_now: Percent at the marked ratio, None where nothing was measured.
+        dark: Whether the theme is dark.
+    """
+    colours = palette(dark)
+    before = costs[0]
+    lines = {
+        "Parameters": [100 * cost.params / before.params for cost in costs],
+        "GFLOPs": [100 * cost.gflops / before.gflops for cost in costs],
+    }
+    mark = {
+        "silent": True,
+        "symbol": "none",
+        "label": {"show": False},
+        "lineStyle": {"color": colours.text, "type": "dashed", "width": 1},
+        "data": [{"xAxis": achieved}],
+    }
+    series = [
+        {
+            "type": "line",
+            "name": name,
+            "showSymbol": False,
+            "animation": False,
+            "lineStyle": {"width": 2},
+            "itemStyle": {"color": colour},
+            "data": [[ratio, round(value, 1)] for ratio, value in zip(ratios, values, strict=True)],
+            **({"markLine": mark} if name == "Parameters" else {}),
+        }
+        for (name, values), colour in zip(lines.items(), colours.series, strict=False)
+    ]
+    if accuracy:
+        series += _accuracy_series(accuracy, achieved, accuracy_now, colours)
+    highest = max([100.0, *(percent for _, percent in accuracy)])
+    return {
+        "grid": {"left": 8, "right": 8, "top": 24, "bottom": 20, "outerBoundsMode": "none", "containLabel": False},
+        "legend": {"top": 0, "right": 0, "textStyle": {"color": colours.text}, "itemHeight": 2, "icon": "rect"},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {
+            "type": "value",
+            "min": 0,
+            "max": ratios[-1],
+            "splitLine": {"show": False},
+            "axisLabel": {"showMinLabel": False, "showMaxLabel": False},
+        },
+        "yAxis": {
+            "type": "value",
+            "min": 0,
+            "max": 100 if highest <= 100 else 20 * math.ceil(highest / 20),
+            "splitNumber": 2,
+            "axisLabel": {"formatter": "{value} %", "inside": True, "showMinLabel": False, "verticalAlign": "bottom"},
+        },
+        "series": series,
+    }
+
+
+def _accuracy_series(
+    measured: Sequence[tuple[float, float]], achieved: float, now: float | None, colours: Palette
+) -> list[dict[str, Any]]:
+    """Return the measured points with straight lines between them, and the marker that rides on them."""
+    line = {
+        "type": "line",
+        "name": "mAP50-95",
+        "animation": False,
+        "symbol": "circle",
+        "symbolSize": 5,
+        "lineStyle": {"width": 2},
+        "itemStyle": {"color": colours.series[2]},
+        "data": [[round(ratio, 4), round(percent, 1)] for ratio, percent in measured],
+    }
+    if now is not None:
+        line["markPoint"] = {
+            "silent": True,
+            "symbol": "circle",
+            "symbolSize": 11,
+            "itemStyle": {"color": colours.series[2], "borderColor": colours.text, "borderWidth": 1.5},
+            "label": {"show": False},
+            "animation": False,
+            "data": [{"coord": [achieved, round(now, 1)]}],
+        }
+    return [line]
+
+
+def sensitivity_map(
+    names: Sequence[str],
+    kinds: Sequence[str],
+    shares: Sequence[float],
+    changes: Sequence[Sequence[float | None]],
+    *,
+    dark: bool,
+) -> go.Figure:
+    """Draw how much mAP each block costs when it alone is pruned: a row for each block, a column for each share.
+
+    Args:
+        names: Blocks by depth, such as model.4.
+        kinds: Their classes, such as C2f.
+        shares: Removed shares, ascending.
+        changes: By block, then share: change of mAP; None where it was not measured.
+        dark: Whether the theme is dark.
+    """
+    hover = [
+        [
+            f"{name} ({kind}) without {share:.0%}<br>"
+            + ("a floor forbids it, or it was not measured yet" if change is None else f"mAP50-95 {change:+.3f}")
+            for share, change in zip(shares, row, strict=True)
+        ]
+        for name, kind, row in zip(names, kinds, changes, strict=True)
+    ]
+    losses = [[None if change is None else max(-change, 0.0) for change in row] for row in changes]
+    figure = go.Figure(
+        go.Heatmap(
+            z=losses,
+            x=[f"{share:.0%} removed".replace("%", " %") for share in shares],
+            y=[f"{name.removeprefix('model.')}  {kind} " for name, kind in zip(names, kinds, strict=True)],
+            text=[["–" if change is None else _signed(change) for change in row] for row in changes],
+            texttemplate="%{text}",
+            textfont={"size": 12},
+            customdata=hover,
+            hovertemplate="%{customdata}<extra></extra>",
+            hoverongaps=False,
+            colorscale=palette(dark).density,
+            zmin=0,
+            zmax=max([0.02, *(loss for row in losses for loss in row if loss is not None)]),
+            xgap=2,
+            ygap=2,
+            showscale=False,
+        )
+    )
+    figure.update_xaxes(side="top", type="category", showgrid=False)
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticks="", tickmode="linear")
+    return framed(figure, 40 + 24 * len(names)).update_layout(margin={"l": 84, "t": 32, "b": 8})
+
+
+def _signed(change: float) -> str:
+    return "0" if abs(change) < 0.0005 else f"{change:+.3f}".replace("-", "−")
+
+
+def _survivor_colour(layer: LayerPreview, colours: Palette) -> str:
+    if layer.prunable == 0:
+        return colours.frozen
+    return colours.floor if layer.at_floor else colours.after
+
+
+def _block_axis(labels: list[str]) -> dict[str, Any]:
+    return {
+        "type": "category",
+        "data": labels,
+        "position": "bottom",
+        "name": "Layer, by depth (numbers are blocks)",
+        "nameLocation": "middle",
+        "nameGap": 28,
+        "axisTick": {"show": False},
+        "axisLabel": {"interval": 0, "hideOverlap": True},
+        "axisPointer": {"show": False},
+    }
