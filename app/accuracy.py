@@ -10,24 +10,21 @@ from typing import Any
 import streamlit as st
 
 from app import charts, format
-from app.actions import offer_stop
 from app.data import choose_data
-from app.jobs import waiting_text
+from app.measuring import Measurement, offer_measuring, remember
 from app.session import dark, explained, store
 from app.settings import devices
 from engine import jobs
 from engine.accuracy import FOLDER, HEADLINE, find_kept, interpolated, read_kept
-from engine.errors import JobError
-from engine.jobs import Progress
 from engine.slimming import Slimming
-from engine.store import ACTIVE_STATES, Job, Model
+from engine.store import Job, Model
 from engine.training.checks import TASKS
 
 VERBS = {"accuracy": "Measure accuracy", "sensitivity": "Measure sensitivity"}
 STEPS = {0.1: "Every 0.1", 0.05: "Every 0.05"}
 _TARGETS = ("prune_ratio", "max_params", "max_gflops", "target_latency", "imgsz")
 "Keys of a plan that say how far to prune, or at which size GFLOPs are counted; a curve covers them all."
-_POLL_S = 1.0
+_HELP = "Prunes in memory and validates, in the background. What was measured before is not repeated."
 _MAP_WIDTH = 620
 "Pixels at most: three columns of numbers."
 
@@ -100,7 +97,8 @@ def _about(content: dict[str, Any]) -> str:
     measure = content["settings"]["measure"]
     repairs = ["compensated"] if measure["compensate"] else []
     if measure["recalibrate"]:
-        repairs.append(f"recalibrated on {measure['recalibrate']} images")
+        where = "" if measure.get("recalibrate_free", True) else " where more than zero gammas go"
+        repairs.append(f"recalibrated on {measure['recalibrate']} images{where}")
     repaired = f" ({', '.join(repairs)})" if repairs else ""
     data = Path(content["data"])
     return (
@@ -180,22 +178,8 @@ def show_sensitivity(model: Model, opened: Slimming, plan: dict[str, Any]) -> No
 
 
 def _offer(verb: str, model: Model, opened: Slimming, plan: dict[str, Any], said: str, *, measured: bool) -> None:
-    """Show one line of words with the button that measures, or how far the running measurement is."""
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.caption(format.plain(said), width="stretch")
-        active = store().jobs(ACTIVE_STATES)
-        running = next((job for job in active if (job.verb, job.model_id) == (verb, model.id)), None)
-        if running is None and st.button(
-            "Measure again" if measured else VERBS[verb],
-            key=f"measure {verb}",
-            icon=":material/monitoring:",
-            help="Prunes in memory and validates, in the background. What was measured before is not repeated.",
-        ):
-            _ask(verb, model, opened, plan)
-    if running:
-        st.fragment(_follow, run_every=_POLL_S)(running.id)
-    else:
-        _show_end(verb, model)
+    label = "Measure again" if measured else VERBS[verb]
+    offer_measuring(Measurement(verb, label, _HELP), model, said, lambda: _ask(verb, model, opened, plan))
 
 
 @st.dialog("Measure", icon=":material/monitoring:")
@@ -218,11 +202,13 @@ def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> Non
             "Recalibrate on so many",
             0,
             1024,
-            32,
+            None if verb == "accuracy" else 32,
             16,
-            key="measure recalibrate",
+            placeholder="Automatic",
+            key=f"measure recalibrate {verb}",
             help="Training images to re-estimate the BatchNorm statistics on after each cut, as under After the cut. "
-            "0: not at all.",
+            + ("Empty: 32, but none where all removed gammas are zero. " if verb == "accuracy" else "")
+            + "0: not at all.",
         ),
         "imgsz": grid.number_input(
             "Image size",
@@ -272,45 +258,5 @@ def start_measuring(verb: str, model: Model, plan: dict[str, Any], spec: dict[st
         limits.pop("sensitivity", None)
     spec = {"weights": str(model.path), **limits, **spec, "measurements": str(folder())}
     job = jobs.submit(store(), verb, spec, f"{VERBS[verb].split()[1].capitalize()} of {model.name}", model.id)
-    st.session_state[f"measuring {verb} {model.id}"] = job.id
+    remember(job, model)
     return job
-
-
-def _follow(job_id: str) -> None:
-    """Show how far a measurement is; the page is drawn anew once it has ended."""
-    with explained():
-        jobs.reconcile(store())
-    try:
-        job = store().job(job_id)
-    except JobError:
-        st.rerun(scope="app")
-    if job.finished:
-        st.rerun(scope="app")
-    at = jobs.progress(store(), job)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress((at.percent or 0.0) / 100, text=measuring_text(job, at), width="stretch")
-        offer_stop(job)
-
-
-def measuring_text(job: Job, at: Progress) -> str:
-    """Return 'Measuring: 3 of 10 · 40 s left · Pruned at 0.3: mAP50-95 0.512'."""
-    if job.state == "queued":
-        active = store().jobs(("running", "stopping"))
-        busy = any(set(other.devices) & set(job.devices) for other in active)
-        return waiting_text(store().queue_position(job.id), job.devices, busy=busy)
-    parts = [f"Measuring: {at.step} of {at.steps}" if at.steps else "Starting"]
-    if at.seconds_left:
-        parts.append(f"{format.duration(at.seconds_left)} left")
-    if at.status:
-        parts.append(at.status)
-    return format.plain(" · ".join(parts))
-
-
-def _show_end(verb: str, model: Model) -> None:
-    """Say why the measurement that this session started did not end as it should."""
-    job_id = st.session_state.get(f"measuring {verb} {model.id}")
-    job = next((job for job in store().jobs() if job.id == job_id), None) if job_id else None
-    if job is not None and job.state in ("failed", "interrupted"):
-        st.error(format.plain(job.reason) or "It ended without saying why.", icon=":material/error:")
-    elif job is not None and job.state == "stopped":
-        st.caption("Stopped. What was measured is kept; measuring again goes on from there.")

@@ -183,7 +183,7 @@ def job_to_show(listed: Sequence[Job], wanted: str | None) -> Job | None:
         listed: Every job, the newest first.
         wanted: Id in the page's address.
     """
-    ours = [job for job in listed if job.verb in VERBS and job.chain_id is None]
+    ours = [job for job in listed if job.verb in VERBS and job.chain_id is None and not job.spec.get("predict")]
     at_work = next((job for job in reversed(ours) if job.state in ACTIVE_STATES), None)
     return at_work or next((job for job in ours if job.id == wanted and job.state != "done"), None)
 

@@ -84,7 +84,7 @@ def made_by(model: Model, parent: Model | None = None) -> str:
     verb = made.get("verb")
     spec = made.get("spec") or made
     if verb == "prune":
-        return f"Pruned at ratio {spec.get('prune_ratio', 0):.2f}{source}"
+        return f"Pruned at ratio {made.get('ratio_achieved', spec.get('prune_ratio', 0)):.2f}{source}"
     if verb == "import":
         return f"Imported {made.get('file', '')}".strip()
     words = {"train": "Trained", "sparsify": "Sparse-trained", "finetune": "Fine-tuned"}.get(verb or "")
@@ -105,3 +105,8 @@ def run_time(job: Job, now: datetime | None = None) -> float | None:
 def score(value: Any) -> str:
     """Return a metric from 0 to 1 with three decimals."""
     return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+
+
+def milliseconds(time_ms: float) -> str:
+    """Return a time with three digits, such as '8.43 ms'."""
+    return f"{time_ms:.2f} ms" if time_ms < 10 else f"{time_ms:.1f} ms" if time_ms < 100 else f"{time_ms:,.0f} ms"

@@ -16,6 +16,7 @@ BOUNDS = {
     "equal parts": "its parts stay equally large",
 }
 "What shaped a layer besides its scores, in words."
+WITHIN_BUDGET = "The whole model is within this budget, so there is nothing to prune."
 
 
 def max_ratio_sentence(preview: Preview) -> str:

@@ -7,18 +7,25 @@ from typing import Any
 
 import streamlit as st
 
+from app.latency import choose_latency, offer_latency, use_latency
+from engine.errors import PlanError
 from engine.importance import AGGREGATES, CRITERIA
 from engine.slimming import Slimming
 from engine.solver import DEFAULT_FLOOR, MAX_RATIO
+from engine.store import Model
 
-TARGETS = ("Ratio", "Parameters", "GFLOPs")
+TARGETS = ("Ratio", "Parameters", "GFLOPs", "Latency")
 SCOPES = {"global": "One threshold for all", "uniform": "Same ratio in every layer"}
 CRITERION_NAMES = {"gamma": "|gamma|", "l1": "Filter norm", "gamma-next": "|gamma| × next", "random": "Chance"}
 ROUNDINGS = {1: "No rounding", 8: "Multiples of 8", 16: "Multiples of 16", 32: "Multiples of 32"}
 
 
-def choose_target(opened: Slimming) -> dict[str, Any]:
-    """Show the slider, or a budget in its place, and return it under the verb's names."""
+def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
+    """Show the slider, or a budget in its place.
+
+    Returns:
+        The target under the verb's names, and why nothing can be pruned yet, empty where it can.
+    """
     target = st.segmented_control(
         "Prune to",
         TARGETS,
@@ -39,21 +46,11 @@ def choose_target(opened: Slimming) -> dict[str, Any]:
                 key=f"max params {opened.checkpoint.digest}",
                 help="The plan comes as close to this as it can, from below.",
             )
-        }
+        }, ""
     if target == "GFLOPs":
-        most = opened.cost_model(640).before.gflops
-        return {
-            "max_gflops": st.number_input(
-                "At most so many GFLOPs",
-                0.001,
-                most * 16,
-                round(most / 2, 2),
-                round(most / 50, 3),
-                format="%.3f",
-                key=f"max gflops {opened.checkpoint.digest}",
-                help="At the image size chosen under Limits. The plan comes as close as it can, from below.",
-            )
-        }
+        return _choose_gflops(opened), ""
+    if target == "Latency":
+        return _choose_latency(model, opened)
     ratio = st.slider(
         "Prune ratio",
         0.0,
@@ -65,7 +62,48 @@ def choose_target(opened: Slimming) -> dict[str, Any]:
         help="Share of the prunable channels to remove, the least important first.",
     )
     st.session_state["last ratio"] = ratio
-    return {"prune_ratio": ratio}
+    return {"prune_ratio": ratio}, "" if ratio else "Choose a ratio above 0 first."
+
+
+def _choose_gflops(opened: Slimming) -> dict[str, Any]:
+    imgsz = _chosen_size(opened)
+    try:
+        most = opened.cost_model(imgsz).before.gflops
+    except PlanError:  # the plan below says what is wrong with the size
+        return {"prune_ratio": 0.0}
+    return {
+        "max_gflops": st.number_input(
+            "At most so many GFLOPs",
+            0.001,
+            max(most, 0.001),
+            max(round(most / 2, 3), 0.001),
+            max(round(most / 50, 3), 0.001),
+            format="%.3f",
+            key=f"max gflops {opened.checkpoint.digest} {imgsz}",
+            help="At the image size chosen under Limits. The plan comes as close as it can, from below.",
+        )
+    }
+
+
+def _choose_latency(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
+    imgsz = _chosen_size(opened)
+    try:
+        costs = use_latency(opened, imgsz)
+    except PlanError:  # the plan below says what is wrong with the size
+        return {"prune_ratio": 0.0}, ""
+    if costs is None:
+        offer_latency(model, imgsz)
+        return {"prune_ratio": 0.0}, "Measure the latency first."
+    return {"target_latency": choose_latency(model, opened, imgsz, costs)}, ""
+
+
+def _size_key(opened: Slimming) -> str:
+    return f"gflops size {opened.checkpoint.digest}"
+
+
+def _chosen_size(opened: Slimming) -> int:
+    """Return the image size under Limits, which stand below what depends on it."""
+    return st.session_state.get(_size_key(opened), opened.checkpoint.imgsz)
 
 
 def choose_limits(opened: Slimming) -> dict[str, Any]:
@@ -92,13 +130,14 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
                 help="The same as a share of each layer; the larger of the two holds.",
             ),
             "imgsz": grid.number_input(
-                "Image size for GFLOPs",
+                "Image size for costs",
                 32,
                 2048,
                 opened.checkpoint.imgsz,
                 32,
-                key=f"gflops size {opened.checkpoint.digest}",
-                help="In pixels, a multiple of 32. Decides the plan only where it prunes to GFLOPs.",
+                key=_size_key(opened),
+                help="Of GFLOPs and latency, in pixels, a multiple of 32. Decides the plan only where it prunes to "
+                "one of them.",
             ),
             "scope": grid.selectbox(
                 "Scope",

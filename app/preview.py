@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import charts, format
 from app.accuracy import MeasuredCurve
+from app.latency import PredictedLatency
 from app.plan import layer_table, limit_sentence, max_ratio_sentence
 from app.session import dark
 from engine.accuracy import HEADLINE, interpolated
@@ -26,16 +27,32 @@ def show_curve(preview: Preview, costs: Sequence[Cost], accuracy: MeasuredCurve 
     st.echarts_chart(option, height=160 if measured else 120, key="curve")
 
 
-def show_numbers(preview: Preview, accuracy: MeasuredCurve | None = None) -> None:
-    """Show parameters, GFLOPs, channels, ratio and measured accuracy, each with its change against the original."""
+def show_numbers(
+    preview: Preview,
+    accuracy: MeasuredCurve | None = None,
+    latency: PredictedLatency | None = None,
+    *,
+    by_ratio: bool = True,
+) -> None:
+    """Show parameters, GFLOPs, channels, ratio and what is known besides, each with its change against the original.
+
+    Args:
+        preview: What the plan gives.
+        accuracy: Measured, where it was.
+        latency: Predicted, where it can be.
+        by_ratio: Whether a ratio was asked for, and not a budget.
+    """
     count, gflops = format.count, format.gflops
     size = f"GFLOPs at {preview.imgsz} px"
-    rows = (
+    rows = [
         ("Parameters", count, preview.params_before, preview.params, f"{preview.params:,} exactly."),
         (size, gflops, preview.gflops_before, preview.gflops, "As Ultralytics counts them."),
         ("Channels", "{:,}".format, preview.channels_before, preview.channels, "Of all BatchNorm layers."),
-    )
-    with st.grid(5 if accuracy else 4, min_column_width=160 if accuracy else 170):
+    ]
+    if latency:
+        rows.insert(2, ("Latency", format.milliseconds, latency.before_ms, latency.after_ms, latency.about))
+    tiles = 4 + bool(accuracy) + bool(latency)
+    with st.grid(3 if tiles == 6 else tiles, min_column_width=170 if tiles == 4 else 160):
         for label, shown, before, after, note in rows:
             st.metric(
                 label,
@@ -50,7 +67,7 @@ def show_numbers(preview: Preview, accuracy: MeasuredCurve | None = None) -> Non
         st.metric(
             "Ratio achieved",
             f"{preview.ratio_achieved:.3f}",
-            delta=f"{preview.ratio_requested:.2f} asked",
+            delta=f"{preview.ratio_requested:.2f} asked" if by_ratio else "as the budget needs",
             delta_color="off",
             delta_arrow="off",
             help="Removed share of the channels that may be removed.",

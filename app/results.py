@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import export_results, format
+from app import export_results, format, measured_results
 from app.session import PAGES, open_model, store
 from engine.errors import StorageError
 from engine.store import Job
@@ -30,7 +30,13 @@ def show_result(job: Job) -> None:
     if job.verb == "val":
         _show_validation(job.result)
     if job.verb == "export":
-        show_export(job)
+        export_results.show_export(job)
+    if job.verb == "latency":
+        measured_results.show_latency(job.result, _known_names(job.result))
+    if job.verb == "accuracy":
+        measured_results.show_accuracy(job)
+    if job.verb == "sensitivity":
+        measured_results.show_sensitivity(job)
 
 
 def _offer_model(model_id: str, *, primary: bool) -> None:
@@ -105,7 +111,7 @@ def comparison_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFr
     columns = {
         "Model": [names.get(model["weights"]) or model["name"] for model in models],
         **_metric_columns(models),
-        "Change": ["–" if change is None else f"{change:+.3f}" for change in changes],
+        "Change": ["–" if change is None else measured_results.change_words(change) for change in changes],
         "Parameters": [format.count(model["params"]) for model in models],
         "GFLOPs": [format.gflops(model["gflops"]) for model in models],
         "MB": [f"{model['size_mb']:.1f}" for model in models],
@@ -164,8 +170,3 @@ def _show_validation(result: dict) -> None:
         column_config={"mAP50-95": st.column_config.ProgressColumn(format="%.3f", min_value=0, max_value=1)},
         key="per class",
     )
-
-
-def show_export(job: Job) -> None:
-    """Show the gates of an exported file, and offer it for download."""
-    export_results.show_export(job)

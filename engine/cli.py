@@ -122,11 +122,13 @@ def _compensation_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _measuring_options(parser: argparse.ArgumentParser) -> None:
+def _measuring_options(parser: argparse.ArgumentParser, recalibrated: str) -> None:
     _data_options(parser)
     _save_option(parser)
     parser.add_argument("--images", type=int, metavar="N", help="validation images, evenly spread (64)")
-    parser.add_argument("--recalibrate", type=int, metavar="N", help="re-estimate BatchNorm on N training images (32)")
+    parser.add_argument(
+        "--recalibrate", type=int, metavar="N", help=f"re-estimate BatchNorm on N training images ({recalibrated})"
+    )
     _compensation_option(parser)
     _score_options(parser)
     _limit_options(parser)
@@ -134,12 +136,12 @@ def _measuring_options(parser: argparse.ArgumentParser) -> None:
 
 def _accuracy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ratios", type=float, nargs="+", metavar="R", help="where to measure (0.1 0.2 ... 0.9)")
-    _measuring_options(parser)
+    _measuring_options(parser, "32, but 0 for a cut of gammas that are all zero")
 
 
 def _sensitivity_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shares", type=float, nargs="+", metavar="S", help="of a block's channels (0.25 0.5 0.75)")
-    _measuring_options(parser)
+    _measuring_options(parser, "32")
 
 
 def _save_option(parser: argparse.ArgumentParser) -> None:
@@ -236,6 +238,9 @@ def _latency_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", nargs="+", choices=("onnx", "torch", "cuda"), help="onnx and torch: CPU (onnx)")
     parser.add_argument("--threads", type=int, metavar="N", help="of the runtime (every core)")
     parser.add_argument("--repeats", type=int, metavar="N", help="timed runs of each model (100)")
+    parser.add_argument(
+        "--predict", action="store_true", help="measure instead what --target-latency needs to know of each model"
+    )
 
 
 _OPTIONS = {

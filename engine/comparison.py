@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CheckpointError, WorkbenchError
-from engine.measuring import MeasurementCache, MeasurementKey, dataset_digest, measured_once
+from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -82,7 +82,7 @@ def compare(
     *,
     imgsz: int | None = None,
     gflops_imgsz: int = GFLOPS_IMGSZ,
-    batch: int = 16,
+    batch: int = BATCH,
     device: str = "cpu",
     split: str = "val",
     report: Report = lambda event: None,
@@ -240,7 +240,7 @@ def _number(value: float | None) -> str:
 
 
 def _cell(text: str, change: float | None, unit: str = "") -> str:
-    if not change:  # the reference itself, or nothing to compare with
+    if change is None or round(change, 3) == 0:  # nothing to compare with, the reference itself, or as good as it
         return text
     return f"{text} ({change:+.1%})" if unit else f"{text} ({change:+.3f})"
 

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.errors import StorageError
+
 Report = Callable[[dict[str, Any]], None]
+
+BATCH = 16
+"Images per forward pass unless a person says otherwise, so that what one verb measured another one finds."
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,10 @@ class MeasurementKey:
     imgsz: int
     batch: int
     device: str
+    "Of several GPUs the first, which is the one that validates."
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", self.device.split(",")[0].strip())
 
 
 class MeasurementCache(Protocol):
@@ -49,6 +58,8 @@ def measured_once(
 ) -> dict[str, Any]:
     """Return the validation of a checkpoint as JSON-able values: from the cache where it is there, else measured.
 
+    A cache that cannot be read or written costs time, never a measurement.
+
     Args:
         path: the checkpoint whose digest ``key`` holds.
         data: the data set's YAML description, whose digest ``key`` holds.
@@ -60,7 +71,7 @@ def measured_once(
     Raises:
         CheckpointError, DatasetError, TrainingError: as ``engine.evaluation.validate``.
     """
-    if cache is not None and (known := cache.get(key)) is not None:
+    if cache is not None and (known := _known(cache, key)) is not None:
         report({"kind": "status", "text": f"{Path(path).name} was measured before"})
         return known
     if validate is None:
@@ -68,8 +79,18 @@ def measured_once(
     settings = {"imgsz": key.imgsz, "batch": key.batch, "device": key.device, "split": key.split}
     measured = validate(Path(path), Path(data), **settings, report=report).as_dict()
     if cache is not None:
-        cache.put(key, measured)
+        try:
+            cache.put(key, measured)
+        except StorageError as error:
+            report({"kind": "status", "text": f"The measurement is not kept for later: {error}"})
     return measured
+
+
+def _known(cache: MeasurementCache, key: MeasurementKey) -> dict[str, Any] | None:
+    try:
+        return cache.get(key)
+    except StorageError:
+        return None
 
 
 def dataset_digest(data: Path, split: str) -> str:

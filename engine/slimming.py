@@ -121,6 +121,10 @@ class Slimming:
             self._costs[imgsz] = CostModel(self.graph, self.checkpoint.model, imgsz)
         return self._costs[imgsz]
 
+    def count_by(self, costs: CostModel, imgsz: int) -> None:
+        """Count budgets and curves at an image size by this cost model, such as one that predicts latency as well."""
+        self._costs[imgsz] = costs
+
     def plan(
         self,
         target: float | Budget,

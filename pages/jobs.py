@@ -1,5 +1,7 @@
 """Jobs: what runs, what waits, what became of the rest; one of them in detail."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -9,6 +11,9 @@ from app.live import show_job
 from app.session import PAGES, explained, store
 from engine import jobs
 from engine.store import ACTIVE_STATES, Job
+
+MARK = "►"
+"Before the job that is shown in detail."
 
 
 def percent_of(job: Job) -> float | None:
@@ -23,9 +28,10 @@ def state_of(job: Job) -> str:
     return f"{word}, {place_words(place)}" if place and job.devices else word
 
 
-def jobs_table(listed: list[Job]) -> pd.DataFrame:
+def jobs_table(listed: list[Job], in_detail: str | None) -> pd.DataFrame:
     return pd.DataFrame(
         {
+            "": [MARK if job.id == in_detail else "" for job in listed],
             "Job": [job.title for job in listed],
             "State": [state_of(job) for job in listed],
             "Progress": [percent_of(job) for job in listed],
@@ -37,24 +43,26 @@ def jobs_table(listed: list[Job]) -> pd.DataFrame:
     )
 
 
-def pick_row() -> None:
-    rows, ids = st.session_state["jobs table"].selection.rows, st.session_state["jobs shown"]
-    if rows and rows[0] < len(ids):
+def pick_row(key: str, ids: list[str]) -> None:
+    if rows := st.session_state[key].selection.rows:
         st.query_params["job"] = ids[rows[0]]
 
 
 def show_table(expected_active: bool) -> None:
     jobs.reconcile(store())
     listed = store().jobs()
-    st.session_state["jobs shown"] = [job.id for job in listed]
+    ids = [job.id for job in listed]
+    # A ticked row is kept by its number: another list has a table of its own, or the tick would pass to another job.
+    key = f"jobs table {len(ids)} {ids[0] if ids else ''}"
     st.dataframe(
-        jobs_table(listed),
+        jobs_table(listed, st.session_state.get("job in detail")),
         hide_index=True,
         height=min(38 + 35 * len(listed), 300),
-        key="jobs table",
-        on_select=pick_row,
+        key=key,
+        on_select=partial(pick_row, key, ids),
         selection_mode="single-row",
         column_config={
+            "": st.column_config.TextColumn(width=30, help="Shown in detail below."),
             # Names are long; state and progress must be in sight where there is little room.
             "Job": st.column_config.TextColumn(width=190),
             "State": st.column_config.TextColumn(width=120),

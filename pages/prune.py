@@ -8,7 +8,9 @@ from app import format, library
 from app.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
 from app.data import choose_data
 from app.jobs import start_training
+from app.latency import predicted_latency, use_latency
 from app.live import show_job
+from app.plan import WITHIN_BUDGET
 from app.plan_settings import choose_limits, choose_repair, choose_scores, choose_target
 from app.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
 from app.session import PAGES, explained, gammas, open_model, require_model, slimming, store
@@ -21,13 +23,14 @@ from engine.verbs import plan_arguments
 
 def prune_now(model: Model, spec: dict[str, Any]) -> Model | None:
     with explained(), st.spinner("Pruning…"):
+        if "target_latency" in spec:
+            use_latency(slimming(model), spec["imgsz"])
         return library.prune_into(store(), model, spec)
     return None
 
 
-def offer_pruning(model: Model, plan: dict[str, Any], sized: int) -> None:
+def offer_pruning(model: Model, plan: dict[str, Any], sized: int, why_not: str) -> None:
     st.subheader("Make the smaller model")
-    nothing = plan.get("prune_ratio") == 0
     with st.container(border=True):
         data = choose_data(model, "finetune")
         spec = run_settings("finetune", imgsz=sized, epochs=10)
@@ -41,18 +44,18 @@ def offer_pruning(model: Model, plan: dict[str, Any], sized: int) -> None:
                 key="prune and finetune",
                 type="primary",
                 icon=":material/play_arrow:",
-                disabled=nothing or data is None,
+                disabled=bool(why_not) or data is None,
                 help="Prunes, then trains the smaller model in the background with these settings.",
             )
             alone = st.button(
                 "Prune only",
                 key="prune",
                 icon=":material/content_cut:",
-                disabled=nothing or unfed,
+                disabled=bool(why_not) or unfed,
                 help="Writes a physically smaller checkpoint into the workspace; the original stays as it is.",
             )
-            if nothing:
-                st.caption("Choose a ratio above 0 first.", width="content")
+            if why_not:
+                st.caption(why_not, width="content")
             elif unfed:
                 st.caption("Recalibration needs a data set.", width="content")
         if (both or alone) and (made := prune_now(model, plan)):
@@ -79,26 +82,33 @@ def show_pruned(model: Model) -> None:
 
 @st.fragment
 def workbench(model: Model, opened: Slimming) -> None:
-    spec = choose_target(opened)
+    spec, why_not = choose_target(model, opened)
     curve, numbers = st.container(), st.container()
     known = blocks_of(model)
     spec |= choose_limits(opened) | choose_scores(known[0] if known else None)
-    with explained(stop=True):
+    with curve, explained(stop=True):
         asked = plan_arguments(spec)
-        preview = opened.preview(asked.target, asked.settings, asked.imgsz, asked.importance)
+        plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance)
+        preview = opened.describe(plan, asked.imgsz)
         costs = opened.curve(RATIOS, asked.settings, asked.imgsz, asked.importance)
+        latency = predicted_latency(opened, asked.imgsz, plan.keep)
+    by_ratio = "prune_ratio" in spec
+    within_budget = not by_ratio and bool(plan.keep.all())
     accuracy = curve_of(model, asked)
     with curve:
         show_curve(preview, costs, accuracy)
         if measurable(opened):
             offer_accuracy(model, opened, spec, accuracy)
     with numbers:
-        show_numbers(preview, accuracy)
-        show_limit(preview, asked.settings.floor)
+        show_numbers(preview, accuracy, latency, by_ratio=by_ratio)
+        if within_budget:
+            st.caption(WITHIN_BUDGET)
+        else:
+            show_limit(preview, asked.settings.floor)
     show_layers(preview)
     if measurable(opened):
         show_sensitivity(model, opened, spec)
-    offer_pruning(model, spec, opened.checkpoint.imgsz)
+    offer_pruning(model, spec, opened.checkpoint.imgsz, "Nothing to prune." if within_budget else why_not)
 
 
 st.title("Prune")

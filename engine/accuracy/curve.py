@@ -32,6 +32,8 @@ class AccuracyPoint:
     "At the image size of the measurement."
     metrics: dict[str, float]
     "Short name, such as mAP50-95 -> 0 to 1."
+    recalibrated: int
+    "Images that BatchNorm statistics were estimated on again after the cut."
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def accuracy_curve(
                     plan = solve(ranking, ratio)
                     cost = costs.cost(plan.keep)
                     metrics = bench.cut(plan.keep, counting(report, done, steps))
-                    point = AccuracyPoint(ratio, plan.ratio_achieved, cost.params, cost.gflops, metrics)
+                    images = len(subset.training) if bench.recalibrates(plan.keep) else 0
+                    point = AccuracyPoint(ratio, plan.ratio_achieved, cost.params, cost.gflops, metrics, images)
                     kept.put(_name(ratio), asdict(point))
                 report(_status(f"Pruned at {ratio:g}", kept.get(_name(ratio))))
             report({"kind": "step", "step": steps, "steps": steps})

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.accuracy.free import is_free
 from engine.accuracy.settings import MeasureSettings
 from engine.accuracy.subset import Subset, copy_subset
 from engine.checkpoint import save_checkpoint
@@ -42,6 +43,15 @@ class Bench(AbstractContextManager):
         """Measure the checkpoint as it is."""
         return self._validated(self._slimming.checkpoint.path, report)
 
+    def recalibrates(self, keep: np.ndarray) -> bool:
+        """Whether BatchNorm statistics are estimated again after a cut to a (G,) keep mask."""
+        if not self._subset.training:
+            return False
+        # Without compensation, even a channel with gamma 0 takes a constant away from those that read it.
+        if self._measure.recalibrate_free or not self._measure.compensate:
+            return True
+        return not is_free(self._slimming.checkpoint.model, self._slimming.graph, keep)
+
     def cut(self, keep: np.ndarray, report: Report) -> Metrics:
         """Measure what is left by a (G,) keep mask, in exactly the form that ``Slimming.prune`` would write."""
         checkpoint, graph = self._slimming.checkpoint, self._slimming.graph
@@ -49,7 +59,7 @@ class Bench(AbstractContextManager):
         if self._measure.compensate and not keep.all():
             model = compensate(model, graph, keep)
         pruned = prune_model(model, graph, keep)
-        if self._subset.training:
+        if self.recalibrates(keep):
             pruned = recalibrate(pruned, self._subset.training, checkpoint.imgsz)
         # Through a file, because a checkpoint keeps 16-bit weights and validation should see them.
         return self._validated(save_checkpoint(pruned, self._folder / "pruned.pt", source=checkpoint, made={}), report)

@@ -20,6 +20,11 @@ class MeasureSettings:
     "Validation images, evenly spread over the split in the order of their names."
     recalibrate: int = 32
     "Training images that BatchNorm statistics are estimated on again after the cut; 0: not at all."
+    recalibrate_free: bool = True
+    """Also after a cut that is free, see ``engine.accuracy.free``.
+
+    Such a cut changes next to nothing, and estimates on a few images are worse than what training left.
+    """
     compensate: bool = True
     "Fold what removed channels still emitted into what reads them."
     batch: int = 16

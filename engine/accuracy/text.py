@@ -9,10 +9,11 @@ from engine.accuracy.settings import HEADLINE
 
 def accuracy_text(result: dict[str, Any]) -> str:
     """Return an accuracy curve as a table."""
-    rows = [f"{'ratio':>8}{'parameters':>14}{'GFLOPs':>9}{'mAP50':>8}{HEADLINE:>10}"]
+    rows = [f"{'ratio':>8}{'parameters':>14}{'GFLOPs':>9}{'mAP50':>8}{HEADLINE:>10}{'recalibrated':>14}"]
     rows.append(f"{'dense':>8}{'':>14}{'':>9}{_cells(result['dense'])}")
     rows += [
         f"{point['ratio']:>8g}{point['params']:>14,}{point['gflops']:>9.2f}{_cells(point['metrics'])}"
+        f"{point['recalibrated'] or 'no':>14}"
         for point in result["points"]
     ]
     if result["beyond"]:
@@ -33,7 +34,10 @@ def sensitivity_text(result: dict[str, Any]) -> str:
 
 
 def _loss(result: dict[str, Any], metrics: dict[str, float] | None) -> str:
-    return f"{'-':>9}" if metrics is None else f"{metrics[HEADLINE] - result['repaired'][HEADLINE]:>+9.3f}"
+    if metrics is None:
+        return f"{'-':>9}"
+    change = metrics[HEADLINE] - result["repaired"][HEADLINE]
+    return f"{change:>+9.3f}" if round(change, 3) else f"{'0':>9}"
 
 
 def _cells(metrics: dict[str, float]) -> str:

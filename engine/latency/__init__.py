@@ -1,7 +1,20 @@
 """Latency on this machine: measured for finished models, predicted for plans."""
 
+from engine.latency.costs import LatencyCosts
 from engine.latency.measure import LatencyResult, measure
-from engine.latency.slimming import TimedSlimming
-from engine.latency.table import LatencyTable
+from engine.latency.predicting import LatencyPrediction, predict_latency
+from engine.latency.slimming import TimedSlimming, known_costs
+from engine.latency.table import LatencyTable, table_path
 
-__all__ = ["LatencyResult", "LatencyTable", "TimedSlimming", "measure"]
+__all__ = [
+    "LatencyCosts",
+    "LatencyPrediction",
+    "LatencyResult",
+    "LatencyTable",
+    "TimedSlimming",
+    "accept_latency",
+    "known_costs",
+    "measure",
+    "predict_latency",
+    "table_path",
+]

@@ -7,20 +7,17 @@ their neighbours than alone, what moves data (in proportion to the channels that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from torch import nn
 
 from engine.cost import Cost, CostModel
 from engine.graph import ChannelGraph
 from engine.graph.structure import RaggedRows
-from engine.latency.grid import predict
-from engine.latency.layers import TimedConvolution, convolutions
+from engine.latency.grid import grid_points, predict
+from engine.latency.layers import TimedConvolution
 from engine.latency.table import LatencyTable
-
-Reporter = Callable[[dict], None]
 
 
 @dataclass(frozen=True)
@@ -49,70 +46,81 @@ class ModelParts:
 
 
 class LatencyCosts:
-    """A cost model that also predicts latency; stands in for ``CostModel`` where a budget is solved.
+    """A cost model that also predicts latency; stands in for ``CostModel`` where a budget is solved. Measures nothing.
 
     Args:
         costs: parameters and FLOPs of the same model.
         graph: the model's channel graph.
-        model: the model itself; it is neither run nor changed.
-        imgsz: image size in pixels that latency is predicted at.
-        table: of this machine.
-        digest: of the checkpoint, under which its own time is kept.
-        measure_parts: measures the whole model; called where the table does not know it yet.
-        report: receives ``status`` events while something is measured.
+        layers: the model's convolutions at the image size that latency is predicted at.
+        parts: the time of the whole model.
+        table: of this machine; holds these convolutions.
     """
 
     def __init__(
         self,
         costs: CostModel,
         graph: ChannelGraph,
-        model: nn.Module,
-        imgsz: int,
+        layers: Sequence[TimedConvolution],
+        parts: ModelParts,
         table: LatencyTable,
-        digest: str,
-        measure_parts: Callable[[], ModelParts],
-        report: Reporter = lambda event: None,
     ) -> None:
-        self._costs, self._rows, self._table = costs, RaggedRows(graph.axes), table
-        self._layers = convolutions(graph, model, imgsz)
-        table.prepare(self._layers, report)
-        parts = table.model_parts(f"model {digest} {imgsz}", lambda: asdict(measure_parts()))
-        self.parts = ModelParts(**parts)
-        widths = [(layer.inputs, layer.outputs) for layer in self._layers]
+        self.plain, self.parts, self.threads = costs, parts, table.threads
+        self._rows = RaggedRows(graph.axes)
+        self._predicted = [_Prediction(layer, table) for layer in layers]
+        self._layers = layers
+        widths = [(layer.inputs, layer.outputs) for layer in layers]
         # How much longer convolutions take between their neighbours than alone.
-        self.anchor = self.parts.convolutions / self._table_ms(widths)
-        self._values = _values(self._layers, widths)
+        self.anchor = parts.convolutions / self._table_ms(widths)
+        self._values = _values(layers, widths)
         self.before = self.cost(np.ones(graph.group_count, dtype=bool))
 
     def cost(self, keep: np.ndarray) -> TimedCost:
         """Return the cost for a (G,) keep mask."""
-        return TimedCost(**asdict(self._costs.cost(keep)), latency_ms=self.latency_ms(keep))
+        return TimedCost(**asdict(self.plain.cost(keep)), latency_ms=self.latency_ms(keep))
+
+    def marginal_params(self) -> np.ndarray:
+        """Return the (G,) parameters that removing each group alone saves, to first order."""
+        return self.plain.marginal_params()
+
+    def marginal_operations(self) -> np.ndarray:
+        """Return the (G,) multiply-adds that removing each group alone saves, to first order."""
+        return self.plain.marginal_operations()
 
     def latency_ms(self, keep: np.ndarray) -> float:
         """Return the predicted milliseconds of one image for a (G,) keep mask."""
-        counts = self._rows.count(keep)
+        counts = self._rows.count(keep).tolist()
         widths = [
             (
-                layer.inputs if layer.input_axis < 0 else int(counts[layer.input_axis]),
-                layer.outputs if layer.output_axis < 0 else int(counts[layer.output_axis]),
+                layer.inputs if layer.input_axis < 0 else counts[layer.input_axis],
+                layer.outputs if layer.output_axis < 0 else counts[layer.output_axis],
             )
             for layer in self._layers
         ]
         share = _values(self._layers, widths) / self._values
         return self.anchor * self._table_ms(widths) + self.parts.moving * share + self.parts.rest
 
-    def _table_ms(self, widths: list[tuple[int, int]]) -> float:
-        return sum(
-            layer.calls
-            * predict(layer, *width, lambda inputs, outputs, shape=layer.shape: self._lookup(shape, inputs, outputs))
-            for layer, width in zip(self._layers, widths, strict=True)
-        )
-
-    def _lookup(self, shape, inputs: int, outputs: int) -> float:
-        return self._table.convolution_ms(shape, inputs, outputs)
+    def _table_ms(self, widths: Sequence[tuple[int, int]]) -> float:
+        return sum(predicted.ms(*width) for predicted, width in zip(self._predicted, widths, strict=True))
 
 
-def _values(layers: list[TimedConvolution], widths: list[tuple[int, int]]) -> int:
+class _Prediction:
+    """The time of one convolution at any width; kept, because a slider and a bisection meet the same widths again."""
+
+    def __init__(self, layer: TimedConvolution, table: LatencyTable) -> None:
+        self._layer = layer
+        self._points = {point: table.convolution_ms(layer.shape, *point) for point in grid_points(layer)}
+        self._known: dict[tuple[int, int], float] = {}
+
+    def ms(self, inputs: int, outputs: int) -> float:
+        """Return the milliseconds of all its calls in a pass."""
+        width = (inputs, outputs)
+        if width not in self._known:
+            alone = predict(self._layer, inputs, outputs, lambda *point: self._points[point])
+            self._known[width] = self._layer.calls * alone
+        return self._known[width]
+
+
+def _values(layers: Sequence[TimedConvolution], widths: Sequence[tuple[int, int]]) -> int:
     """Return how many values the convolutions read, as a measure of what is moved between them."""
     return sum(
         layer.calls * inputs * layer.shape.height * layer.shape.width

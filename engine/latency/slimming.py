@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from engine.checkpoint import Checkpoint
 from engine.cost import CostModel
-from engine.latency.costs import LatencyCosts
+from engine.errors import PlanError
+from engine.latency.costs import LatencyCosts, ModelParts
+from engine.latency.layers import convolutions
 from engine.latency.parts import checkpoint_parts
 from engine.latency.table import LatencyTable
 from engine.slimming import Slimming
@@ -22,7 +25,10 @@ class TimedSlimming(Slimming):
         checkpoint: as ``Slimming`` takes it.
         threads: of ONNX Runtime; every available core if None.
         table: of latencies; this machine's if None.
-        report: receives ``status`` events while something is measured.
+        report: receives ``status`` and ``step`` events while something is measured; may raise ``StopRequested``.
+
+    Raises:
+        PlanError: as ``Slimming``, or there is no such number of threads.
     """
 
     def __init__(
@@ -34,33 +40,54 @@ class TimedSlimming(Slimming):
     ) -> None:
         from engine.runtime import compute_threads
 
+        if threads is not None and threads < 1:
+            raise PlanError(f"Latency cannot be predicted for {threads} threads; ask for 1 or more.")
         super().__init__(checkpoint)
-        self._table = table or LatencyTable.of_this_machine(threads or compute_threads())
+        self.table = table or LatencyTable.of_this_machine(threads or compute_threads())
         self._report = report
         self._timed: dict[int, LatencyCosts] = {}
 
     def timed_costs(self, imgsz: int) -> LatencyCosts:
         """Return the cost model that predicts latency at an image size in pixels.
 
-        The first call on a machine measures its convolutions (about a minute), the first for a checkpoint the whole
-        model (seconds).
+        The first call for a checkpoint measures the whole model (seconds), the first on a machine its convolutions
+        as well (about a minute).
 
         Raises:
+            PlanError: the model does not run at that image size.
             ExportError: the checkpoint cannot be exported to ONNX, and so not be timed.
         """
         if imgsz not in self._timed:
-            self._timed[imgsz] = LatencyCosts(
-                self.cost_model(imgsz),
-                self.graph,
-                self.checkpoint.model,
-                imgsz,
-                self._table,
-                self.checkpoint.digest,
-                lambda: checkpoint_parts(self.checkpoint.path, imgsz, self._table.threads),
-                self._report,
-            )
+            costs, table = self.cost_model(imgsz), self.table
+            parts = table.model_parts(self.checkpoint.digest, imgsz, lambda: self._measured_parts(imgsz))
+            layers = convolutions(self.graph, self.checkpoint.model, imgsz)
+            table.prepare(layers, self._report)
+            self._timed[imgsz] = LatencyCosts(costs, self.graph, layers, ModelParts(**parts), table)
         return self._timed[imgsz]
+
+    def _measured_parts(self, imgsz: int) -> dict[str, float]:
+        self._report({"kind": "status", "text": f"Timing the whole model at {imgsz} px"})
+        return asdict(checkpoint_parts(self.checkpoint.path, imgsz, self.table.threads))
 
     def budget_costs(self, budget: Budget, imgsz: int) -> CostModel | LatencyCosts:
         """Return the cost model that a budget is counted by; the one that predicts latency where it names one."""
         return self.cost_model(imgsz) if budget.latency_ms is None else self.timed_costs(imgsz)
+
+
+def known_costs(slimming: Slimming, imgsz: int, table: LatencyTable) -> LatencyCosts | None:
+    """Return the cost model that predicts latency from what a table holds already; measures nothing.
+
+    Returns:
+        None where something would have to be measured first.
+
+    Raises:
+        PlanError: the model does not run at that image size.
+    """
+    costs, checkpoint = slimming.cost_model(imgsz), slimming.checkpoint
+    parts = table.known_parts(checkpoint.digest, imgsz)
+    if parts is None:
+        return None
+    layers = convolutions(slimming.graph, checkpoint.model, imgsz)
+    if not table.holds(layers):
+        return None
+    return LatencyCosts(getattr(costs, "plain", costs), slimming.graph, layers, ModelParts(**parts), table)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from engine.files import write_text_atomic
 from engine.latency.grid import grid_points
@@ -18,8 +21,11 @@ from engine.runtime import prepare
 
 Reporter = Callable[[dict], None]
 RUNTIME = "onnx"
+_PARTS = ("convolutions", "moving", "rest")
+"What the time of a whole model is made of."
 _VERSION = 1
 _SAVE_EVERY = 100
+_STATUS_EVERY = 20
 
 
 class LatencyTable:
@@ -32,54 +38,93 @@ class LatencyTable:
 
     def __init__(self, path: Path, threads: int) -> None:
         self.path, self.threads = Path(path), threads
-        self._entries: dict[str, object] = _read(self.path)
+        self._entries: dict[str, Any] = _read(self.path)
 
     @classmethod
     def of_this_machine(cls, threads: int, folder: Path | None = None) -> LatencyTable:
         """Return the table for this machine, this release of the runtime and this number of threads."""
-        return cls((folder or cache_folder()) / f"{machine_key(threads)}.json", threads)
+        return cls(table_path(threads, folder), threads)
+
+    def holds(self, layers: Iterable[TimedConvolution]) -> bool:
+        """Whether nothing of these convolutions would have to be measured."""
+        return not self._missing(layers)
 
     def prepare(self, layers: Iterable[TimedConvolution], report: Reporter) -> None:
-        """Measure what is missing for these convolutions; what has been measured is kept even if stopped."""
-        missing = {
-            self._key(layer.shape, *point): (layer.shape, *point) for layer in layers for point in grid_points(layer)
-        }
-        missing = {key: point for key, point in missing.items() if key not in self._entries}
+        """Measure what is missing for these convolutions; what has been measured is kept even if stopped.
+
+        ``report`` receives a ``step`` event for each of them and a ``status`` event now and then.
+        """
+        missing = self._missing(layers)
         try:
             for number, (key, point) in enumerate(missing.items(), 1):
                 self._entries[key] = convolution_ms(*point, self.threads)
-                if number % 20 == 0 or number == len(missing):
-                    report(_step(number, len(missing)))
+                report(_step(number, len(missing)))
+                if number % _STATUS_EVERY == 0 or number == len(missing):
+                    report(_status(number, len(missing)))
                 if number % _SAVE_EVERY == 0:
-                    self.save()
+                    self._save_if_possible()
         finally:
             if missing:
-                self.save()
+                self._save_if_possible()
 
     def convolution_ms(self, shape: ConvolutionShape, inputs: int, outputs: int) -> float:
         """Return the milliseconds of one convolution, measured now if it is not in the table."""
         key = self._key(shape, inputs, outputs)
         if key not in self._entries:
             self._entries[key] = convolution_ms(shape, inputs, outputs, self.threads)
-        return float(self._entries[key])
+        return self._entries[key]
 
-    def model_parts(self, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    def known_parts(self, digest: str, imgsz: int) -> dict[str, float] | None:
+        """Return the parts of a whole model's time in milliseconds, None where they have not been measured."""
+        return self._entries.get(_model_key(digest, imgsz))
+
+    def model_parts(self, digest: str, imgsz: int, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """Return the parts of a whole model's time, in milliseconds, measured now if they are not in the table."""
+        key = _model_key(digest, imgsz)
         if key not in self._entries:
             self._entries[key] = measure()
-            self.save()
+            self._save_if_possible()
         return dict(self._entries[key])
 
+    def forget_parts(self, digest: str, imgsz: int) -> None:
+        """Have the whole model measured anew at the next asking; until then the file keeps what it holds."""
+        self._entries.pop(_model_key(digest, imgsz), None)
+
     def save(self) -> None:
-        """Write the table; one that cannot be written is measured again next time."""
+        """Write the table, with what others have measured meanwhile.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        write_text_atomic(self.path, json.dumps({**_read(self.path), **self._entries}, indent=0))
+
+    def _save_if_possible(self) -> None:
+        # What cannot be kept is measured again next time; that is no reason to lose the result.
         with contextlib.suppress(Exception):
-            write_text_atomic(self.path, json.dumps({**_read(self.path), **self._entries}, indent=0))
+            self.save()
+
+    def _missing(self, layers: Iterable[TimedConvolution]) -> dict[str, tuple[ConvolutionShape, int, int]]:
+        """Return key -> (shape, input channels, output channels) of what the table lacks."""
+        needed = {
+            self._key(layer.shape, *point): (layer.shape, *point) for layer in layers for point in grid_points(layer)
+        }
+        return {key: point for key, point in needed.items() if key not in self._entries}
 
     @staticmethod
     def _key(shape: ConvolutionShape, inputs: int, outputs: int) -> str:
         return f"{shape.key} {inputs} {outputs}"
 
 
+def table_path(threads: int, folder: Path | None = None) -> Path:
+    """Return the file of the table for this machine, this release of the runtime and this number of threads."""
+    return (folder or cache_folder()) / f"{machine_key(threads)}.json"
+
+
+def _model_key(digest: str, imgsz: int) -> str:
+    return f"model {digest} {imgsz}"
+
+
+@cache
 def machine_key(threads: int) -> str:
     """Return a file name for what latencies depend on besides the model: processor, runtime, threads."""
     import onnxruntime
@@ -106,15 +151,26 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _read(path: Path) -> dict[str, object]:
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file holds of milliseconds by convolution and parts by model; anything else counts as missing."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return entries if isinstance(entries, dict) else {}
+    return {key: value for key, value in entries.items() if _is_time(value)} if isinstance(entries, dict) else {}
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, dict):
+        return value.keys() == set(_PARTS) and all(_is_time(part) or part == 0 for part in value.values())
+    return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
 
 
 def _step(number: int, count: int) -> dict:
+    return {"kind": "step", "epoch": 1, "epochs": 1, "step": number, "steps": count, "losses": {}}
+
+
+def _status(number: int, count: int) -> dict:
     return {
         "kind": "status",
         "text": f"Measuring the convolutions of this model on this machine, once: {number} of {count}",

@@ -8,6 +8,8 @@ from typing import Any
 
 def latency_text(result: dict[str, Any]) -> str:
     """Return a table of the results of ``latency``, and below it why a speed-up falls short."""
+    if "predicted" in result:
+        return _predicted_text(result["predicted"])
     results = result["results"]
     names = _names([entry["weights"] for entry in results])
     first = results[0]
@@ -22,6 +24,19 @@ def latency_text(result: dict[str, Any]) -> str:
         f"{name}, {entry['runtime']}: {entry['explanation']}"
         for name, entry in zip(names, results, strict=True)
         if entry["explanation"]
+    ]
+    return "\n".join(rows)
+
+
+def _predicted_text(predicted: list[dict[str, Any]]) -> str:
+    """Return a table of whole models and where their time goes; their plans can now be predicted."""
+    rows = [f"{predicted[0]['imgsz']} px, batch 1, {predicted[0]['threads']} threads of ONNX Runtime on this machine"]
+    rows.append(f"{'model':<34}{'ms':>9}{'convolutions':>14}{'moving data':>13}{'rest':>9}")
+    names = _names([entry["weights"] for entry in predicted])
+    rows += [
+        f"{name:<34}{entry['latency_ms']:>9.2f}{entry['convolutions_ms']:>14.2f}{entry['moving_ms']:>13.2f}"
+        f"{entry['rest_ms']:>9.2f}"
+        for name, entry in zip(names, predicted, strict=True)
     ]
     return "\n".join(rows)
 

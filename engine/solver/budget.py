@@ -53,10 +53,9 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
     low, high = 0, len(candidates) - 1
     smallest = costs.cost(_keep(ranking, candidates[high]))
     if not budget.met_by(smallest):
-        gflops = ceil(smallest.gflops * 1000) / 1000  # rounded up, so that the budget named is possible
         raise PlanError(
-            f"The smallest model these settings allow has {smallest.params:,} parameters and {gflops:.3f} GFLOPs"
-            f"{_latency_words(smallest, budget)}; ask for at least that, or lower the floors."
+            f"The smallest model these settings allow {_cost_words(smallest, budget)}; ask for at least that, or lower "
+            "the floors."
         )
     while low < high:
         middle = (low + high) // 2
@@ -71,9 +70,14 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
     return make_plan(ranking, ratio, ranking.counts_of_prefix(prefix), ranking.floors_at(ratio))
 
 
-def _latency_words(cost: Cost, budget: Budget) -> str:
-    """Return ' and takes 12.4 ms', rounded up, where the budget names a latency."""
-    return "" if budget.latency_ms is None else f" and takes {ceil(cost.latency_ms * 10) / 10:.1f} ms"
+def _cost_words(cost: Cost, budget: Budget) -> str:
+    """Return 'has 1,234 parameters and 0.567 GFLOPs', or 'takes 12.4 ms'; rounded up, so that it can be asked for."""
+    words = []
+    if budget.params is not None or budget.gflops is not None:
+        words.append(f"has {cost.params:,} parameters and {ceil(cost.gflops * 1000) / 1000:.3f} GFLOPs")
+    if budget.latency_ms is not None:
+        words.append(f"takes {ceil(cost.latency_ms * 10) / 10:.1f} ms")
+    return " and ".join(words)
 
 
 def savings(costs: CostModel, budget: Budget) -> np.ndarray:

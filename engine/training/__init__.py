@@ -4,6 +4,7 @@ One process on one CPU or GPU, or one process for each of several GPUs; stopped 
 """
 
 from engine.training.checks import check_device, check_task, default_device, explained
+from engine.training.compared import compared_models
 from engine.training.resuming import resumed_settings
 from engine.training.running import measure, run_training
 from engine.training.settings import OPTIMIZERS, TRAINING_BYTES, TrainResult, TrainSettings, short_metrics
@@ -17,6 +18,7 @@ __all__ = [
     "TrainSettings",
     "check_device",
     "check_task",
+    "compared_models",
     "default_device",
     "explained",
     "measure",

@@ -10,10 +10,13 @@ from engine.verbs.pruning import plan_arguments
 
 
 def accuracy(spec: Spec, report: Report) -> Result:
-    """Measure mAP directly after pruning at a grid of ratios."""
+    """Measure mAP directly after pruning at a grid of ratios.
+
+    Unless ``recalibrate`` says otherwise, BatchNorm is recalibrated after cuts that are not free.
+    """
     from engine.accuracy import DEFAULT_RATIOS, accuracy_curve
 
-    slimming, asked = _opened(spec)
+    slimming, asked = _opened(spec, recalibrate_free=spec.get("recalibrate") is not None)
     curve = accuracy_curve(slimming, given(spec, "ratios", DEFAULT_RATIOS), **asked, report=report)
     return _result(spec, curve)
 
@@ -23,11 +26,12 @@ def sensitivity(spec: Spec, report: Report) -> Result:
     from engine.accuracy import SHARES
     from engine.accuracy import sensitivity as measure
 
-    slimming, asked = _opened(spec)
+    # Losses are counted from the whole model, which is recalibrated like the cut ones, so all are treated alike.
+    slimming, asked = _opened(spec, recalibrate_free=True)
     return _result(spec, measure(slimming, **asked, shares=given(spec, "shares", SHARES), report=report))
 
 
-def _opened(spec: Spec) -> tuple[Any, dict[str, Any]]:
+def _opened(spec: Spec, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any]]:
     """Open the checkpoint and read what both measurements are asked for."""
     from engine.accuracy import MeasureSettings
     from engine.slimming import Slimming
@@ -43,6 +47,7 @@ def _opened(spec: Spec) -> tuple[Any, dict[str, Any]]:
         imgsz=given(spec, "imgsz", slimming.checkpoint.imgsz),
         images=given(spec, "images", 64),
         recalibrate=given(spec, "recalibrate", 32),
+        recalibrate_free=recalibrate_free,
         compensate=given(spec, "compensate", True),
         batch=given(spec, "batch", 16),
     )

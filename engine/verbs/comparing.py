@@ -15,6 +15,7 @@ def compare(spec: Spec, report: Report) -> Result:
     import_ultralytics()
     from engine.comparison import GFLOPS_IMGSZ, comparable
     from engine.comparison import compare as compare_models
+    from engine.measuring import BATCH
     from engine.training import default_device
 
     named = spec["weights"]
@@ -31,7 +32,7 @@ def compare(spec: Spec, report: Report) -> Result:
         reference,
         imgsz=spec.get("imgsz"),
         gflops_imgsz=given(spec, "gflops_imgsz", GFLOPS_IMGSZ),
-        batch=given(spec, "batch", 16),
+        batch=given(spec, "batch", BATCH),
         device=str(given(spec, "device", default_device())),
         split=given(spec, "split", "val"),
         report=report,

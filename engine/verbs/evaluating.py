@@ -13,7 +13,7 @@ def val(spec: Spec, report: Report) -> Result:
 
     import_ultralytics()
     from engine.files import file_digest
-    from engine.measuring import MeasurementKey, dataset_digest, measured_once
+    from engine.measuring import BATCH, MeasurementKey, dataset_digest, measured_once
     from engine.training import check_task, default_device
 
     weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=False)
@@ -24,7 +24,7 @@ def val(spec: Spec, report: Report) -> Result:
         data="" if cache is None else dataset_digest(data, split),
         split=split,
         imgsz=given(spec, "imgsz", imgsz),
-        batch=given(spec, "batch", 16),
+        batch=given(spec, "batch", BATCH),
         device=str(given(spec, "device", default_device())),
     )
     measured = measured_once(Path(weights), data, key, cache=cache, report=report)

@@ -1,25 +1,41 @@
-"""latency: how fast models are on this machine, side by side."""
+"""latency: how fast models are on this machine, side by side; or what predicts how fast they become."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from engine.errors import ExportError
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 
 def latency(spec: Spec, report: Report) -> Result:
-    """Measure one or more checkpoints in turns and compare them with the first."""
+    """Measure one or more checkpoints in turns and compare them with the first.
+
+    With ``predict``, measure instead what predicts the latency of their plans on this machine.
+    """
     from engine.checkpoint import open_checkpoint
     from engine.latency import measure
 
     names = spec["weights"] if isinstance(spec["weights"], (list, tuple)) else [spec["weights"]]
     paths = [Path(resolve_weights(name)) for name in names]
+    imgsz = given(spec, "imgsz", open_checkpoint(paths[0]).imgsz)
+    if spec.get("predict"):
+        return _predicted(paths, imgsz, spec, report)
     results = measure(
         paths,
-        imgsz=given(spec, "imgsz", open_checkpoint(paths[0]).imgsz),
+        imgsz=imgsz,
         runtimes=given(spec, "runtime", ("onnx",)),
         threads=spec.get("threads"),
         repeats=given(spec, "repeats", 100),
         report=report,
     )
     return {"artefacts": [], "metrics": {}, "results": [result.as_dict() for result in results]}
+
+
+def _predicted(paths: list[Path], imgsz: int, spec: Spec, report: Report) -> Result:
+    from engine.latency import predict_latency
+
+    if spec.get("runtime") or spec.get("repeats"):
+        raise ExportError("Latency is predicted for ONNX Runtime on the CPU alone; leave out --runtime and --repeats.")
+    predictions = [predict_latency(path, imgsz, spec.get("threads"), report) for path in paths]
+    return {"artefacts": [], "metrics": {}, "results": [], "predicted": [each.as_dict() for each in predictions]}

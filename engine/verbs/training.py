@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.errors import StopRequested, TrainingError, WorkbenchError
-from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights, starting_point
+from engine.errors import StorageError, TrainingError
+from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights, starting_point
 
 
 def train(spec: Spec, report: Report) -> Result:
@@ -130,7 +129,12 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     artefact = {"path": str(chosen), "kind": kind, "register": True}
     if result.stopped:
         artefact["suffix"] = f"stopped after epoch {result.epochs_done}"
-    compared = kind == "finetuned" and not result.stopped
+    # The files are final from here on: what is measured now is found by their digests.
+    compared = []
+    if kind == "finetuned" and not result.stopped:
+        compared = _comparison(spec, settings, chosen, reference, report)
+        # The trainer validates in other batches; one model shows the same numbers wherever it is looked at.
+        metrics = next((row["metrics"] for row in compared if row["role"] == "child"), metrics)
     return {
         "best": str(result.best),
         "last": str(result.last),
@@ -142,7 +146,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         "lr0": settings.lr0,
         "sparsity": sparsity,
         "metrics": metrics,
-        "comparison": _comparison(settings, chosen, reference, report) if compared else [],
+        "comparison": compared,
         "artefacts": [artefact],
     }
 
@@ -194,21 +198,13 @@ def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
     return str(teacher.path.resolve())
 
 
-def _comparison(settings: Any, child: Path, reference: str | None, report: Report) -> list[dict[str, Any]]:
+def _comparison(spec: Spec, settings: Any, child: Path, reference: str | None, report: Report) -> list[dict[str, Any]]:
     """Measure a fine-tuned model, what it started from and, where given, its dense reference on the same split."""
-    from engine.checkpoint import open_checkpoint
-    from engine.training import measure
+    from engine.training import compared_models
 
     roles = {"parent": settings.weights, "child": str(child)} | ({"reference": reference} if reference else {})
-    rows = []
-    # The training is done and kept: whatever happens here only cuts the comparison short.
-    with contextlib.suppress(StopRequested):
-        for role, weights in roles.items():
-            try:
-                metrics = measure(Path(weights), settings, report)
-                params = open_checkpoint(weights).params
-            except WorkbenchError as error:
-                report({"kind": "status", "text": f"The {role} is left out of the comparison: {error}"})
-            else:
-                rows.append({"role": role, "weights": weights, "params": params, "metrics": metrics})
-    return rows
+    try:
+        cache = measurements(spec)
+    except StorageError:  # the training is done: a workspace that cannot be read only means that all is measured
+        cache = None
+    return compared_models(roles, settings, Path(required(spec, "data")), cache, report)

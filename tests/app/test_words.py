@@ -1,6 +1,7 @@
 """Numbers and sentences."""
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.live import progress_text
 from app.plan import layer_table, limit_sentence, max_ratio_sentence
 from engine.jobs import Progress
 from engine.slimming import Preview
+from engine.store import Model
 from tests.app.previews import layer_preview
 
 
@@ -89,3 +91,22 @@ def test_epochs_become_series():
     ]
     assert metric_series(epochs, ("mAP50", "recall")) == {"mAP50": [(1, 0.1), (2, 0.2)]}
     assert loss_series(epochs) == {"train/box_loss": [(1, 2.0), (2, 1.0)]}
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ({"verb": "prune", "spec": {"prune_ratio": 0.5}, "ratio_achieved": 0.499}, "Pruned at ratio 0.50"),
+        ({"verb": "prune", "spec": {"target_latency": 8.0}, "ratio_achieved": 0.62}, "Pruned at ratio 0.62"),
+        ({"verb": "prune", "spec": {"prune_ratio": 0.3}}, "Pruned at ratio 0.30"),
+    ],
+)
+def test_a_pruned_model_tells_its_ratio_whatever_it_was_pruned_to(made, words):
+    now = datetime(2030, 1, 2, tzinfo=timezone.utc)
+    model = Model("a", "A", Path("a.pt"), "d", None, made, "pruned", None, {}, now)
+    assert format.made_by(model) == words
+
+
+@pytest.mark.parametrize(("time_ms", "text"), [(8.434, "8.43 ms"), (84.34, "84.3 ms"), (1843.4, "1,843 ms")])
+def test_times_have_three_digits(time_ms, text):
+    assert format.milliseconds(time_ms) == text

@@ -18,13 +18,14 @@ from engine.accuracy import (
     sensitivity_factors,
 )
 from engine.accuracy.blocks import blocks_of, cut_block
+from engine.accuracy.free import is_free
 from engine.accuracy.subset import choose_subset, copy_subset, spread
-from engine.datasets import check_dataset, image_files
+from engine.datasets import check_dataset, image_files, make_demo_dataset
 from engine.errors import PlanError, StopRequested
 from engine.evaluation import validate
 from engine.importance import ImportanceSettings
 from engine.slimming import Slimming
-from engine.solver import SolverSettings
+from engine.solver import SolverSettings, solve
 from engine.verbs import run_verb
 from tests.runs import tiny_data
 
@@ -65,6 +66,41 @@ def test_a_point_of_the_curve_is_what_val_gives_for_the_file_that_prune_writes(s
     assert curve.dense == validate(DEMO, subset, imgsz=64, batch=4).metrics
     assert curve.points[0].params == slimming.preview(0.5).params
     assert curve.images == 3
+
+
+def test_cuts_of_zeros_alone_are_left_as_they_are_and_others_recalibrated_unless_a_number_says_otherwise(
+    slimming, tmp_path
+):
+    data = make_demo_dataset(tmp_path / "set", train=8, val=4, imgsz=160)
+    gammas = np.concatenate(
+        [slimming.checkpoint.model.get_submodule(layer.name).weight.detach().numpy() for layer in slimming.graph.layers]
+    )
+    zeros = float((gammas == 0).sum() / slimming.graph.prunable_channels)
+    assert 0.3 < zeros < 0.75
+    within, beyond = round(zeros - 0.1, 2), round(zeros + 0.05, 2)
+    spec = {"weights": str(DEMO), "data": str(data), "imgsz": 160, "images": 4, "device": "cpu", "batch": 4}
+    spec |= {"ratios": [within, beyond], "save_dir": str(tmp_path)}
+    left, renewed = run_verb("accuracy", spec)["points"]
+    assert (left["recalibrated"], renewed["recalibrated"]) == (0, 8), "the set has 8 training images"
+    plain = run_verb("accuracy", {**spec, "recalibrate": 0})["points"]
+    always = run_verb("accuracy", {**spec, "recalibrate": 32})["points"]
+    assert [point["recalibrated"] for point in plain + always] == [0, 0, 8, 8]
+    assert left["metrics"] == plain[0]["metrics"] and renewed["metrics"] == always[1]["metrics"]
+    assert left["metrics"] != always[0]["metrics"] and renewed["metrics"] != plain[1]["metrics"]
+    bare = run_verb("accuracy", {**spec, "compensate": False})["points"]
+    assert [point["recalibrated"] for point in bare] == [8, 8], "what zeros emit is not folded in"
+
+
+def test_a_cut_is_free_as_long_as_one_channel_in_fifty_at_most_has_another_gamma(slimming):
+    model, graph = slimming.checkpoint.model, slimming.graph
+    ranking = slimming.ranking()
+    assert is_free(model, graph, np.ones(graph.group_count, dtype=bool))
+    for ratio in np.arange(0.05, 0.95, 0.05):
+        keep = solve(ranking, float(ratio)).keep
+        gone = np.concatenate(
+            [model.get_submodule(layer.name).weight.detach().numpy()[~keep[layer.groups]] for layer in graph.layers]
+        )
+        assert is_free(model, graph, keep) == ((gone != 0).mean() <= 0.02)
 
 
 def test_a_stopped_measurement_keeps_its_points_and_goes_on_from_there(slimming, data, tmp_path):

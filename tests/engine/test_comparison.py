@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
-from dataclasses import asdict
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +14,15 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 from ultralytics.utils.torch_utils import get_flops, get_num_params
 
+from engine import evaluation
 from engine.cli import main
 from engine.comparison import changes, comparable, compare, comparison_table, dataset_digest, distinct_names
 from engine.datasets import check_dataset, make_demo_dataset, resolved_yaml
-from engine.errors import CheckpointError, DatasetError, StopRequested
+from engine.errors import CheckpointError, DatasetError, StopRequested, StorageError, TrainingError
+from engine.files import file_digest
 from engine.slimming import Slimming
+from engine.store import Store
+from engine.training import TrainSettings, compared_models
 from engine.verbs import run_verb
 from tests.models import randomise, write_checkpoint
 
@@ -185,3 +191,101 @@ def test_a_table_shows_classes_that_only_one_model_found():
     models = [{**size, "name": "a", "per_class": {"cat": 0.5}}, {**size, "name": "b", "per_class": {}}]
     told = comparison_table({"models": models, "reference": "a", "split": "val", "imgsz": 64})
     assert "AP cat" in told and "0.500" in told and "-" in told
+
+
+def test_a_change_that_rounds_to_nothing_is_not_told():
+    size = {"gflops": 1.0, "size_mb": 1.0, "per_class": {}, "change_per_class": {}}
+    told = [
+        {**size, "name": name, "params": 10, "metrics": {"mAP50": 0.5}, "change": {"params": change, "mAP50": change}}
+        for name, change in (("a", 0.0), ("b", -0.0004), ("c", -0.0006))
+    ]
+    lines = comparison_table({"models": told, "reference": "a", "split": "val", "imgsz": 64}).splitlines()
+    assert lines[1].split() == ["parameters", "10", "10", "10", "(-0.1%)"]
+    assert next(line for line in lines if "mAP50" in line).split() == ["mAP50", "0.500", "0.500", "0.500", "(-0.001)"]
+
+
+def test_what_a_fine_tuning_measured_is_what_a_later_comparison_says_with_and_without_a_cache(
+    dense, pruned, data, tmp_path, monkeypatch
+):
+    ran = []
+    real = evaluation.validate
+    monkeypatch.setattr(evaluation, "validate", lambda *args, **more: ran.append(args[0]) or real(*args, **more))
+    run = {"epochs": 1, "imgsz": 160, "batch": 2, "nbs": 2, "workers": 0, "device": "cpu", "lr0": 1e-5}
+    wanted = {"weights": str(pruned), "reference": str(dense), "data": str(data), "save_dir": str(tmp_path / "run")}
+    tuned = run_verb("finetune", {**wanted, **run, "workspace": str(tmp_path / "workspace")})
+    rows = {row["role"]: row for row in tuned["comparison"]}
+    assert list(rows) == ["parent", "child", "reference"] and rows["reference"]["metrics"]["mAP50"] > 0.3
+    assert tuned["metrics"] == rows["child"]["metrics"]
+
+    files = [tuned["best"], str(pruned), str(dense)]
+    ask = {"weights": files, "data": str(data), "imgsz": 160, "device": "cpu"}
+    ran.clear()
+    looked_up = run_verb("compare", {**ask, "workspace": str(tmp_path / "workspace")})
+    assert ran == [], "everything was measured by the fine-tuning"
+    told = {model["weights"]: model["metrics"] for model in looked_up["models"]}
+    assert told == {row["weights"]: row["metrics"] for row in rows.values()}
+    command = [sys.executable, "-m", "engine", "compare", "--weights", *files, "--data", str(data)]
+    alone = subprocess.run(
+        [*command, "--imgsz", "160", "--device", "cpu", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    anew = json.loads(alone.stdout)["models"]
+    for model, known in zip(anew, looked_up["models"], strict=True):
+        assert (model["metrics"], model["per_class"]) == (known["metrics"], known["per_class"]), "in another process"
+
+    store = Store(tmp_path / "workspace")
+    digest = file_digest(tuned["best"])
+    assert store.latest_measurements([digest])[digest]["metrics"] == tuned["metrics"]
+
+
+def settings_of(weights: Path, data: Path, folder: Path, **more) -> TrainSettings:
+    known = {"epochs": 1, "imgsz": 160, "batch": 4, "workers": 0, "device": "cpu"}
+    return TrainSettings(str(weights), Path(resolved_yaml(check_dataset(data), folder)), folder, **{**known, **more})
+
+
+def test_where_memory_is_short_a_run_s_own_batch_is_measured_with_and_kept_as_such(dense, data, tmp_path, monkeypatch):
+    real = evaluation.validate
+
+    def short_of_memory(*arguments, batch, **more):
+        if batch > 4:
+            raise TrainingError(f"Out of memory on cpu at batch {batch} and 160 px; lower one of them.")
+        return real(*arguments, batch=batch, **more)
+
+    monkeypatch.setattr(evaluation, "validate", short_of_memory)
+    cache, told = Memory(), []
+    settings = settings_of(dense, data, tmp_path)
+    (row,) = compared_models({"child": str(dense)}, settings, data, cache, told.append)
+    ((key, measured),) = cache.items()
+    assert (key.batch, key.weights) == (4, file_digest(dense)) and measured["metrics"] == row["metrics"]
+    assert not compared_models({"child": str(dense)}, replace(settings, batch=16), data, Memory(), told.append)
+    assert "The child is left out of the comparison: Out of memory on cpu at batch 16" in told[-1]["text"]
+
+
+def test_neither_a_missing_file_nor_a_lost_data_set_nor_a_full_disk_ends_a_comparison(dense, data, tmp_path):
+    class Full(Memory):
+        def get(self, key):
+            raise StorageError("The database is locked.")
+
+        def put(self, key, measured):
+            raise StorageError("The disk is full.")
+
+    told, settings = [], settings_of(dense, data, tmp_path)
+    roles = {"parent": str(tmp_path / "gone.pt"), "child": str(dense)}
+    (row,) = compared_models(roles, settings, data, Full(), told.append)
+    assert row["role"] == "child" and row["metrics"]["mAP50"] > 0.3
+    words = " ".join(event["text"] for event in told)
+    assert "The parent is left out" in words and "not kept for later: The disk is full." in words
+    cache = Memory()
+    (again,) = compared_models({"child": str(dense)}, settings, tmp_path / "moved.yaml", cache, told.append)
+    assert again["metrics"] == row["metrics"] and not cache, "the run keeps a description that still works"
+
+
+def test_a_wish_to_stop_ends_a_comparison_with_what_there_is(dense, data, tmp_path):
+    def stop(event):
+        if "pruned" in event["text"]:
+            raise StopRequested
+
+    second = shutil.copy(dense, tmp_path / "pruned.pt")
+    rows = compared_models(
+        {"parent": str(dense), "child": str(second)}, settings_of(dense, data, tmp_path), data, None, stop
+    )
+    assert [row["role"] for row in rows] == ["parent"]

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from engine.checkpoint import open_checkpoint
-from engine.errors import ExportError, PlanError, StopRequested
-from engine.latency import LatencyTable, TimedSlimming, measure
+from engine.cli import build_parser
+from engine.errors import ExportError, PlanError, StopRequested, StorageError
+from engine.latency import LatencyTable, TimedSlimming, accept_latency, known_costs, measure, table_path
 from engine.latency.costs import LatencyCosts, ModelParts
 from engine.latency.grid import block_channels, grid_points, predict
 from engine.latency.layers import ConvolutionShape, TimedConvolution, convolutions
 from engine.latency.micro import convolution_ms
+from engine.latency.text import latency_text
+from engine.slimming import Slimming
 from engine.solver import Budget
 from engine.verbs import run_verb
 from tests.models import build, graph_of
@@ -34,11 +37,13 @@ class PlainTable(LatencyTable):
 
 def timed_slimming(path, folder):
     slimming = TimedSlimming(open_checkpoint(path), table=PlainTable(folder / "table.json", 1))
-    slimming._timed[64] = LatencyCosts(
-        slimming.cost_model(64), slimming.graph, slimming.checkpoint.model, 64, slimming._table, "digest",
-        lambda: ModelParts(convolutions=8.0, moving=1.0, rest=1.0),
-    )  # fmt: skip
+    slimming._timed[64] = plain_costs(slimming, slimming.table)
     return slimming
+
+
+def plain_costs(slimming, table):
+    layers = convolutions(slimming.graph, slimming.checkpoint.model, 64)
+    return LatencyCosts(slimming.cost_model(64), slimming.graph, layers, ModelParts(8.0, moving=1.0, rest=1.0), table)
 
 
 def test_at_the_widths_of_the_grid_the_table_is_what_is_predicted():
@@ -104,6 +109,9 @@ def test_what_was_measured_is_kept_for_the_next_time(tmp_path):
     kept = json.loads(table.path.read_text(encoding="utf-8"))
     assert len(kept) == len(grid_points(timed)) and all(value > 0 for value in kept.values())
     assert events[-1]["text"].endswith(f"{len(kept)} of {len(kept)}")
+    steps = [(event["step"], event["steps"]) for event in events if event["kind"] == "step"]
+    assert steps == [(number, len(kept)) for number in range(1, len(kept) + 1)]
+    assert table.holds([timed]) and not table.holds([layer()])
     again = LatencyTable(table.path, 1)
     again.prepare([timed], lambda event: pytest.fail("measured again"))
     point = grid_points(timed)[0]
@@ -126,11 +134,105 @@ def test_a_damaged_table_counts_as_empty(tmp_path):
     assert LatencyTable(path, 1).convolution_ms(DEPTHWISE, 16, 16) > 0
 
 
+def test_what_is_no_time_counts_as_missing(tmp_path):
+    timed = layer(DEPTHWISE, 16, 16)
+    table = LatencyTable(tmp_path / "table.json", 1)
+    table.prepare([timed], lambda event: None)
+    whole = table.model_parts("digest", 64, lambda: {"convolutions": 8.0, "moving": 1.0, "rest": 0})
+    kept = json.loads(table.path.read_text(encoding="utf-8"))
+    point = next(key for key in kept if key.startswith("conv"))
+    for wrong in (0, -1.0, "fast", None, {"rest": 1.0}, float("nan")):
+        table.path.write_text(json.dumps({**kept, point: wrong}), encoding="utf-8")
+        again = LatencyTable(table.path, 1)
+        assert not again.holds([timed]) and again.known_parts("digest", 64) == whole
+    table.forget_parts("digest", 64)
+    table.save()
+    assert LatencyTable(table.path, 1).known_parts("digest", 64) == whole  # until it has been measured anew
+    assert table.model_parts("digest", 64, lambda: {**whole, "rest": 2.0})["rest"] == 2.0
+    assert LatencyTable(table.path, 1).known_parts("digest", 64)["rest"] == 2.0
+    table.path.write_text(json.dumps({**kept, "model digest 64": {"convolutions": 8.0}}), encoding="utf-8")
+    assert LatencyTable(table.path, 1).known_parts("digest", 64) is None
+
+
+def test_another_machine_s_table_is_not_this_one_s(tmp_path):
+    (tmp_path / "onnx-1.0-1-threads-0123456789ab.json").write_text('{"model digest 64": 1}', encoding="utf-8")
+    assert LatencyTable.of_this_machine(1, tmp_path).known_parts("digest", 64) is None
+    assert table_path(1, tmp_path) != table_path(2, tmp_path)
+
+
+def test_a_table_that_cannot_be_kept_says_so_where_keeping_it_was_the_purpose(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    table = LatencyTable(tmp_path / "file" / "table.json", 1)
+    table.prepare([layer(DEPTHWISE, 16, 16)], lambda event: None)
+    with pytest.raises(StorageError):
+        table.save()
+
+
 def test_the_unpruned_model_is_predicted_to_take_what_it_was_measured_to_take(tiny_checkpoint, tmp_path):
     costs = timed_slimming(tiny_checkpoint(), tmp_path).timed_costs(64)
     assert costs.before.latency_ms == pytest.approx(10.0)
     nothing_left = costs.latency_ms(np.arange(len(graph_of().residual)) == 0)
     assert 1.0 < nothing_left < 3.0
+
+
+def full_table(slimming, path):
+    """Write the table of a machine on which ``PlainTable`` tells the truth, and read it again."""
+    plain = PlainTable(path, 1)
+    for timed in convolutions(slimming.graph, slimming.checkpoint.model, 64):
+        for point in grid_points(timed):
+            plain._entries[plain._key(timed.shape, *point)] = plain.convolution_ms(timed.shape, *point)
+    plain.model_parts(slimming.checkpoint.digest, 64, lambda: {"convolutions": 8.0, "moving": 1.0, "rest": 1.0})
+    return LatencyTable(path, 1)
+
+
+def test_a_full_table_predicts_and_one_that_lacks_something_does_not(tiny_checkpoint, tmp_path):
+    slimming = Slimming.open(tiny_checkpoint())
+    empty = LatencyTable(tmp_path / "empty.json", 1)
+    assert known_costs(slimming, 64, empty) is None and not empty.path.exists()
+    table = full_table(slimming, tmp_path / "table.json")
+    costs = known_costs(slimming, 64, table)
+    keep = slimming.plan(0.4, imgsz=64).keep
+    assert costs.before.latency_ms == pytest.approx(10.0)
+    assert costs.latency_ms(keep) == plain_costs(slimming, PlainTable(tmp_path / "plain.json", 1)).latency_ms(keep)
+    assert known_costs(slimming, 96, table) is None
+    with pytest.raises(PlanError):
+        known_costs(slimming, 100, table)
+    content = json.loads(table.path.read_text(encoding="utf-8"))
+    content.pop(next(key for key in content if key.startswith("conv")))
+    table.path.write_text(json.dumps(content), encoding="utf-8")
+    assert known_costs(slimming, 64, LatencyTable(table.path, 1)) is None
+
+
+def test_an_opened_checkpoint_accepts_latencies_and_counts_as_before(tiny_checkpoint, tmp_path):
+    slimming = Slimming.open(tiny_checkpoint())
+    table = full_table(slimming, tmp_path / "table.json")
+    plain = slimming.cost_model(64)
+    for _ in range(2):  # what was accepted once is no hindrance to accepting it anew
+        costs = known_costs(slimming, 64, table)
+        accept_latency(slimming, 64, costs)
+        assert costs.plain is plain
+    plan = slimming.plan(Budget(latency_ms=6.0), imgsz=64)
+    assert 5.5 < costs.latency_ms(plan.keep) <= 6.0
+    preview = slimming.describe(plan, 64)
+    assert (preview.params, preview.gflops) == (plain.cost(plan.keep).params, plain.cost(plan.keep).gflops)
+    assert np.array_equal(costs.marginal_params(), plain.marginal_params())
+    assert np.array_equal(costs.marginal_operations(), plain.marginal_operations())
+
+
+def test_a_slider_asks_the_table_nothing(tiny_checkpoint, tmp_path):
+    class Counting(PlainTable):
+        asked = 0
+
+        def convolution_ms(self, shape, inputs, outputs):
+            self.asked += 1
+            return super().convolution_ms(shape, inputs, outputs)
+
+    slimming, table = Slimming.open(tiny_checkpoint()), Counting(tmp_path / "table.json", 1)
+    costs = plain_costs(slimming, table)
+    asked = table.asked
+    for step in range(0, 96, 5):
+        costs.latency_ms(slimming.plan(step / 100).keep)
+    assert asked > 0 and table.asked == asked
 
 
 def test_a_latency_budget_is_met_and_not_by_much_more_than_needed(tiny_checkpoint, tmp_path):
@@ -151,16 +253,52 @@ def test_a_pruned_file_says_which_latency_it_was_pruned_to(tiny_checkpoint, tmp_
 
 
 @pytest.mark.slow
-def test_a_small_model_is_pruned_to_a_latency_on_this_machine(tiny_checkpoint, tmp_path, monkeypatch):
+def test_a_small_model_is_timed_once_and_then_pruned_to_a_latency(tiny_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
-    spec = {"weights": str(tiny_checkpoint()), "imgsz": 64, "threads": 1}
-    whole = run_verb("preview", {**spec, "target_latency": 1e6})
-    assert whole["ratio_achieved"] == 0
-    target = 0.8 * whole["latency_ms_before"]
-    result = run_verb("preview", {**spec, "target_latency": target})
-    assert result["latency_ms"] <= target
-    assert result["params"] < result["params_before"]
-    assert list((tmp_path / "latency").glob("onnx-*.json"))
+    spec, events = {"weights": str(tiny_checkpoint()), "imgsz": 64, "threads": 1}, []
+    result = run_verb("latency", {**spec, "predict": True}, events.append)
+    (whole,) = result["predicted"]
+    parts = [whole[f"{part}_ms"] for part in ("convolutions", "moving", "rest")]
+    assert whole["latency_ms"] == pytest.approx(sum(parts)) and min(parts) > 0
+    assert (whole["imgsz"], whole["threads"], whole["weights"]) == (64, 1, spec["weights"])
+    assert "yolov8n.pt" in latency_text(result) and f"{whole['latency_ms']:.2f}" in latency_text(result)
+    steps = [(event["step"], event["steps"]) for event in events if event["kind"] == "step"]
+    assert steps[-1][0] == steps[-1][1] == len(steps) > 100
+    assert list((tmp_path / "latency").glob("onnx-*.json")) == [table_path(1)]
+    events.clear()
+    target = 0.8 * whole["latency_ms"]
+    pruned = run_verb("preview", {**spec, "target_latency": target}, events.append)
+    assert events == []  # nothing had to be measured
+    assert pruned["latency_ms"] <= target and pruned["latency_ms_before"] == pytest.approx(whole["latency_ms"])
+    assert pruned["params"] < pruned["params_before"]
+    assert run_verb("preview", {**spec, "target_latency": 1e6})["ratio_achieved"] == 0
+    run_verb("latency", {**spec, "predict": True}, events.append)  # the whole model again, and nothing else
+    assert [event["text"] for event in events] == ["Timing the whole model at 64 px"]
+
+
+def test_predicting_takes_no_runtime_and_no_impossible_threads(tiny_checkpoint):
+    spec = {"weights": str(tiny_checkpoint()), "imgsz": 64, "predict": True}
+    for more in ({"runtime": ["torch"]}, {"repeats": 50}):
+        with pytest.raises(ExportError, match="leave out --runtime and --repeats"):
+            run_verb("latency", {**spec, **more})
+    with pytest.raises(PlanError, match="-1 threads"):
+        run_verb("latency", {**spec, "threads": -1})
+
+
+def test_a_stop_while_the_whole_model_is_timed_is_heard(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+
+    def stop(event):
+        assert "whole model" in event["text"]
+        raise StopRequested
+
+    with pytest.raises(StopRequested):
+        run_verb("latency", {"weights": str(tiny_checkpoint()), "imgsz": 64, "predict": True}, stop)
+
+
+def test_the_terminal_asks_for_predictions():
+    options = build_parser().parse_args(["latency", "--weights", "a.pt", "b.pt", "--predict", "--threads", "1"])
+    assert options.predict and options.weights == ["a.pt", "b.pt"] and options.repeats is None
 
 
 @pytest.mark.slow

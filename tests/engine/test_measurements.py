@@ -44,6 +44,12 @@ def test_a_measurement_is_not_taken_for_one_under_other_conditions(store, change
     assert store.measurement(replace(KEY, **change)) is None
 
 
+def test_several_gpus_mean_the_first_which_is_the_one_that_validates(store):
+    store.keep_measurement(replace(KEY, device="1,0"), NUMBERS)
+    assert store.measurement(replace(KEY, device="1")) == NUMBERS
+    assert store.measurement(replace(KEY, device="0")) is None
+
+
 def test_a_later_measurement_takes_the_place_of_an_earlier_one(store):
     store.keep_measurement(KEY, NUMBERS)
     store.keep_measurement(KEY, {"metrics": {}})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app import chains
+from app import chains, measured_results
 from engine.store import ChainPlace, Store
 
 GAMMAS = {
@@ -117,6 +117,15 @@ def test_fine_tuning_and_comparison_show_their_tables(show, store):
     assert list(app.dataframe[2].value["Class"]) == ["ship"]
 
 
+def test_a_timed_model_shows_where_its_time_goes(show, store):
+    job = add(store, "latency", predict=True)
+    parts = {"latency_ms": 30.0, "convolutions_ms": 20.0, "moving_ms": 7.5, "rest_ms": 2.5}
+    entry = {"weights": "a.pt", "imgsz": 320, "threads": 2, **parts}
+    store.finish_job(job.id, "done", {"results": [], "predicted": [entry]})
+    metrics = {metric.label: metric.value for metric in show(job).metric}
+    assert metrics == {"Latency": "30.0 ms", "Convolutions": "20.0 ms", "Moving data": "7.50 ms", "Rest": "2.50 ms"}
+
+
 def test_any_job_can_be_saved_as_a_recipe(show, store):
     job = add(store, epochs=3, prune_ratio=0.5)
     store.finish_job(job.id, "done", {})
@@ -169,3 +178,88 @@ def test_a_step_of_a_chain_opens_its_job(show, store):
     app.button(key=f"step {chain.id} 1").click().run()
     assert first.id in app.query_params["job"]
     assert not any(button.key.startswith("step") for button in show(alone).button if button.key)
+
+
+def test_a_latency_job_shows_every_model_and_where_the_gap_comes_from(show, store):
+    def measured(name, p50_ms, explanation=""):
+        return {
+            "weights": f"/w/{name}.pt", "runtime": "onnx", "imgsz": 320, "threads": 2, "repeats": 50, "params": 10,
+            "p50_ms": p50_ms, "p95_ms": p50_ms + 1, "gflops": p50_ms / 4, "speedup": 20 / p50_ms, "ideal_speedup": 4.0,
+            "explanation": explanation,
+        }  # fmt: skip
+
+    job = add(store, "latency")
+    results = [measured("dense", 20.0), measured("pruned", 10.0, "2.00x faster where GFLOPs promise 4.00x.")]
+    store.finish_job(job.id, "done", {"results": results, "metrics": {}, "artefacts": []})
+    app = show(job)
+    table = app.dataframe[1].value
+    assert list(table["Model"]) == ["dense.pt", "pruned.pt"] and list(table["Runtime"]) == ["ONNX Runtime"] * 2
+    assert list(table["p50, ms"]) == [20.0, 10.0] and list(table["Speed-up"]) == [1.0, 2.0]
+    assert list(table["Threads"]) == [2, 2] and list(table["Ideal"]) == [4.0, 4.0]
+    told = [element.value for element in app.markdown]
+    assert [text for text in told if "GFLOPs promise" in text] == [
+        "**pruned.pt, ONNX Runtime:** 2.00x faster where GFLOPs promise 4.00x."
+    ]
+
+
+def measuring_job(store, demo, verb: str, result: dict):
+    job = store.add_job(verb, {"weights": str(demo.sparse.path)}, f"Some {verb}", demo.sparse.id)
+    whole = {"mAP50": 0.8, "mAP50-95": 0.5}
+    told = {"file": "/gone.json", "dense": whole, "images": 8, "stopped": False, "metrics": {}, "artefacts": []}
+    store.finish_job(job.id, "done", {**told, **result})
+    return job
+
+
+def leads_to_pruning(app, model_id: str) -> bool:
+    return any(f"model={model_id}" in link.proto.query_string for link in app.get("page_link"))
+
+
+def test_an_accuracy_job_shows_its_curve_and_leads_to_pruning(demo, show, store):
+    def point(ratio, score):
+        size = {"ratio": ratio, "ratio_achieved": ratio, "params": 2_000_000, "gflops": 1.5}
+        return {**size, "metrics": {"mAP50": score + 0.1, "mAP50-95": score}}
+
+    result = {"points": [point(0.1, 0.4998), point(0.5, 0.3)], "beyond": [0.9]}
+    app = show(measuring_job(store, demo, "accuracy", result))
+    table = app.dataframe[1].value
+    assert list(table["Ratio"]) == [0.0, 0.1, 0.5] and list(table["mAP50-95"]) == [0.5, 0.4998, 0.3]
+    assert list(table["Change"]) == ["–", "no change", "-0.200"] and table["Parameters"][1] == "2 M"
+    assert len(app.get("plotly_chart")) == 1 and leads_to_pruning(app, demo.sparse.id)
+    assert any("Floors forbid 0.9." in caption.value for caption in app.caption)
+
+
+def test_an_accuracy_job_that_was_stopped_early_shows_what_there_is(demo, show, store):
+    app = show(measuring_job(store, demo, "accuracy", {"points": [], "beyond": [], "stopped": True}))
+    assert list(app.dataframe[1].value["Ratio"]) == [0.0] and not app.get("plotly_chart")
+    app = show(measuring_job(store, demo, "accuracy", {"points": [], "beyond": [], "dense": {}}))
+    assert len(app.dataframe) == 1
+
+
+def test_a_sensitivity_job_shows_its_map_and_leads_to_pruning(demo, show, store):
+    def block(name, *scores):
+        metrics = {f"{share:g}": {"mAP50-95": score} for share, score in zip((0.25, 0.5), scores, strict=False)}
+        return {"block": name, "kind": "C2f", "channels": 32, "metrics": metrics}
+
+    blocks = [block("model.2", 0.4, 0.2), block("model.4", 0.5)]
+    result = {"repaired": {"mAP50-95": 0.5}, "shares": [0.25, 0.5], "blocks": blocks}
+    assert measured_results.block_changes(result) == [[pytest.approx(-0.1), pytest.approx(-0.3)], [0.0, None]]
+    app = show(measuring_job(store, demo, "sensitivity", result))
+    assert len(app.get("plotly_chart")) == 1 and leads_to_pruning(app, demo.sparse.id)
+    assert not show(measuring_job(store, demo, "sensitivity", {**result, "repaired": {}})).get("plotly_chart")
+    job = measuring_job(store, demo, "sensitivity", result)
+    store.delete_model(demo.sparse.id)
+    assert not leads_to_pruning(show(job), demo.sparse.id)
+
+
+def test_the_job_in_detail_is_marked_in_the_table_whatever_comes_on_top(show, store):
+    older, newer = add(store, "val"), add(store, "val")
+    for job in (older, newer):
+        store.finish_job(job.id, "done", {})
+    app = show(older)
+    assert list(app.dataframe[0].value[""]) == ["", "►"]
+    store.finish_job(add(store, "export").id, "failed", error="No data.")
+    app.run()
+    assert list(app.dataframe[0].value[""]) == ["", "", "►"]
+    app.query_params["job"] = newer.id
+    app.run()
+    assert list(app.dataframe[0].value[""]) == ["", "►", ""]

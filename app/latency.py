@@ -1,0 +1,136 @@
+"""Latency on the Prune page: what this machine's table predicts of a model's plans, and the job that fills it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from app import format
+from app.measuring import Measurement, offer_measuring, remember, status_words
+from app.session import explained, store
+from engine import jobs
+from engine.latency import LatencyCosts, LatencyTable, known_costs, table_path
+from engine.runtime import compute_threads
+from engine.slimming import Slimming
+from engine.solver import MAX_RATIO
+from engine.store import Job, Model
+
+_HELP = (
+    "Times the model and its convolutions in ONNX Runtime on this machine's processor, once, in the background. "
+    "Takes a minute or a few."
+)
+_HELP_AGAIN = "Times the whole model once more, in the background, if the machine was busy the last time."
+
+
+@dataclass(frozen=True)
+class PredictedLatency:
+    """The time of one image before and after pruning."""
+
+    before_ms: float
+    after_ms: float
+    about: str
+    "What it is predicted for, in a sentence."
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _known(digest: str, imgsz: int, path: str, changed_ns: int, threads: int, _opened: Slimming) -> LatencyCosts | None:
+    return known_costs(_opened, imgsz, LatencyTable(Path(path), threads))
+
+
+def latency_costs(opened: Slimming, imgsz: int) -> LatencyCosts | None:
+    """Return what predicts the latency of a model's plans, None where this machine has not measured it.
+
+    Args:
+        opened: The model.
+        imgsz: Image size in pixels.
+
+    Raises:
+        PlanError: The model does not run at that image size.
+    """
+    threads = compute_threads()
+    path = table_path(threads)
+    try:
+        changed_ns = path.stat().st_mtime_ns
+    except OSError:
+        return None
+    return _known(opened.checkpoint.digest, imgsz, str(path), changed_ns, threads, opened)
+
+
+def use_latency(opened: Slimming, imgsz: int) -> LatencyCosts | None:
+    """Let the budgets of a model name a latency where this machine has measured it; errors as ``latency_costs``."""
+    costs = latency_costs(opened, imgsz)
+    if costs:
+        opened.count_by(costs, imgsz)
+    return costs
+
+
+def predicted_latency(opened: Slimming, imgsz: int, keep: np.ndarray) -> PredictedLatency | None:
+    """Return the latency of a plan, None where this machine has not measured it; errors as ``latency_costs``.
+
+    Args:
+        opened: The model.
+        imgsz: Image size in pixels.
+        keep: (G,) keep mask of the plan.
+    """
+    costs = latency_costs(opened, imgsz)
+    if costs is None:
+        return None
+    about = f"Predicted for one image at {imgsz} px, {_where(costs.threads)}."
+    return PredictedLatency(costs.before.latency_ms, costs.latency_ms(keep), about)
+
+
+def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCosts) -> float:
+    """Show the milliseconds that a plan may take at most, and return them."""
+    whole = costs.before.latency_ms
+    # Half of a small model's time may be out of reach, and the page should not begin with a refusal.
+    least = costs.latency_ms(opened.plan(MAX_RATIO).keep)
+    target = st.number_input(
+        "At most so many milliseconds an image",
+        0.01,
+        None,
+        ceil(max(whole / 2, least) * 100) / 100,
+        max(round(whole / 50, 2), 0.01),
+        format="%.2f",
+        key=f"max latency {opened.checkpoint.digest} {imgsz}",
+        help="Predicted, at the image size chosen under Limits. The plan comes as close as it can, from below.",
+    )
+    said = f"The whole model takes {format.milliseconds(whole)} at {imgsz} px, {_where(costs.threads)}."
+    _offer(model, imgsz, said, "Measure again", _HELP_AGAIN)
+    return target
+
+
+def offer_latency(model: Model, imgsz: int) -> None:
+    """Say that this machine cannot predict the latency of a model yet, and offer to measure what it takes."""
+    said = f"This machine has not timed this model at {imgsz} px yet, so its latency cannot be predicted."
+    _offer(model, imgsz, said, "Measure latency", _HELP)
+
+
+def _offer(model: Model, imgsz: int, said: str, label: str, help: str) -> None:
+    measurement = Measurement("latency", label, help, lambda job: _predicts(job, imgsz), status_words)
+    offer_measuring(measurement, model, said, lambda: _start_and_follow(model, imgsz))
+
+
+def start_measuring(model: Model, imgsz: int) -> Job:
+    """Start the job that measures what the latency of a model's plans is predicted from. Raises JobError."""
+    spec = {"weights": str(model.path), "predict": True, "imgsz": imgsz, "threads": compute_threads()}
+    job = jobs.submit(store(), "latency", spec, f"Latency of {model.name}", model.id)
+    remember(job, model)
+    return job
+
+
+def _start_and_follow(model: Model, imgsz: int) -> None:
+    with explained(stop=True):
+        start_measuring(model, imgsz)
+    st.rerun()
+
+
+def _predicts(job: Job, imgsz: int) -> bool:
+    return bool(job.spec.get("predict")) and job.spec.get("imgsz") == imgsz
+
+
+def _where(threads: int) -> str:
+    return f"in ONNX Runtime with {threads} thread{'' if threads == 1 else 's'} of this machine's processor"

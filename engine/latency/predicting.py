@@ -1,0 +1,69 @@
+"""What a whole model takes, and everything measured that predicts what any plan of it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine.checkpoint import open_checkpoint
+from engine.latency.slimming import TimedSlimming
+
+Reporter = Callable[[dict], None]
+
+
+@dataclass(frozen=True)
+class LatencyPrediction:
+    """The time of a whole model in ONNX Runtime on this machine's processor: one image, in milliseconds."""
+
+    weights: str
+    imgsz: int
+    threads: int
+    latency_ms: float
+    "The sum of the three below."
+    convolutions_ms: float
+    "With their activations."
+    moving_ms: float
+    "Concatenation, splits, additions, pooling, rearranging."
+    rest_ms: float
+    "Decoding the outputs, and what a run costs by itself."
+
+    def as_dict(self) -> dict:
+        """Return the fields as plain, JSON-able values."""
+        return asdict(self)
+
+
+def predict_latency(
+    path: Path, imgsz: int, threads: int | None = None, report: Reporter = lambda event: None
+) -> LatencyPrediction:
+    """Measure what predicts the latency of any plan of a checkpoint on this machine, and keep it.
+
+    Convolutions are measured once. The whole model, which sets the level of every prediction, is measured each time,
+    because the machine may have been busy before.
+
+    Args:
+        path: a checkpoint that ``open_checkpoint`` accepts.
+        imgsz: image size in pixels, a multiple of the model's stride.
+        threads: of ONNX Runtime; every available core if None.
+        report: receives ``status`` and ``step`` events; may raise ``StopRequested``, and what was measured is kept.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be opened.
+        PlanError: it cannot be pruned, does not run at that size, or there is no such number of threads.
+        ExportError: it cannot be exported to ONNX, and so not be timed.
+        StorageError: the table cannot be written.
+    """
+    slimming = TimedSlimming(open_checkpoint(path), threads, report=report)
+    slimming.table.forget_parts(slimming.checkpoint.digest, imgsz)
+    costs = slimming.timed_costs(imgsz)
+    slimming.table.save()
+    parts = costs.parts
+    return LatencyPrediction(
+        weights=str(path),
+        imgsz=imgsz,
+        threads=costs.threads,
+        latency_ms=parts.total,
+        convolutions_ms=parts.convolutions,
+        moving_ms=parts.moving,
+        rest_ms=parts.rest,
+    )
