@@ -10,6 +10,8 @@ from app.palette import palette
 from engine.pareto import pareto_front
 
 MOST_CLASSES = 20
+MOST_MODELS = 6
+"As many as there are colours to tell them apart, and as names that find room beside their points."
 _NAME_LENGTH = 34
 _LABEL_LENGTH = 27
 "Of a name beside a point, which shares its line with others."
@@ -19,6 +21,8 @@ def accuracy_against_cost(
     names: Sequence[str], costs: Sequence[float], scores: Sequence[float], *, cost: str, score: str, dark: bool
 ) -> go.Figure:
     """Draw models by cost and accuracy, with the line of those that no other model beats.
+
+    Of more than MOST_MODELS only those on the line have their names beside them; pointing at another tells its own.
 
     Args:
         names: Of the models.
@@ -41,6 +45,7 @@ def accuracy_against_cost(
             name="Pareto front",
         )
     sides = _label_sides(costs, scores)
+    named = front if len(names) > MOST_MODELS else range(len(names))
     for title, chosen, colour in (
         ("On the Pareto front", front, colours.after),
         ("Another one is better", [at for at in range(len(names)) if at not in front], colours.frozen),
@@ -50,7 +55,7 @@ def accuracy_against_cost(
             y=[scores[at] for at in chosen],
             mode="markers+text",
             name=title,
-            text=[shortened(names[at], _LABEL_LENGTH) for at in chosen],
+            text=[shortened(names[at], _LABEL_LENGTH) if at in named else "" for at in chosen],
             textposition=[sides[at] for at in chosen],
             textfont={"color": colours.text, "size": 13},
             marker={"size": 12, "color": colour},
@@ -68,10 +73,11 @@ def class_bars(changes: Mapping[str, Mapping[str, float]], *, dark: bool) -> go.
     """Draw the change of every class's AP, a bar for each model, the classes that changed most first.
 
     Args:
-        changes: Name of a model -> class -> change; at most MOST_CLASSES classes are drawn.
+        changes: Name of a model -> class -> change; MOST_CLASSES classes of the first MOST_MODELS models are drawn.
         dark: Whether the theme is dark.
     """
     colours = palette(dark)
+    changes = dict(list(changes.items())[:MOST_MODELS])
     classes = most_changed(changes)
     figure = go.Figure()
     for index, (name, of_model) in enumerate(changes.items()):
@@ -87,7 +93,7 @@ def class_bars(changes: Mapping[str, Mapping[str, float]], *, dark: bool) -> go.
     largest = max((abs(value) for of_model in changes.values() for value in of_model.values()), default=0.0)
     end = max(1.1 * largest, 0.01)
     figure.update_layout(bargap=0.3, bargroupgap=0.08, showlegend=True)
-    figure.update_xaxes(title="Change of AP (IoU 0.50 to 0.95)", range=[-end, end], tickformat="+.3~f", nticks=7)
+    figure.update_xaxes(title="Change of AP (IoU 0.50 to 0.95)", range=[-end, end], tickformat=".3~f", nticks=7)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     return _framed(figure, 110 + len(classes) * (14 + 12 * len(changes)))
 

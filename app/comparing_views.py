@@ -11,8 +11,13 @@ from app.charts import CONFIG
 from app.comparing import SideBySide
 from app.comparing_tables import COSTS, LATENCY, class_changes, class_table, comparison_table, reference_row
 from app.session import dark
+from engine.pareto import pareto_front
 
 _SCORE = "mAP50-95"
+_MOST_LINES = 16
+"Of the table, before it scrolls."
+_NOTHING_MEASURED = "No model was measured under these conditions yet."
+_ONE_MODEL = "Choose a second model to hold this one against."
 
 
 def show_table(found: SideBySide) -> None:
@@ -30,6 +35,7 @@ def show_table(found: SideBySide) -> None:
         column_config=config,
         key="compare table",
         placeholder="–",
+        height=min(38 + 35 * len(table), 38 + 35 * _MOST_LINES),
     )
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.caption(_conditions_sentence(found), width="content")
@@ -50,37 +56,49 @@ def show_scatter(found: SideBySide) -> None:
     )
     measured = table.dropna(subset=[_SCORE, cost])
     if measured.empty:
-        st.caption("No model was measured under these conditions yet.")
+        st.caption(_NOTHING_MEASURED)
         return
-    figure = comparing_charts.accuracy_against_cost(
-        measured["Model"].tolist(), measured[cost].tolist(), measured[_SCORE].tolist(),
-        cost=cost, score=_SCORE, dark=dark(),
-    )  # fmt: skip
+    points = [measured[name].tolist() for name in ("Model", cost, _SCORE)]
+    figure = comparing_charts.accuracy_against_cost(*points, cost=cost, score=_SCORE, dark=dark())
     st.plotly_chart(figure, config=CONFIG, key="compare scatter")
-    st.caption("Dotted: the Pareto front. No other model here is both cheaper and more accurate than one on it.")
+    st.caption(_ONE_MODEL if len(found.models) == 1 else _front_sentence(*points))
 
 
 def show_by_class(found: SideBySide) -> None:
     """Draw how the AP of every class changed, with the numbers below, as CSV too."""
     table = class_table(found.comparison, found.names)
     if table.empty:
-        st.caption("No model was measured under these conditions yet.")
+        st.caption(_NOTHING_MEASURED)
         return
     changes = class_changes(found.comparison, found.names)
     if changes:
         st.plotly_chart(comparing_charts.class_bars(changes, dark=dark()), config=CONFIG, key="compare classes")
-        st.caption(_class_sentence(found, len(table)))
+        st.caption(_class_sentence(found, len(table), len(changes)))
     else:
-        st.caption("Changes are shown once the reference and another model were measured.")
+        waiting = "Changes are shown once the reference and another model were measured."
+        st.caption(_ONE_MODEL if len(found.models) == 1 else waiting)
     config = {name: st.column_config.NumberColumn(format="%.3f") for name in table.columns[1:]}
     st.dataframe(table, hide_index=True, column_config=config, key="class table", height=min(38 + 35 * len(table), 320))
     _offer_csv("classes", table.to_csv(index=False))
 
 
-def _class_sentence(found: SideBySide, classes: int) -> str:
-    against = f"Against {format.plain(found.names[found.comparison.reference])}."
-    most = comparing_charts.MOST_CLASSES
-    return f"{against} The {most} of {classes} classes that changed most." if classes > most else against
+def _front_sentence(names: list[str], costs: list[float], scores: list[float]) -> str:
+    front = pareto_front(costs, scores)
+    if len(names) == 1:
+        return "Only one of the models was measured under these conditions."
+    if len(front) == 1:
+        return f"No other model here is cheaper or more accurate than {format.plain(names[front[0]])}."
+    said = "Dotted: the Pareto front. No other model here is both cheaper and more accurate than one on it."
+    return f"{said} Point at another to see its name." if len(names) > comparing_charts.MOST_MODELS else said
+
+
+def _class_sentence(found: SideBySide, classes: int, models: int) -> str:
+    said = [f"Against {format.plain(found.names[found.comparison.reference])}."]
+    if classes > comparing_charts.MOST_CLASSES:
+        said.append(f"The {comparing_charts.MOST_CLASSES} of {classes} classes that changed most.")
+    if models > comparing_charts.MOST_MODELS:
+        said.append(f"The first {comparing_charts.MOST_MODELS} of {models} models; the table has all of them.")
+    return " ".join(said)
 
 
 def _conditions_sentence(found: SideBySide) -> str:

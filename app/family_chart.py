@@ -90,7 +90,7 @@ def card_text(member: Member) -> str:
 
 
 def facts(member: Member) -> str:
-    """Return 'Pruned · ratio 0.50 · 922 k parameters · 5.55 GFLOPs · mAP50-95 0.716', as far as it is known."""
+    """Return 'Pruned · ratio 0.50 · 922 k parameters · mAP50-95 0.716', as far as it is known."""
     told = [KINDS.get(member.kind, member.kind)]
     if member.ratio is not None:
         told.append(f"ratio {member.ratio:.2f}")

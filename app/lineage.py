@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +91,34 @@ def show_member(member: Member) -> None:
     st.subheader(format.plain(member.name))
     st.caption(f"{KINDS.get(member.kind, member.kind)} · {format.ago(member.created_at)}")
     _show_numbers(member)
+    if member.kind != EXPORTED and member.size_mb is None:
+        st.warning("Its file is gone; what is told here is what the workspace remembers.", icon=":material/link_off:")
     st.markdown("**What made it**")
     _show_command(member)
     settings = settings_of(member.spec)
     if settings:
-        table = pd.DataFrame({"Setting": list(settings), "Value": _with_names(settings)})
-        st.dataframe(table, hide_index=True, key="lineage settings", height=min(38 + 35 * len(table), 420))
+        _show_settings("lineage settings", settings, _with_names(settings))
     recorded = {} if member.kind == EXPORTED else recorded_settings(member)
     if recorded:
         with st.expander("Everything that the checkpoint records", icon=":material/description:"):
-            table = pd.DataFrame({"Setting": list(recorded), "Value": list(recorded.values())})
-            st.dataframe(table, hide_index=True, key="lineage recorded", height=min(38 + 35 * len(table), 420))
+            _show_settings("lineage recorded", recorded, list(recorded.values()))
     _offer_job(member)
+
+
+def _show_settings(key: str, names: Iterable[str], values: list[str]) -> None:
+    table = pd.DataFrame({"Setting": list(names), "Value": values})
+    # The widths of a column of names and of one of paths, in a panel of about 400 pixels.
+    longest = max(map(len, table["Setting"]))
+    widths = (110, 300) if longest < 16 else (190, 220)
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            name: st.column_config.TextColumn(width=width) for name, width in zip(table, widths, strict=True)
+        },
+        key=key,
+        height=min(38 + 35 * len(table), 420),
+    )
 
 
 def recorded_settings(member: Member) -> dict[str, str]:
@@ -130,7 +147,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _show_numbers(member: Member) -> None:
     numbers = {
         "Parameters": (format.count(member.params), f"{member.params:,}" if member.params else None),
-        "GFLOPs": (format.gflops(member.gflops), "At the image size the model was trained at."),
+        "GFLOPs": (format.gflops(member.gflops), "At the image size it was made with."),
         "mAP50-95": (format.score(member.score), "Of its training, else the latest validation."),
         "Ratio": ("–" if member.ratio is None else f"{member.ratio:.2f}", "Share of channels cut, or faded to be."),
         "File": ("–" if member.size_mb is None else f"{member.size_mb:.1f} MB", None),
@@ -145,7 +162,7 @@ def _show_command(member: Member) -> None:
     command = command_of(member.verb, member.spec)
     if command is not None:
         st.code(command, language="bash", wrap_lines=True)
-        st.caption("Repeats it on the terminal, from the workbench's folder.")
+        st.caption(_command_sentence(member.spec))
     elif member.kind == "demo":
         st.code(DEMO_COMMAND, language="bash")
         st.caption("Draws the demo set and trains both demo models again, on the terminal.")
@@ -153,6 +170,16 @@ def _show_command(member: Member) -> None:
         st.caption("It was brought into the workspace as it is, so there is no command that makes it.")
     else:
         st.caption("Not enough is recorded to repeat it: what it was made from is no longer in the workspace.")
+
+
+def _command_sentence(spec: Mapping[str, Any]) -> str:
+    """Return what a command is good for, or which file it lacks."""
+    names = {str(model.path): model.name for model in store().models()}
+    for given in (spec.get("weights"), spec.get("data")):
+        # An official name is fetched, and a relative path is meant from the folder where the command is run.
+        if isinstance(given, str) and Path(given).is_absolute() and not Path(given).exists():
+            return f"It cannot be repeated as it stands: {format.plain(names.get(given, given))} is gone."
+    return "Repeats it on the terminal, from the workbench's folder."
 
 
 def _with_names(settings: dict[str, str]) -> list[str]:

@@ -81,7 +81,7 @@ def _choose_models(found: SideBySide) -> tuple[Model, Model]:
     ids = list(by_id)
     others = [model_id for model_id in ids if model_id != found.reference.id]
     key = f"predictions {' '.join(ids)}"
-    grid = st.grid(2, min_column_width=260)
+    grid = st.grid(2, min_column_width=200)
     chosen = []
     for side, first_choice in (("Left", found.reference.id), ("Right", others[-1])):
         chosen.append(

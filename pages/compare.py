@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from app import comparing, format
+from app import comparing, comparing_address, format
 from app.comparing import Conditions, SideBySide
 from app.comparing_views import show_by_class, show_scatter, show_table
 from app.data import choose_data
 from app.live import show_job
 from app.predictions import show_predictions
 from app.session import explained, require_model, store
-from app.settings import run_settings
+from app.settings import COMMON, run_settings
 from engine.store import Model
+from engine.training.checks import TASKS
 
 VIEWS = ("Accuracy against cost", "By class", "On images")
 
@@ -19,16 +20,20 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
     models = store().models()
     by_id = {model.id: model for model in models}
     labels = comparing.distinct_labels({model.id: model.name for model in models})
+    usual = comparing.relatives(models, current)
+    key = f"compare models {current.id}"
+    if key not in st.session_state:
+        st.session_state[key] = comparing_address.models_to_show(current, by_id, usual)
     chosen = st.multiselect(
         "Models",
         list(by_id),
-        default=comparing.relatives(models, current),
         format_func=lambda model_id: labels.get(model_id, model_id),
-        key=f"compare models {current.id}",
+        key=key,
         placeholder="Choose models",
         help="Any number of models of the same task and classes; the current model and its relatives to start with.",
     )
-    wanted = comparing.default_reference([by_id[each] for each in chosen], store().lineage(current.id))
+    oldest = comparing.default_reference([by_id[each] for each in chosen], store().lineage(current.id))
+    wanted = comparing_address.reference_to_show(chosen, oldest)
     reference = st.selectbox(
         "Changes against",
         chosen,
@@ -38,25 +43,41 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
         placeholder="Choose models first",
         help="The model that every change is told against: the dense ancestor to start with.",
     )
+    comparing_address.keep_models(current, chosen, usual)
+    comparing_address.keep("reference", reference, oldest)
     return [by_id[each] for each in chosen], by_id.get(reference or "")
 
 
 def choose_conditions(current: Model, reference: Model) -> Conditions | None:
+    size = comparing.size_of(reference)
+    trained = size.trained_imgsz
+    if size.task not in TASKS:
+        st.caption(f"Models for {size.task} are compared by their size alone: their accuracy cannot be measured here.")
+        return None
+    comparing_address.restore_conditions(f"compare imgsz {trained}", "compare batch", "compare split")
+    st.session_state.setdefault("compare split", "val")
     grid = st.grid(2, min_column_width=300)
     left, right = grid.container(), grid.container()
     with right:
         data = choose_data(current, "compare")
+        if data is None:
+            st.caption("With a data set, accuracy is measured as well.")
     with left:
-        spec = run_settings("compare", imgsz=comparing.size_of(reference).trained_imgsz, epochs=None, columns=3)
+        spec = run_settings("compare", imgsz=trained, epochs=None, columns=3, persist="session")
         split = st.segmented_control(
             "Split",
-            ["val", "test", "train"],
-            default="val",
+            comparing_address.SPLITS,
             required=True,
             key="compare split",
             persist_state="session",
             help="Which images to measure on.",
         )
+    for name, value, usual in (
+        ("imgsz", spec["imgsz"], trained),
+        ("batch", spec["batch"], COMMON["batch"]),
+        ("split", split, "val"),
+    ):
+        comparing_address.keep(name, value, usual)
     return Conditions(data, split, **spec) if data else None
 
 
@@ -103,12 +124,12 @@ for sentence in found.refused:
 job = comparing.job_to_show(store().jobs(), st.query_params.get("job"))
 if conditions:
     offer_measurements(found, conditions, busy=job is not None and not job.finished)
-else:
-    st.caption("With a data set, accuracy is measured as well.")
 if job:
     with st.container(border=True):
         show_job(job.id, manage=False)
 show_table(found)
+if comparing.size_of(reference).task not in TASKS:
+    st.stop()
 view = st.segmented_control(
     "View", VIEWS, default=VIEWS[0], required=True, key="compare view", persist_state="session",
     label_visibility="collapsed", help="What to look at more closely.",

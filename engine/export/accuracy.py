@@ -12,6 +12,8 @@ from engine.export.exporter import first_line
 from engine.runtime import import_ultralytics
 
 Reporter = Callable[[dict], None]
+_MEASURED = {"segment": "seg", "pose": "pose"}
+"Task -> what its mAP is about, where that is not the box."
 
 
 def validation_map(
@@ -19,8 +21,9 @@ def validation_map(
 ) -> float:
     """Return the mAP50-95 of a checkpoint or an exported file on the validation split.
 
-    One square image at a time, which a file of fixed shape can take; both sides are measured alike. ``cut`` counts only
-    boxes that a file with non-maximum suppression inside could put out.
+    It is that of masks or keypoints where the task has them, else of boxes. One square image at a time, which a file
+    of fixed shape can take; both sides are measured alike. ``cut`` counts only boxes that a file with non-maximum
+    suppression inside could put out.
 
     Raises:
         DatasetError: the data set cannot be used.
@@ -42,7 +45,7 @@ def validation_map(
             raise
         except Exception as error:  # whatever the validator lets through
             raise ExportError(f"The exported file could not be validated: {first_line(error)}") from error
-        return float(metrics.box.map)
+        return float(getattr(metrics, _MEASURED.get(task, "box")).map)
 
 
 def _report(validator, report: Reporter) -> None:

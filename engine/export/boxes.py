@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torchvision.ops import batched_nms, box_iou
+from torchvision.ops import box_iou
+from ultralytics.utils.metrics import batch_probiou
+from ultralytics.utils.nms import non_max_suppression
 
 CONFIDENCE, OVERLAP = 0.25, 0.7
 "What counts as found: least score, and IoU above which the weaker box of a class is dropped."
@@ -12,32 +14,40 @@ SAME_IOU = 0.9
 MAX_BOXES = 300
 
 
-def found_boxes(output: np.ndarray, classes: int, suppressed: bool) -> np.ndarray:
-    """Return the (n, 6) boxes of one image: left, top, right, bottom in pixels, score, class.
+def found_boxes(output: np.ndarray, classes: int, task: str, suppressed: bool) -> list[np.ndarray]:
+    """Return the boxes of every image, (n, 6 + extras) each: place, score, class, then what the task adds.
+
+    The place is left, top, right, bottom in pixels; of an oriented box (task ``obb``) centre, width and height, and its
+    angle in radians is the last column. Other extras are mask coefficients or keypoints.
 
     Args:
-        output: the first output of a model for one image, (1, 4 + classes + extras, anchors), or (1, n, 6 + extras)
-            where the model suppresses by itself.
+        output: the first output of a model, (N, 4 + classes + extras, anchors), or (N, n, 6 + extras) where the model
+            suppresses by itself.
         classes: number of classes.
+        task: of the model.
         suppressed: the output is of the second kind.
     """
-    if suppressed:
-        rows = output[0, :, :6].astype(np.float32)
-        return rows[rows[:, 4] > CONFIDENCE]
-    columns = torch.from_numpy(output[0].astype(np.float32))
-    scores, labels = columns[4 : 4 + classes].max(dim=0)
-    likely = scores > CONFIDENCE
-    centres, sizes = columns[:2, likely].T, columns[2:4, likely].T
-    corners = torch.cat([centres - sizes / 2, centres + sizes / 2], dim=1)
-    kept = batched_nms(corners, scores[likely], labels[likely], OVERLAP)[:MAX_BOXES]
-    return torch.cat([corners, scores[likely, None], labels[likely, None]], dim=1)[kept].numpy()
+    found = non_max_suppression(
+        torch.from_numpy(output.astype(np.float32)),
+        CONFIDENCE,
+        OVERLAP,
+        max_det=MAX_BOXES,
+        nc=classes,
+        rotated=task == "obb",
+        end2end=suppressed,
+    )
+    return [rows.numpy() for rows in found]
 
 
-def matched_boxes(expected: np.ndarray, got: np.ndarray) -> int:
-    """Return how many boxes are in both (n, 6) lists: same class, IoU of at least 0.9, each counted once."""
+def matched_boxes(expected: np.ndarray, got: np.ndarray, rotated: bool = False) -> int:
+    """Return how many boxes are in both lists of ``found_boxes``: same class, IoU of at least 0.9, each counted once.
+
+    The IoU of oriented boxes is Ultralytics' probabilistic one (https://arxiv.org/abs/2106.06072), by which a square
+    equals itself at every angle.
+    """
     if not len(expected) or not len(got):
         return 0
-    overlap = box_iou(torch.from_numpy(expected[:, :4]), torch.from_numpy(got[:, :4])).numpy()
+    overlap = _overlap(torch.from_numpy(expected), torch.from_numpy(got), rotated).numpy()
     overlap[expected[:, 5, None] != got[None, :, 5]] = 0
     matched = 0
     for row in range(len(expected)):
@@ -46,3 +56,11 @@ def matched_boxes(expected: np.ndarray, got: np.ndarray) -> int:
             overlap[:, best] = 0
             matched += 1
     return matched
+
+
+def _overlap(expected: torch.Tensor, got: torch.Tensor, rotated: bool) -> torch.Tensor:
+    """Return the (n, m) IoU of every pair."""
+    if not rotated:
+        return box_iou(expected[:, :4], got[:, :4])
+    oriented = [torch.cat([rows[:, :4], rows[:, -1:]], dim=1) for rows in (expected, got)]  # x, y, w, h, angle
+    return batch_probiou(*oriented)

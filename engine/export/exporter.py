@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ExportError
+from engine.errors import ExportError, StorageError
+from engine.files import writing_to
 from engine.runtime import import_ultralytics
 
 
@@ -21,11 +22,15 @@ def run_exporter(weights: Path, folder: Path, format: str = "onnx", **arguments:
 
     Raises:
         ExportError: the exporter failed.
+        StorageError: the folder has no space left.
     """
     copy = folder / "weights.pt"
-    shutil.copyfile(weights, copy)  # the exporter writes beside the file it is given
     try:
-        exported = import_ultralytics().YOLO(str(copy)).export(format=format, device="cpu", **arguments)
+        with writing_to(folder):
+            shutil.copyfile(weights, copy)  # the exporter writes beside the file it is given
+            exported = import_ultralytics().YOLO(str(copy)).export(format=format, device="cpu", **arguments)
+    except StorageError:
+        raise
     except Exception as error:  # the exporter lets through whatever PyTorch, onnx or an assertion raises
         raise ExportError(f"{weights.name} could not be exported to {format}: {first_line(error)}") from error
     return Path(exported)

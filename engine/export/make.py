@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.checkpoint import Checkpoint, open_checkpoint
-from engine.errors import ExportError
+from engine.errors import DatasetError, ExportError, StorageError
 from engine.export import gates as gate
 from engine.export.backends import Backend, open_backend, torch_backend
 from engine.export.exporter import first_line, run_exporter
@@ -23,7 +23,7 @@ from engine.export.lineage import lineage, read_metadata, write_metadata
 from engine.export.parity import Parity, measure_parity
 from engine.export.precision import to_fp16, to_int8
 from engine.export.settings import FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
-from engine.files import atomic_path, require_free_space
+from engine.files import atomic_path, require_free_space, writing_to
 
 Reporter = Callable[[dict], None]
 
@@ -107,9 +107,11 @@ def export_model(
     started_s = time.monotonic()
     save_path = Path(save_path)
     _check_name(save_path, settings.format)
+    _check_place(save_path)
     checkpoint = open_checkpoint(weights)
     if settings.nms and checkpoint.task not in NMS_TASKS:
         raise ExportError(f"A {checkpoint.task} model finds no boxes, so there is nothing to suppress; leave NMS out.")
+    _check_classes(checkpoint, settings)
     compared = list(images) or _dataset_images(settings, "val", COMPARED_IMAGES)
     require_free_space(Path(tempfile.gettempdir()), 3 * _SIZE_FACTOR * checkpoint.path.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="export-") as temporary:
@@ -130,7 +132,8 @@ def export_model(
             gate.latency_gate(*times, settings.precision),
         ]
     if accuracy:
-        found.append(gate.accuracy_gate(accuracy["mAP50-95"], accuracy["mAP50-95 fp32"], settings.precision))
+        measured = accuracy["mAP50-95"], accuracy["mAP50-95 fp32"]
+        found.append(gate.accuracy_gate(*measured, settings.precision, checkpoint.task))
     result = ExportResult(
         path=save_path,
         format=settings.format,
@@ -159,6 +162,29 @@ def _check_name(save_path: Path, format: str) -> None:
     if save_path.suffix.lower() != SUFFIXES[format]:
         raise ExportError(
             f"{save_path.name} does not end in {SUFFIXES[format]}; name the exported file like model{SUFFIXES[format]}."
+        )
+
+
+def _check_place(save_path: Path) -> None:
+    """Find out before the work whether a file can be written; folders that are missing are made after it."""
+    if save_path.is_dir():
+        raise StorageError(f"{save_path} is a folder; choose another name, or remove it.")
+    existing = next(folder for folder in save_path.absolute().parents if folder.exists())
+    with writing_to(save_path.parent), tempfile.TemporaryFile(dir=existing):
+        pass
+
+
+def _check_classes(checkpoint: Checkpoint, settings: ExportSettings) -> None:
+    """Refuse before the work a data set of another number of classes, on which no mAP can be measured."""
+    if settings.data is None or checkpoint.task not in NMS_TASKS:
+        return
+    from engine.datasets import check_dataset
+
+    described, known = len(check_dataset(settings.data).names), len(checkpoint.names)
+    if described != known:
+        raise DatasetError(
+            f"The data set describes {described} classes, but {checkpoint.path.name} knows {known}; "
+            "choose the data set that the model was trained for."
         )
 
 
@@ -240,13 +266,13 @@ def _facts(exported: Path, settings: ExportSettings) -> tuple[int | None, tuple[
 def _compare(
     checkpoint: Checkpoint, backend: Backend, settings: ExportSettings, size: tuple[int, int], images: Sequence[Path]
 ) -> Parity:
-    """Measure parity on structured noise, on another size too if the file promises one, and on the images."""
+    """Measure parity on structured noise, on two images of another size too if promised, and on the images."""
     model, (height, width) = checkpoint.model, size
     channels = (getattr(model, "yaml", None) or {}).get("channels", 3)
     noise = structured_noise(channels, height, width)
     inputs = [noise[:1], noise[1:]]
     if settings.dynamic:
-        inputs.append(structured_noise(channels, height + int(max(model.stride)), width)[:1])
+        inputs.append(structured_noise(channels, height + int(max(model.stride)), width))
     inputs += [read_image(Path(path), height, width) for path in images]
     return measure_parity(
         torch_backend(model),
@@ -273,11 +299,12 @@ def _latencies(backend: Backend, full: Backend | None, shape: tuple[int, ...]) -
 
 
 def _accuracies(checkpoint: Checkpoint, exported: Path, settings: ExportSettings, report: Reporter) -> dict[str, float]:
-    """Return mAP50-95 of the file and of the checkpoint, where a data set is given and fewer bits may cost some."""
+    """Return mAP50-95 of the file and of the checkpoint, where a data set is given and raw outputs do not tell."""
     from engine.export.accuracy import validation_map
 
     square = len(set(settings.size)) == 1
-    if settings.data is None or settings.precision == "fp32" or not square or checkpoint.task not in NMS_TASKS:
+    exact = settings.precision == "fp32" and not settings.nms
+    if settings.data is None or exact or not square or checkpoint.task not in NMS_TASKS:
         return {}
     if settings.format != "onnx":
         return {}

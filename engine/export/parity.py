@@ -99,9 +99,10 @@ def _box_counts(
         return len(expected), len(actual), int((expected.argmax(axis=1) == actual.argmax(axis=1)).sum())
     if expected.ndim != 3:
         return 0, 0, 0
-    wanted = found_boxes(expected, classes, end2end)
-    got = found_boxes(actual, classes, end2end or nms)
-    return len(wanted), len(got), matched_boxes(wanted, got)
+    wanted = found_boxes(expected, classes, task, end2end)
+    got = found_boxes(actual, classes, task, end2end or nms)
+    matched = sum(matched_boxes(*pair, rotated=task == "obb") for pair in zip(wanted, got, strict=True))
+    return sum(map(len, wanted)), sum(map(len, got)), matched
 
 
 def _check_finite(actual: Outputs) -> None:

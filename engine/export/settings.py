@@ -35,7 +35,7 @@ class ExportSettings:
     opset: int | None = None
     "ONNX operator set; Ultralytics' choice for the installed versions if None."
     dynamic: bool = False
-    "Let batch, height and width vary."
+    "Let batch, height and width vary. Not together with ``nms``."
     simplify: bool = True
     "Let onnxslim simplify the graph."
     nms: bool = False
@@ -58,6 +58,12 @@ class ExportSettings:
             raise ExportError("INT8 is calibrated on training images; choose a data set (--data).")
         if self.precision == "int8" and self.opset is not None and self.opset < _LEAST_INT8_OPSET:
             raise ExportError(f"INT8 needs opset {_LEAST_INT8_OPSET} or newer, not {self.opset}.")
+        if self.nms and self.dynamic:
+            # Ultralytics traces the suppression for one image: of a batch, the others would come out empty.
+            raise ExportError(
+                "A file with non-maximum suppression inside takes one image of one size; leave out dynamic shapes "
+                "(--dynamic) or the suppression (--nms)."
+            )
         if self.calibration_images < 1:
             raise ExportError(f"INT8 cannot be calibrated on {self.calibration_images} images; about 100 are enough.")
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-_WORDS = {True: "passed", False: "FAILED", None: "not tested"}
+_WORDS = {True: "passed", False: "FAILED"}
 
 
 def export_text(result: dict[str, Any]) -> str:
     """Return the file and every gate with its numbers."""
     opset = f", opset {result['opset']}" if result["opset"] else ""
     rows = [f"{result['format']:>12}: {result['path']} ({result['size_mb']:.1f} MB, {result['precision']}{opset})"]
-    rows += [f"{gate['name']:>12}: {_WORDS[gate['passed']]}. {gate['text']}" for gate in result["gates"]]
+    rows += [f"{gate['name']:>12}: {_word(gate)}. {gate['text']}" for gate in result["gates"]]
     if not result["passed"]:
         rows.append("FAILED: the file is there to take, but not every gate was passed.")
     return "\n".join(rows)
+
+
+def _word(gate: dict[str, Any]) -> str:
+    if gate["passed"] is None:
+        return "not tested" if gate["value"] is None else "measured"
+    return _WORDS[gate["passed"]]

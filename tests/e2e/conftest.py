@@ -104,3 +104,17 @@ def _end_jobs(workspace: Path) -> None:
     store = Store(workspace)
     for job in store.jobs(ACTIVE_STATES):
         jobs.kill(store, job.id, grace_s=1.0)
+
+
+@pytest.fixture(scope="module")
+def demo_pruned(server):
+    """(demo, its sparse model pruned at 0.62) in the server's workspace, made as the Prune page makes it."""
+    from app import library
+    from engine.demo import open_demo
+    from engine.store import Store
+
+    store = Store(server[1])
+    demo = open_demo(store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNE_WORKSPACE", str(server[1]))
+        return demo, library.prune_into(store, demo.sparse, {"prune_ratio": 0.62, "imgsz": 320})

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from engine.errors import CheckpointError, ExportError
+from engine.errors import CheckpointError, DatasetError, ExportError, StorageError
 from engine.export import ExportSettings, available_formats, export_model
 from engine.export.gates import DIFFERENCE_LIMITS
 from engine.runtime import import_ultralytics
@@ -103,12 +104,12 @@ def test_the_file_says_what_it_holds_and_where_it_comes_from(weights, tmp_path):
     assert predictions[0].names == {0: "square", 1: "disc"}
 
 
-def test_a_dynamic_file_is_also_compared_at_another_size(weights, tmp_path):
+def test_a_dynamic_file_is_also_compared_on_two_images_of_another_size(weights, tmp_path):
     settings = ExportSettings((64, 96), dynamic=True, simplify=False)
     result = export_model(weights, tmp_path / "any.onnx", settings)
     assert result.imgsz == (64, 96)
     assert result.dynamic
-    assert result.parity.images_compared == 3
+    assert result.parity.images_compared == 4
     dimensions = onnx.load(str(result.path)).graph.input[0].type.tensor_type.shape.dim
     assert [dimension.dim_param for dimension in dimensions] == ["batch", "", "height", "width"]
 
@@ -341,12 +342,107 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_nothing(weights, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_written(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"not a checkpoint", "or no checkpoint at all"),
+        (b"", "not a checkpoint that can be read"),
+        ({"weight": torch.zeros(2)}, r"holds no model \(only weight\)"),
+        ({"model": torch.nn.Linear(2, 2)}, "holds a Linear, not an Ultralytics model"),
+    ],
+)
+def test_weights_that_are_no_yolo_model_are_refused_in_one_sentence(tmp_path, content, sentence):
     fake = tmp_path / "fake.pt"
-    fake.write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError):
+    fake.write_bytes(content) if isinstance(content, bytes) else torch.save(content, fake)
+    with pytest.raises(CheckpointError, match=sentence):
         export_model(fake, tmp_path / "small.onnx", ExportSettings(64))
     assert list(tmp_path.iterdir()) == [fake]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(weights, tmp_path):
+    events = []
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StorageError, match="is not a folder, or lies below a file"):
+        export_model(weights, tmp_path / "file" / "small.onnx", ExportSettings(64), report=events.append)
+    (tmp_path / "small.onnx").mkdir()
+    with pytest.raises(StorageError, match=r"small\.onnx is a folder; choose another name"):
+        export_model(weights, tmp_path / "small.onnx", ExportSettings(64), report=events.append)
+    assert events == []
+
+
+def test_a_data_set_of_other_classes_is_refused_before_the_work(weights, harbour, tmp_path):
+    events = []
+    settings = ExportSettings(64, precision="int8", data=harbour)
+    with pytest.raises(DatasetError, match=r"describes \d+ classes, but random\.pt knows 2; choose the data set"):
+        export_model(weights, tmp_path / "small.onnx", settings, report=events.append)
+    assert events == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("before", "after", "passed"), [(0.5, 0.49, True), (0.5, 0.47, False), (0.01, 0.0, None)])
+def test_the_accuracy_gate_says_what_was_lost_and_nothing_where_nothing_could_be(before, after, passed):
+    from engine.export.gates import accuracy_gate
+
+    found = accuracy_gate(after, before, "int8")
+    assert found.passed is passed and found.value == after
+    assert f"mAP50-95 is {after:.3f} on the validation split, the checkpoint's {before:.3f}" in found.text
+    assert ("choose the data set" in found.text.lower()) == (passed is None)
+
+
+@pytest.mark.parametrize(("passed", "value", "word"), [(True, 1, "passed"), (False, 1, "FAILED")])
+def test_the_terminal_says_passed_failed_measured_or_not_tested(passed, value, word):
+    from engine.export.text import export_text
+
+    gates = [
+        {"name": "size", "passed": passed, "value": value, "text": "Some sentence."},
+        {"name": "latency", "passed": None, "value": 3.0, "text": "One image takes 3.0 ms."},
+        {"name": "boxes", "passed": None, "value": None, "text": "Nothing was found."},
+    ]
+    result = {"format": "onnx", "path": "x.onnx", "size_mb": 1.0, "precision": "fp32", "opset": 18, "gates": gates}
+    lines = [line.strip() for line in export_text({**result, "passed": passed}).splitlines()]
+    assert lines[1:4] == [
+        f"size: {word}. Some sentence.",
+        "latency: measured. One image takes 3.0 ms.",
+        "boxes: not tested. Nothing was found.",
+    ]
+    assert lines[-1].startswith("FAILED") != passed
+
+
+def test_a_disk_too_small_is_one_sentence_and_leaves_the_file_of_the_same_name(weights, tmp_path):
+    """The limit on file sizes stands for the full disk: the first write of the exporter fails."""
+    taken = tmp_path / "small.onnx"
+    taken.write_bytes(b"made before")
+    script = f"""
+        import resource, signal
+        import engine
+        from pathlib import Path
+        from engine.errors import StorageError
+        from engine.export import ExportSettings, export_model
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            export_model(Path({str(weights)!r}), Path({str(taken)!r}), ExportSettings(64))
+        except StorageError as error:
+            print(error)
+    """
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    assert "choose a folder on another disk" in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert taken.read_bytes() == b"made before"
+    assert not list(temporary.glob("export-*"))
+
+
+def test_an_export_of_the_same_name_is_replaced_whole(weights, tmp_path):
+    taken = tmp_path / "small.onnx"
+    taken.write_bytes(b"made before")
+    result = export_model(weights, taken, ExportSettings(64))
+    onnx.checker.check_model(str(result.path))
+    assert list(tmp_path.iterdir()) == [taken]
 
 
 @pytest.mark.parametrize("name", ["yolov8n-bccd", "yolo11n-bccd"])

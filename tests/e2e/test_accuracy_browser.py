@@ -1,0 +1,157 @@
+"""Measured accuracy on the Prune page in a real browser: the curve behind the slider, the tile, the heat map."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from engine.accuracy import FOLDER, HEADLINE, find_kept
+from engine.demo import open_demo
+from engine.store import Store
+from tests.e2e.reading import traces, wait_until
+from tests.e2e.test_browser import Watch, metric, query
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+IMAGES, IMGSZ = 4, 96
+BLOCKS, SHARES = 4, 3
+"Blocks to measure before the stop: all of them would take half a minute."
+
+
+@pytest.fixture(scope="module")
+def demo(server):
+    return open_demo(Store(server[1]))
+
+
+@pytest.fixture
+def page(browser, server):
+    """An empty tab that must stay without complaints, and must not be loaded twice."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=60_000)
+    watch = Watch(server[0])
+    page = watch.follow(browser.new_page(viewport={"width": 1400, "height": 1000}))
+    yield page
+    assert page.get_by_test_id("stException").count() == 0
+    assert watch.foreign == [] and watch.complaints == []
+    page.close()
+
+
+def start_measuring(page, button: str) -> None:
+    """Press a button of the page and start what its dialog asks for, on few small images."""
+    page.get_by_test_id("stMain").get_by_role("button", name=button, exact=True).click()
+    dialog = page.get_by_role("dialog")
+    for label, value in (
+        ("Validation images", IMAGES),
+        ("Recalibrate on so many", 0),
+        ("Image size", IMGSZ),
+    ):
+        field = dialog.get_by_role("spinbutton", name=label, exact=True)
+        field.fill(str(value))
+        field.press("Tab")
+    dialog.get_by_role("button", name="Start", exact=True).click()
+    dialog.wait_for(state="hidden")
+
+
+def kept(workspace, kind: str, model) -> dict | None:
+    """Return the content of the measurement file of a model, None while there is none."""
+    files = find_kept(workspace / FOLDER, kind, model.digest)
+    return json.loads(files[0].read_text()) if files else None
+
+
+def finished(store, verb: str, state: str = "done") -> bool:
+    job = next((job for job in store.jobs() if job.verb == verb), None)
+    assert job is None or job.state not in ("failed", "interrupted"), job.reason
+    return job is not None and job.state == state
+
+
+def measured_points(workspace, kind: str, model) -> int:
+    content = kept(workspace, kind, model)
+    return len(content["points"]) if content else 0
+
+
+def curve_picture(page) -> str:
+    """Return what is drawn behind the slider."""
+    canvas = page.locator(".st-key-curve canvas").first
+    canvas.wait_for()
+    page.wait_for_timeout(1500)  # it moves into place
+    return canvas.evaluate("canvas => canvas.toDataURL()")
+
+
+def slide(page, ratio: float) -> None:
+    """Move the prune ratio by keyboard."""
+    slider = page.get_by_role("slider", name="Prune ratio")
+    slider.focus()
+    for _ in range(round(10 * ratio)):
+        slider.press("PageUp")
+    while float(slider.get_attribute("aria-valuetext") or slider.input_value()) < ratio:
+        slider.press("ArrowRight")
+    wait_until(page, lambda: query(page, "ratio") == f"{ratio:g}", "The slider stayed")
+
+
+def test_the_curve_and_the_map_appear_without_a_reload(server, demo, page):
+    from playwright.sync_api import expect
+
+    address, workspace = server
+    store = Store(workspace)
+    page.goto(f"{address}/prune?model={demo.sparse.id}")
+    expect(page.get_by_text("What these settings do to accuracy has not been measured.")).to_be_visible()
+    page.evaluate("window.neverReloaded = true")
+    assert metric(page, HEADLINE).count() == 0
+    unmeasured = curve_picture(page)
+
+    # The curve, in the background, on few images.
+    start_measuring(page, "Measure accuracy")
+    expect(page.get_by_text(re.compile(r"^Measuring|^Starting"))).to_be_visible()
+    wait_until(page, lambda: finished(store, "accuracy"), "The curve was not measured")
+    expect(page.get_by_text(f"On {IMAGES} images of demo/data.yaml at {IMGSZ} px")).to_be_visible()
+    expect(page.get_by_role("button", name="Measure again")).to_be_visible()
+    points = kept(workspace, "accuracy", demo.sparse)["points"]
+    assert set(points) == {"dense", *(f"{ratio / 10:.4f}" for ratio in range(1, 10))}
+    expect(metric(page, HEADLINE)).to_have_text(f"{points['dense']['metrics'][HEADLINE]:.3f}")
+    assert curve_picture(page) != unmeasured, "the curve has no line for accuracy"
+
+    # Its value at the slider, on the straight line between what was measured.
+    slide(page, 0.7)
+    expect(metric(page, "Ratio achieved")).to_have_text(re.compile(r"^0\.(69|70)"))
+    pairs = sorted((at.get("ratio_achieved", 0.0), at["metrics"][HEADLINE]) for at in points.values())
+    value = np.interp(float(metric(page, "Ratio achieved").inner_text()), *zip(*pairs, strict=True))
+    assert float(metric(page, HEADLINE).inner_text()) == pytest.approx(value, abs=0.0015)
+    assert value < points["dense"]["metrics"][HEADLINE], "the demo is free of charge up to about 0.6"
+    assert page.evaluate("window.neverReloaded") is True
+
+    # The heat map of blocks; what was measured before a stop is kept and shown.
+    page.get_by_text("Sensitivity: where cutting hurts").click()
+    start_measuring(page, "Measure sensitivity")
+    enough = 2 + BLOCKS * SHARES
+    wait_until(
+        page, lambda: measured_points(workspace, "sensitivity", demo.sparse) >= enough, "The blocks were not measured"
+    )
+    page.get_by_role("button", name="Stop", exact=True).click()
+    wait_until(page, lambda: finished(store, "sensitivity", "stopped"), "The measurement did not stop")
+    expect(page.get_by_text("Stopped. What was measured is kept")).to_be_visible()
+    expect(page.get_by_text(f"Change of {HEADLINE} with one block alone pruned.")).to_be_visible()
+    content = kept(workspace, "sensitivity", demo.sparse)
+    (drawn,) = traces(page, "sensitivity map")
+    whole = content["points"]["repaired"]["metrics"][HEADLINE]
+    losses = {
+        (at["block"].removeprefix("model."), f"{at['share']:.0%}".replace("%", " %")): whole - at["metrics"][HEADLINE]
+        for at in content["points"].values()
+        if "block" in at
+    }
+    assert {name.split()[0] for name in drawn["y"]} == {
+        block["block"].removeprefix("model.") for block in content["blocks"]
+    }
+    shown = {
+        (name.split()[0], share.removesuffix(" removed")): value
+        for name, row in zip(drawn["y"], drawn["z"], strict=True)
+        for share, value in zip(drawn["x"], row, strict=True)
+        if value is not None
+    }
+    assert shown == {place: pytest.approx(max(loss, 0.0), abs=1e-9) for place, loss in losses.items()}
+    assert len(losses) >= BLOCKS * SHARES - SHARES and max(losses.values()) > 0.01, (
+        "cutting three quarters of some block costs accuracy"
+    )
+    expect(page.locator(".st-key-sensitivity-map .heatmaplayer image")).to_have_count(1)
+    assert page.evaluate("window.neverReloaded") is True and query(page, "ratio") == "0.7"
