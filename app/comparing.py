@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from app import format
 from app.session import store
 from engine import jobs
 from engine.comparison import Comparison, ModelSize, check_alike, measure_size, side_by_side
@@ -90,6 +91,8 @@ def _size(digest: str, _path: Path) -> ModelSize:
 
 def size_of(model: Model) -> ModelSize:
     """Return what a model is, counted once for each content of a file; raises as ``engine.comparison.measure_size``."""
+    if not model.path.is_file():
+        raise CheckpointError(f"The file of {model.name} is gone; choose another model.")
     return replace(_size(model.digest, model.path), path=model.path)
 
 
@@ -113,7 +116,7 @@ def look_up(chosen: Sequence[Model], reference: Model, conditions: Conditions | 
             check_alike(sizes[model.id], base)
         except CheckpointError as error:
             sizes.pop(model.id, None)
-            refused.append(_named(str(error), [model, reference]))
+            refused.append(format.with_names(str(error), [model, reference]))
     alike = [model for model in chosen if model.id in sizes]
     measured = [_known(sizes[model.id], conditions) for model in alike]
     comparison = side_by_side(
@@ -194,13 +197,6 @@ def _known(size: ModelSize, conditions: Conditions | None) -> dict[str, Any] | N
     data = _data_digest(conditions.data, conditions.split)
     rest = (conditions.split, conditions.imgsz, conditions.batch, conditions.device)
     return StoredMeasurements(store()).get(MeasurementKey(size.digest, data, *rest))
-
-
-def _named(sentence: str, models: Sequence[Model]) -> str:
-    """Return a sentence about files with the models' names in place of their paths."""
-    for model in models:
-        sentence = sentence.replace(str(model.path), model.name)
-    return sentence
 
 
 def _counted(models: Sequence[Model]) -> str:

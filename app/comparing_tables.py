@@ -15,7 +15,6 @@ from engine.comparison import Comparison
 COSTS = {"Parameters": "params", "GFLOPs": "gflops", "MB": "size_mb"}
 "Column -> field of a compared model. Less is better, and changes are relative."
 LATENCY = "Latency, ms"
-_NAME_LENGTH = 28
 _NOTHING = 0.0005
 "What rounds to no change is neither better nor worse."
 METRICS = {"mAP50-95": "mAP50-95", "mAP50": "mAP50", "Precision": "precision", "Recall": "recall"}
@@ -63,7 +62,7 @@ def with_changes(table: pd.DataFrame, reference: int, *, dark: bool) -> Styler:
     """
     bases = {name: table[name].iloc[reference] for name in table.columns[1:]}
     cells = {name: _cell(name, base) for name, base in bases.items()}
-    styler = table.style.format({"Model": lambda name: shortened(name, _NAME_LENGTH), **cells})
+    styler = table.style.format({"Model": lambda name: shortened(name), **cells})
     for name, base in bases.items():
         styler = styler.map(_colour(name, base, dark), subset=[name])
     return styler

@@ -29,6 +29,7 @@ _BADGES = {
     False: ("Failed", ":material/error:", "red"),
     None: ("Not tested", ":material/remove:", "gray"),
 }
+_MEASURED = ("Measured", ":material/straighten:", "gray")
 
 
 def show_export(job: Job) -> None:
@@ -80,8 +81,13 @@ def _short(difference: float | None) -> str:
     return f"{difference:.1e}" if difference < 0.01 else f"{difference:.3g}"
 
 
+def _is_measured(gate: dict[str, Any]) -> bool:
+    """Whether a gate has a number that is held to nothing."""
+    return gate["passed"] is None and gate["value"] is not None
+
+
 def _show_gate(gate: dict[str, Any]) -> None:
-    word, icon, colour = _BADGES[gate["passed"]]
+    word, icon, colour = _MEASURED if _is_measured(gate) else _BADGES[gate["passed"]]
     with st.container(gap=None):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{_GATES[gate['name']]}**", width="content")

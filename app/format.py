@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -93,6 +94,13 @@ def made_by(model: Model, parent: Model | None = None) -> str:
     epochs = spec.get("epochs")
     length = f" for {epochs} epoch{'' if epochs == 1 else 's'}" if epochs else ""
     return f"{words}{length}{source}"
+
+
+def with_names(sentence: str, models: Sequence[Model]) -> str:
+    """Return a sentence about files with the models' names in place of their paths."""
+    for model in models:
+        sentence = sentence.replace(str(model.path), model.name)
+    return sentence
 
 
 def run_time(job: Job, now: datetime | None = None) -> float | None:

@@ -93,13 +93,17 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
 
 
 def family_data(store: Store, model: Model) -> str | None:
-    """Return the data set that a model or its nearest ancestor was trained on; 'demo' for the demo's family."""
+    """Return the data set of a model: what it or its nearest ancestor was trained on, else what a job of it used last.
+
+    'demo' for the demo's family.
+    """
     for ancestor in reversed(store.lineage(model.id)):
         if data := (ancestor.made.get("spec") or {}).get("data"):
             return str(data)
         if ancestor.kind == "demo":
             return "demo"
-    return None
+    used = (job.spec.get("data") for job in store.jobs() if job.model_id == model.id)
+    return next(filter(None, used), None)
 
 
 def _register(store: Store, path: Path, name: str, file: str) -> Model:

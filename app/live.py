@@ -95,7 +95,8 @@ def _show_end(job: Job, at: Progress) -> None:
     if job.state == "stopped":
         st.info(format.plain(job.reason) or stopped_text(at), icon=":material/stop_circle:")
     elif job.state in ("failed", "interrupted"):
-        st.error(format.plain(job.reason) or "It ended without saying why.", icon=":material/error:")
+        reason = format.with_names(job.reason or "It ended without saying why.", store().models())
+        st.error(format.plain(reason), icon=":material/error:")
         if lines := log_beyond(job.reason, jobs.log_tail(store(), job.id, _LAST_LINES)):
             st.caption("The last lines of its log:")
             st.code(lines, language=None)

@@ -216,7 +216,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
 def _export_options(parser: argparse.ArgumentParser) -> None:
     _save_option(parser)
     parser.add_argument("--opset", type=int, metavar="N", help="ONNX operator set (the exporter's choice)")
-    parser.add_argument("--dynamic", action="store_true", help="accept any batch and image size")
+    parser.add_argument("--dynamic", action="store_true", help="accept any batch and image size; not with --nms")
     parser.add_argument("--format", choices=("onnx", "torchscript", "openvino"), help="of the file (onnx)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of weights and activations (fp32)")
     parser.add_argument("--nms", action="store_true", help="put non-maximum suppression into the file")

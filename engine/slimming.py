@@ -123,7 +123,9 @@ class Slimming:
 
     def count_by(self, costs: CostModel, imgsz: int) -> None:
         """Count budgets and curves at an image size by this cost model, such as one that predicts latency as well."""
-        self._costs[imgsz] = costs
+        if self._costs.get(imgsz) is not costs:
+            self._costs[imgsz] = costs
+            self._curves.clear()
 
     def plan(
         self,

@@ -59,10 +59,16 @@ def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None
                 "Simplify", True, key="simplify", help="Folds constants and removes what is not needed."
             )
         if task in NMS_TASKS:
-            options["nms"] = st.toggle(
-                "Suppress boxes",
-                key="nms",
-                help="Puts non-maximum suppression into the file: it then finds final boxes.",
+            # A file that suppresses boxes is made for one image of one size.
+            options["nms"] = (
+                st.toggle(
+                    "Suppress boxes",
+                    key="nms",
+                    disabled=options["dynamic"],
+                    help="Puts non-maximum suppression into the file: it then finds final boxes. Not with dynamic "
+                    "shapes.",
+                )
+                and not options["dynamic"]
             )
     st.caption(HELP[options["precision"]])
     if task not in NMS_TASKS:

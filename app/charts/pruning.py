@@ -69,6 +69,8 @@ def cost_curve(
         "Parameters": [100 * cost.params / before.params for cost in costs],
         "GFLOPs": [100 * cost.gflops / before.gflops for cost in costs],
     }
+    if hasattr(before, "latency_ms"):
+        lines["Latency"] = [100 * cost.latency_ms / before.latency_ms for cost in costs]
     mark = {
         "silent": True,
         "symbol": "none",
@@ -87,7 +89,7 @@ def cost_curve(
             "data": [[ratio, round(value, 1)] for ratio, value in zip(ratios, values, strict=True)],
             **({"markLine": mark} if name == "Parameters" else {}),
         }
-        for (name, values), colour in zip(lines.items(), colours.series, strict=False)
+        for (name, values), colour in zip(lines.items(), [*colours.series[:2], colours.series[3]], strict=False)
     ]
     if accuracy:
         series += _accuracy_series(accuracy, achieved, accuracy_now, colours)
@@ -108,7 +110,9 @@ def cost_curve(
             "min": 0,
             "max": 100 if highest <= 100 else 20 * math.ceil(highest / 20),
             "splitNumber": 2,
-            "axisLabel": {"formatter": "{value} %", "inside": True, "showMinLabel": False, "verticalAlign": "bottom"},
+            # Most lines fall to the right, so that is where there is room for labels.
+            "position": "right",
+            "axisLabel": {"formatter": "{value} %", "inside": True, "showMinLabel": False, "verticalAlign": "top"},
         },
         "series": series,
     }

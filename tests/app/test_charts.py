@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from app import charts
+from engine.cost import Cost
 from engine.gammas import LayerGammas
+from engine.latency.costs import TimedCost
 from tests.app.previews import layer_preview
 
 
@@ -91,3 +93,14 @@ def test_the_reach_is_drawn_in_amber_while_it_is_short():
     assert short.data[0].marker.color[1] != enough.data[0].marker.color[1]
     # A reach far beyond all gammas must not squeeze them into a corner.
     assert enough.layout.xaxis.range[1] <= 4 * 1.2
+
+
+def test_the_cost_curve_draws_latency_where_costs_have_one():
+    plain = [Cost(100, 2.0), Cost(40, 1.0)]
+    timed = [TimedCost(100, 2.0, 20.0), TimedCost(40, 1.0, 15.0)]
+    assert [line["name"] for line in charts.cost_curve([0, 0.5], plain, 0.2, dark=False)["series"]] == [
+        "Parameters",
+        "GFLOPs",
+    ]
+    latency = charts.cost_curve([0, 0.5], timed, 0.2, dark=False)["series"][2]
+    assert (latency["name"], latency["data"]) == ("Latency", [[0, 100.0], [0.5, 75.0]])

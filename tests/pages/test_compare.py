@@ -142,6 +142,7 @@ def test_two_models_look_at_the_same_image(show, demo):
 
 def test_a_model_whose_file_is_gone_is_named_in_one_sentence(show, demo, workspace):
     child = library.prune_into(Store(workspace), demo.sparse, {"prune_ratio": 0.5, "imgsz": 320})
+    assert not show(demo.sparse).warning  # sizes are kept from here on
     child.path.unlink()
     app = show(demo.sparse)
     assert not app.exception and len(app.warning) == 1

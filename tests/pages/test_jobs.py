@@ -72,6 +72,15 @@ def test_a_training_that_ended_early_can_be_resumed(show, store, state):
         assert app.code[0].value == "step 7 of 9"
 
 
+def test_a_reason_names_models_and_not_their_files(show, store, tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"weights")
+    model = store.add_model(path, "Mine", "imported")
+    job = add(store, "compare")
+    store.finish_job(job.id, "failed", error=f"There is no file {model.path}; check the path.")
+    assert [element.value for element in show(job).error] == ["There is no file Mine; check the path."]
+
+
 def test_what_did_no_epoch_or_is_no_training_can_only_be_tried_again(show, store):
     for verb in ("sparsify", "val"):
         job = add(store, verb)
