@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.latency import choose_latency, offer_latency, use_latency
+from app.latency import choose_latency, latency_costs, offer_latency
 from engine.errors import PlanError
 from engine.importance import AGGREGATES, CRITERIA
 from engine.slimming import Slimming
@@ -88,7 +88,7 @@ def _choose_gflops(opened: Slimming) -> dict[str, Any]:
 def _choose_latency(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
     imgsz = _chosen_size(opened)
     try:
-        costs = use_latency(opened, imgsz)
+        costs = latency_costs(opened, imgsz)
     except PlanError:  # the plan below says what is wrong with the size
         return {"prune_ratio": 0.0}, ""
     if costs is None:

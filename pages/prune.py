@@ -88,6 +88,7 @@ def workbench(model: Model, opened: Slimming) -> None:
     spec |= choose_limits(opened) | choose_scores(known[0] if known else None)
     with curve, explained(stop=True):
         asked = plan_arguments(spec)
+        use_latency(opened, asked.imgsz)  # for the curve, whatever the plan is made for
         plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance)
         preview = opened.describe(plan, asked.imgsz)
         costs = opened.curve(RATIOS, asked.settings, asked.imgsz, asked.importance)

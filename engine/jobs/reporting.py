@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import JobError, StopRequested, StorageError
+from engine.errors import StopRequested, StorageError
 from engine.store import Store
 
 _BEAT_S = 1.0
@@ -20,9 +20,9 @@ _BACKLOG = 10_000
 class EventWriter:
     """The report that a verb is given: call it with an event.
 
-    Steps are written at most once a second, epochs and statuses at once. The wish to stop is looked up at most once
-    a second, and from then on every call raises StopRequested: a verb may let it pass, or catch it and return what it
-    has. A store that cannot be written for a while delays events; it does not end hours of training.
+    Steps are written at most once a second, epochs and statuses at once. Each time, the wish to stop is looked up, and
+    from then on every call raises StopRequested: a verb may let it pass, or catch it and return what it has. A store
+    that cannot be written for a while delays events; it does not end hours of training.
     """
 
     def __init__(
@@ -35,7 +35,6 @@ class EventWriter:
         self._pid = pid
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_BACKLOG)
         self._written_at = -_BEAT_S
-        self._looked_at = -_BEAT_S
         self.stopped = False
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -44,32 +43,21 @@ class EventWriter:
         if event["kind"] == "status":
             print(event.get("text", ""), flush=True)
         now = self._clock()
-        if now - self._looked_at >= _BEAT_S:
-            self._looked_at = now
-            self.stopped = self.stopped or not self._wanted()
-        if self.stopped:
-            raise StopRequested
         if event["kind"] in _AT_ONCE or now - self._written_at >= _BEAT_S:
             self._written_at = now
             self.flush()
+        if self.stopped:
+            raise StopRequested
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write what is waiting, and look whether the job is still wanted."""
         if not self._waiting:
             return
         try:
-            self._store.append_events(self._job_id, list(self._waiting))
+            state = self._store.append_events(self._job_id, list(self._waiting), self._pid)
         except StorageError as error:
             print(f"Progress is written later: {error}", file=sys.stderr, flush=True)
         else:
             self._waiting.clear()
-
-    def _wanted(self) -> bool:
-        """Whether the job still stands as running here: nobody stopped, deleted or declared it dead, or took over."""
-        try:
-            job = self._store.job(self._job_id)
-            return job.state == "running" and self._pid in (None, job.pid)
-        except StorageError:
-            return True
-        except JobError:
-            return False
+            # Otherwise somebody stopped, deleted or declared it dead, or another process took over.
+            self.stopped = self.stopped or state != "running"

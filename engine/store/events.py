@@ -12,15 +12,28 @@ from engine.store.records import Event, event_from_row, to_json
 class EventLog(Database):
     """Append events and read them, each by an index."""
 
-    def append_events(self, job_id: str, events: Sequence[dict[str, Any]]) -> None:
-        """Append events of a job, each a dictionary with a "kind", in one transaction."""
+    def append_events(self, job_id: str, events: Sequence[dict[str, Any]], pid: int | None = None) -> str | None:
+        """Append events of a job, each a dictionary with a "kind", in one transaction.
+
+        Args:
+            job_id: Id of the job.
+            events: In their order.
+            pid: The process that does the job; any if None.
+
+        Returns:
+            State of the job at that moment; None, and nothing is written, where it is gone or another process has it.
+        """
         now = self._now()
         rows = [
             (job_id, now, event["kind"], to_json({key: value for key, value in event.items() if key != "kind"}))
             for event in events
         ]
         with self._writing() as connection:
+            job = connection.execute("SELECT state, pid FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            if job is None or pid not in (None, job["pid"]):
+                return None
             connection.executemany("INSERT INTO events (job_id, time, kind, payload) VALUES (?, ?, ?, ?)", rows)
+            return job["state"]
 
     def events(
         self, job_id: str, after_seq: int = 0, kinds: Sequence[str] | None = None, limit: int | None = None
