@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.tab import Watch
+
 ROOT = Path(__file__).resolve().parents[2]
 _BROWSER_ARGUMENTS = (
     "--no-sandbox",
@@ -118,3 +120,18 @@ def demo_pruned(server):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRUNE_WORKSPACE", str(server[1]))
         return demo, library.prune_into(store, demo.sparse, {"prune_ratio": 0.62, "imgsz": 320})
+
+
+@pytest.fixture
+def page(browser, server):
+    """An empty tab that must stay without complaints."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=60_000)
+    watch = Watch(server[0])
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    page = watch.follow(context.new_page())
+    yield page
+    assert page.get_by_test_id("stException").count() == 0
+    assert watch.foreign == [] and watch.complaints == []
+    context.close()

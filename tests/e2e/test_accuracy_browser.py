@@ -10,7 +10,7 @@ from engine.accuracy import FOLDER, HEADLINE, find_kept
 from engine.demo import open_demo
 from engine.store import Store
 from tests.e2e.reading import traces, wait_until
-from tests.e2e.test_browser import Watch, metric, query
+from tests.e2e.tab import metric, query
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,20 +22,6 @@ BLOCKS, SHARES = 4, 3
 @pytest.fixture(scope="module")
 def demo(server):
     return open_demo(Store(server[1]))
-
-
-@pytest.fixture
-def page(browser, server):
-    """An empty tab that must stay without complaints, and must not be loaded twice."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=60_000)
-    watch = Watch(server[0])
-    page = watch.follow(browser.new_page(viewport={"width": 1400, "height": 1000}))
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert watch.foreign == [] and watch.complaints == []
-    page.close()
 
 
 def start_measuring(page, button: str) -> None:

@@ -9,7 +9,7 @@ from engine.comparison import measure_size
 from engine.measuring import MeasurementKey, dataset_digest
 from engine.store import Store, StoredMeasurements
 from tests.e2e.reading import drawn_pictures, settled, table, traces, wait_until
-from tests.e2e.test_browser import Watch, query
+from tests.e2e.tab import query
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,21 +21,6 @@ METRICS = {"mAP50-95": "mAP50-95", "mAP50": "mAP50", "Precision": "precision", "
 def models(server, demo_pruned):
     """The demo's dense and sparse model, and a pruned one that is smaller and less accurate than the sparse one."""
     return demo_pruned
-
-
-@pytest.fixture
-def page(browser, server):
-    """An empty tab that must stay without complaints."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=60_000)
-    watch = Watch(server[0])
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
-    page = watch.follow(context.new_page())
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert watch.foreign == [] and watch.complaints == []
-    context.close()
 
 
 def known(store, model, data) -> dict | None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from engine.store import Store
-from tests.e2e.test_browser import Watch, go_to, query
+from tests.e2e.tab import Watch, go_to, query
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

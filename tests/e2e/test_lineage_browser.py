@@ -14,7 +14,7 @@ from engine.checkpoint import open_checkpoint
 from engine.store import ACTIVE_STATES, Store
 from tests.e2e.conftest import ROOT
 from tests.e2e.reading import table, traces
-from tests.e2e.test_browser import Watch, query
+from tests.e2e.tab import query
 from tests.runs import TINY, tiny_data, write_dense
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -49,20 +49,6 @@ def done(store, verb: str, model, spec):
     job = store.job(job.id)
     assert job.state == "done", job.reason
     return job
-
-
-@pytest.fixture
-def page(browser, server):
-    """An empty tab that must stay without complaints."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=60_000)
-    watch = Watch(server[0])
-    page = watch.follow(browser.new_page(viewport={"width": 1400, "height": 1000}))
-    yield page
-    assert page.get_by_test_id("stException").count() == 0
-    assert watch.foreign == [] and watch.complaints == []
-    page.close()
 
 
 def settings(page, count: int) -> dict[str, str]:
