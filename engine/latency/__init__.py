@@ -12,7 +12,6 @@ __all__ = [
     "LatencyResult",
     "LatencyTable",
     "TimedSlimming",
-    "accept_latency",
     "known_costs",
     "measure",
     "predict_latency",

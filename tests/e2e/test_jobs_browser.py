@@ -81,7 +81,7 @@ def test_a_recipe_runs_to_its_end_by_itself(browser, server, demo):
     page.wait_for_url(re.compile(r"/jobs\?.*job="))
     # The second step starts by itself and becomes a way to its job.
     page.get_by_role("button", name=re.compile(r"2\. Export")).click()
-    page.get_by_role("button", name="Download ONNX").wait_for()
+    page.get_by_role("link", name="Download ONNX").wait_for()
     (chain,) = Store(workspace).chains()
     assert [job.state for job in Store(workspace).chain_jobs(chain.id)] == ["done", "done"]
     assert page.get_by_test_id("stException").count() == 0
