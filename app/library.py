@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from app import session
+from engine.accuracy import MeasureSettings, recalibration_pays
 from engine.demo import open_demo
 from engine.files import require_free_space, safe_name, writing_to
 from engine.official import fetch_official_weights
 from engine.slimming import Slimming
+from engine.solver import PrunePlan
 from engine.store import Model, Store
 from engine.verbs import plan_arguments, recalibration_images
 
@@ -68,8 +70,11 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
         PlanError, DatasetError, StorageError: As the verb.
     """
     opened, asked = session.slimming(model), plan_arguments(spec)
+    plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance)
+    # Recorded as a number, so that the command that repeats the step needs no rule.
+    spec = {**spec, "recalibrate": _recalibrated_on(opened, plan, spec)}
     images = recalibration_images(spec)
-    preview = opened.preview(asked.target, asked.settings, asked.imgsz, asked.importance)
+    preview = opened.describe(plan, asked.imgsz)
     made = {"verb": "prune", "spec": spec, "ratio_achieved": preview.ratio_achieved}
     with _folder_aside(store) as folder:
         path = opened.prune(
@@ -90,6 +95,15 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
             params=preview.params,
             metrics={"gflops": preview.gflops, "imgsz": asked.imgsz},
         )
+
+
+def _recalibrated_on(opened: Slimming, plan: PrunePlan, spec: dict[str, Any]) -> int:
+    """Return the images to recalibrate on: as asked, else as the curve behind the slider was measured."""
+    if spec.get("recalibrate") is not None or spec.get("data") is None:
+        return spec.get("recalibrate") or 0
+    compensated = spec.get("compensate", True)
+    pays = recalibration_pays(opened.checkpoint.model, opened.graph, plan.keep, compensated=compensated)
+    return MeasureSettings.recalibrate if pays else 0
 
 
 def family_data(store: Store, model: Model) -> str | None:

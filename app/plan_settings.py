@@ -236,9 +236,11 @@ def choose_repair() -> dict[str, Any]:
                 "Recalibrate on so many images",
                 0,
                 1024,
-                0,
+                None,
                 16,
+                placeholder="Automatic",
                 key="recalibrate",
-                help="Re-estimates the BatchNorm statistics on training images of the data set below. 0: not at all.",
+                help="Re-estimates the BatchNorm statistics on training images of the data set above. Empty: on 32, but "
+                "not where all removed gammas are zero, or without a data set. 0: not at all.",
             ),
         }

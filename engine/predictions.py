@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from engine.errors import DatasetError
 
 LEAST_CONFIDENCE = 0.05
+# An Ultralytics predictor keeps the settings of a call on itself, so a second call at the same time would change them.
+_ONE_AT_A_TIME = threading.Lock()
 SAME_IOU = 0.5
 "Boxes of one class that overlap so much mark the same object."
 
@@ -106,9 +109,10 @@ def find_boxes(predictor: Any, image: str | Path, imgsz: int, confidence: float 
     """
     path = Path(image)
     try:
-        results = predictor.predict(
-            str(path), imgsz=imgsz, conf=confidence, device="cpu", verbose=False, save=False, stream=False
-        )
+        with _ONE_AT_A_TIME:
+            results = predictor.predict(
+                str(path), imgsz=imgsz, conf=confidence, device="cpu", verbose=False, save=False, stream=False
+            )
     except FileNotFoundError:
         results = []
     if not results:

@@ -6,6 +6,7 @@ part of the validation images. What was measured is kept in a file, point by poi
 
 from engine.accuracy.blocks import block_of
 from engine.accuracy.curve import DEFAULT_RATIOS, AccuracyCurve, AccuracyPoint, accuracy_curve, interpolated
+from engine.accuracy.free import recalibration_pays
 from engine.accuracy.kept import FOLDER, find_kept, read_kept
 from engine.accuracy.sensitivity import SHARES, BlockSensitivity, Sensitivity, sensitivity
 from engine.accuracy.settings import HEADLINE, MeasureSettings
@@ -27,6 +28,7 @@ __all__ = [
     "interpolated",
     "read_factors",
     "read_kept",
+    "recalibration_pays",
     "sensitivity",
     "sensitivity_factors",
 ]

@@ -27,3 +27,9 @@ def is_free(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> bool:
         removed += int(cut.sum())
         zero += int((cut & (gammas == 0)).sum())
     return removed - zero <= TOLERANCE * removed
+
+
+def recalibration_pays(model: nn.Module, graph: ChannelGraph, keep: np.ndarray, *, compensated: bool) -> bool:
+    """Whether BatchNorm statistics had better be estimated again after a cut to a (G,) keep mask."""
+    # Without compensation, even a channel with gamma 0 takes a constant away from those that read it.
+    return not compensated or not is_free(model, graph, keep)

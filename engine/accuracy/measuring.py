@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.accuracy.free import is_free
+from engine.accuracy.free import recalibration_pays
 from engine.accuracy.settings import MeasureSettings
 from engine.accuracy.subset import Subset, copy_subset
 from engine.checkpoint import save_checkpoint
@@ -47,10 +47,10 @@ class Bench(AbstractContextManager):
         """Whether BatchNorm statistics are estimated again after a cut to a (G,) keep mask."""
         if not self._subset.training:
             return False
-        # Without compensation, even a channel with gamma 0 takes a constant away from those that read it.
-        if self._measure.recalibrate_free or not self._measure.compensate:
-            return True
-        return not is_free(self._slimming.checkpoint.model, self._slimming.graph, keep)
+        checkpoint, graph = self._slimming.checkpoint, self._slimming.graph
+        return self._measure.recalibrate_free or recalibration_pays(
+            checkpoint.model, graph, keep, compensated=self._measure.compensate
+        )
 
     def cut(self, keep: np.ndarray, report: Report) -> Metrics:
         """Measure what is left by a (G,) keep mask, in exactly the form that ``Slimming.prune`` would write."""

@@ -1,5 +1,6 @@
 """Which boxes two models share: pure array work, and a real model on a real image."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,16 @@ def test_leaving_out_weak_boxes_is_predicting_with_that_confidence(image):
         np.testing.assert_allclose(asked.scores, left.scores, atol=1e-6)
         assert asked.classes.tolist() == left.classes.tolist()
     assert 0 < len(left) < len(everything)
+
+
+def test_two_tabs_at_different_sizes_do_not_meet_in_one_predictor(image):
+    predictor = open_predictor(SPARSE)
+    alone = {imgsz: len(find_boxes(predictor, image, imgsz)) for imgsz in (96, 320)}
+    assert alone[96] != alone[320]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [96, 320] * 12
+        found = pool.map(lambda imgsz: len(find_boxes(predictor, image, imgsz)), asked)
+    assert list(found) == [alone[imgsz] for imgsz in asked]
 
 
 @pytest.mark.parametrize("content", [None, b"no image"], ids=["gone", "text"])
