@@ -72,7 +72,9 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
     opened, asked = session.slimming(model), plan_arguments(spec)
     plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance)
     # Recorded as a number, so that the command that repeats the step needs no rule.
-    spec = {**spec, "recalibrate": _recalibrated_on(opened, plan, spec)}
+    rest = {key: value for key, value in spec.items() if key != "recalibrate"}
+    count = _recalibrated_on(opened, plan, spec)
+    spec = {**rest, "recalibrate": count} if count else rest
     images = recalibration_images(spec)
     preview = opened.describe(plan, asked.imgsz)
     made = {"verb": "prune", "spec": spec, "ratio_achieved": preview.ratio_achieved}

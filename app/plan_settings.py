@@ -240,7 +240,7 @@ def choose_repair() -> dict[str, Any]:
                 16,
                 placeholder="Automatic",
                 key="recalibrate",
-                help="Re-estimates the BatchNorm statistics on training images of the data set above. Empty: on 32, but "
-                "not where all removed gammas are zero, or without a data set. 0: not at all.",
+                help="Re-estimates the BatchNorm statistics on training images of the data set above. Empty: on 32, "
+                "but not where all removed gammas are zero, or without a data set. 0: not at all.",
             ),
         }
