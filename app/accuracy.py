@@ -97,7 +97,7 @@ def _about(content: dict[str, Any]) -> str:
     measure = content["settings"]["measure"]
     repairs = ["compensated"] if measure["compensate"] else []
     if measure["recalibrate"]:
-        where = "" if measure.get("recalibrate_free", True) else " where more than zero gammas go"
+        where = "" if measure.get("recalibrate_free", True) else ", unless all removed gammas are zero"
         repairs.append(f"recalibrated on {measure['recalibrate']} images{where}")
     repaired = f" ({', '.join(repairs)})" if repairs else ""
     data = Path(content["data"])

@@ -51,10 +51,10 @@ def _add_upload() -> None:
         type=["pt"],
         key="upload",
         label_visibility="collapsed",
-        help="A best.pt or last.pt that Ultralytics training wrote, YOLOv8 or YOLO11 of any size.",
+        help="A best.pt or last.pt that Ultralytics training wrote: YOLOv8, YOLO11 or another, of any size.",
     )
     if upload is None:
-        st.caption("A best.pt or last.pt that Ultralytics wrote: YOLOv8 or YOLO11, any size.")
+        st.caption("A best.pt or last.pt that Ultralytics wrote: YOLOv8, YOLO11 or another, any size.")
         return
     # Every rerun presents the file again: what was refused once is not opened a second time.
     refused = st.session_state.get("refused upload", ("", ""))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -32,6 +33,9 @@ STATES = {
 
 def plain(text: str) -> str:
     """Return text that Markdown shows exactly as it is: names of files and models are not formatting."""
+    # Streamlit looks for colours, icons and links in what is left of a text after escapes, so only something invisible
+    # between a colon and what follows keeps them from it.
+    text = re.sub(r":(?=[a-z/])", ":\u2060", text)
     return re.sub(r"([\\`*_\[\]$~<>#])", r"\\\1", text)
 
 
@@ -48,6 +52,11 @@ def count(number: float | None) -> str:
 def gflops(number: float | None) -> str:
     """Return GFLOPs with three digits."""
     return "–" if number is None else f"{number:.3g}" if number < 100 else f"{number:.0f}"
+
+
+def gflops_at(value: float | None, imgsz: int | None) -> str:
+    """Return '2.05 (320 px)'; numbers at different sizes stand below each other."""
+    return f"{gflops(value)} ({imgsz} px)" if value is not None and imgsz else gflops(value)
 
 
 def change(before: float, after: float) -> str:
@@ -94,6 +103,16 @@ def made_by(model: Model, parent: Model | None = None) -> str:
     epochs = spec.get("epochs")
     length = f" for {epochs} epoch{'' if epochs == 1 else 's'}" if epochs else ""
     return f"{words}{length}{source}"
+
+
+def distinct_labels(names: Mapping[str, str]) -> dict[str, str]:
+    """Return id -> name, numbered where several share a name."""
+    given, seen = Counter(names.values()), Counter()
+    labels = {}
+    for key, name in names.items():
+        seen[name] += 1
+        labels[key] = name if given[name] == 1 else f"{name} ({seen[name]})"
+    return labels
 
 
 def with_names(sentence: str, models: Sequence[Model]) -> str:

@@ -41,7 +41,9 @@ def start_training(verb: str, model: Model, spec: dict[str, Any]) -> Job:
 def start_export(model: Model, spec: dict[str, Any]) -> Job:
     """Start an ONNX export; it is short and does not wait for the jobs that train."""
     spec = {"weights": str(model.path), **spec}
-    return jobs.submit(store(), "export", spec, f"Export {model.name}", model.id, exclusive=False)
+    precision = spec.get("precision", "fp32")
+    kind = "" if precision == "fp32" else f", {precision.upper()}"
+    return jobs.submit(store(), "export", spec, f"Export {model.name}{kind}", model.id, exclusive=False)
 
 
 def dense_ancestor(lineage: list[Model]) -> Model | None:

@@ -108,7 +108,7 @@ def _choose_image(images: Sequence[str], key: str) -> str:
         return st.selectbox(
             f"Image {at + 1} of {len(images)}",
             images,
-            format_func=lambda path: Path(path).name,
+            format_func=format.distinct_labels({path: Path(path).name for path in images}).get,
             key=state,
             help="An image of the split that is measured on.",
         )

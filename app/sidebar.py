@@ -22,12 +22,14 @@ def _show_model_picker() -> None:
     models = {model.id: model for model in store().models()}
     if not models:
         return
+    labels = format.distinct_labels({model.id: model.name for model in models.values()})
     current = session.current_model()
     st.session_state["model_picker"] = current.id if current else None
     st.selectbox(
         "Current model",
         list(models),
-        format_func=lambda model_id: models[model_id].name,
+        # A list finds what was picked by its label, so two models of one name need two labels.
+        format_func=labels.get,
         key="model_picker",
         on_change=_pick,
         placeholder="Choose a model",

@@ -41,6 +41,8 @@ def fetch_official_weights(name: str, folder: Path) -> Path:
     for path in candidates:
         if path.is_file():
             return path
+    if Path(name).is_dir():
+        raise CheckpointError(f"{name} is a folder; give the file, such as {Path(name) / 'best.pt'}.")
     if not official:
         raise CheckpointError(f"{name} does not exist and is not the name of official Ultralytics weights.")
     return _download(_address(name), folder / name)

@@ -83,7 +83,7 @@ def show_comparison(model: Model, layers: tuple[LayerGammas, ...]) -> None:
         "Other model",
         list(others),
         index=list(others).index(model.parent_id) if model.parent_id in others else None,
-        format_func=lambda other_id: others[other_id].name,
+        format_func=format.distinct_labels({other.id: other.name for other in others.values()}).get,
         placeholder="Choose a model",
         key=f"other {model.id}",
         help="The model that this one was made from, where it is known.",

@@ -18,7 +18,7 @@ def models_table(models: list[Model]) -> pd.DataFrame:
             "Name": [model.name for model in models],
             "Kind": [format.KINDS.get(model.kind, model.kind) for model in models],
             "Parameters": [format.count(model.params or model.metrics.get("params")) for model in models],
-            "GFLOPs": [format.gflops(model.metrics.get("gflops")) for model in models],
+            "GFLOPs": [format.gflops_at(model.metrics.get("gflops"), model.metrics.get("imgsz")) for model in models],
             "mAP50-95": [format.score(model.metrics.get("mAP50-95")) for model in models],
             "Made by": [format.made_by(model, by_id.get(model.parent_id)) for model in models],
             "Created": [format.ago(model.created_at) for model in models],
@@ -84,6 +84,17 @@ st.dataframe(
     on_select=lambda: pick_row(ids),
     selection_mode="single-row",
     height=min(38 + 35 * len(models), 460),
+    column_config={
+        # Names are long; the numbers must be in sight where there is little room.
+        "Name": st.column_config.TextColumn(width=210),
+        "Kind": st.column_config.TextColumn(width=100),
+        "Parameters": st.column_config.TextColumn(width=90),
+        "GFLOPs": st.column_config.TextColumn(
+            width=115, help="At the image size in brackets: they grow with the square of it."
+        ),
+        "mAP50-95": st.column_config.TextColumn(width=80),
+        "Made by": st.column_config.TextColumn(width=190),
+    },
 )
 st.subheader("Add a model")
 show_cards(first_time=False)

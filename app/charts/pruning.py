@@ -93,7 +93,7 @@ def cost_curve(
     ]
     if accuracy:
         series += _accuracy_series(accuracy, achieved, accuracy_now, colours)
-    highest = max([100.0, *(percent for _, percent in accuracy)])
+    highest = max([100.0, *(percent for _, percent in accuracy), *(value for line in lines.values() for value in line)])
     return {
         "grid": {"left": 8, "right": 8, "top": 24, "bottom": 20, "outerBoundsMode": "none", "containLabel": False},
         "legend": {"top": 0, "right": 0, "textStyle": {"color": colours.text}, "itemHeight": 2, "icon": "rect"},
@@ -108,7 +108,7 @@ def cost_curve(
         "yAxis": {
             "type": "value",
             "min": 0,
-            "max": 100 if highest <= 100 else 20 * math.ceil(highest / 20),
+            "max": 100 if highest <= 100.5 else 20 * math.ceil(highest / 20),
             "splitNumber": 2,
             # Most lines fall to the right, so that is where there is room for labels.
             "position": "right",

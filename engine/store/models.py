@@ -13,6 +13,8 @@ from engine.store.database import Database
 from engine.store.records import MODEL_KINDS, Model, model_from_row, to_json
 from engine.store.uses import why_needed
 
+NAME_LENGTH = 120
+"Characters of a model's name at most; longer ones lose their middle."
 # Parents first; a parent always exists before its child, so the walk ends.
 _LINEAGE = """
 WITH RECURSIVE line(id, parent_id, depth) AS (
@@ -157,4 +159,6 @@ def _row_of(connection: sqlite3.Connection, model_id: str) -> sqlite3.Row:
 def _checked_name(name: str) -> str:
     if not (words := " ".join(name.split())):
         raise StorageError("A model needs a name: type at least one character.")
+    if len(words) > NAME_LENGTH:  # names grow with every step; what tells relatives apart stands at both ends
+        words = f"{words[: NAME_LENGTH // 2 - 1].rstrip()}…{words[-NAME_LENGTH // 2 :].lstrip()}"
     return words

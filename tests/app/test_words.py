@@ -110,3 +110,22 @@ def test_a_pruned_model_tells_its_ratio_whatever_it_was_pruned_to(made, words):
 @pytest.mark.parametrize(("time_ms", "text"), [(8.434, "8.43 ms"), (84.34, "84.3 ms"), (1843.4, "1,843 ms")])
 def test_times_have_three_digits(time_ms, text):
     assert format.milliseconds(time_ms) == text
+
+
+@pytest.mark.parametrize("name", [":red[hot]", ":material/home: mine", "http://x.example/best.pt"])
+def test_names_are_neither_colours_nor_icons_nor_links(name):
+    said = format.plain(name)
+    assert not any(mark in said for mark in (":red", ":material", "://"))
+    assert said.replace("\u2060", "").replace("\\", "") == name
+
+
+def test_models_of_one_name_get_labels_of_their_own():
+    assert format.distinct_labels({"a": "best", "b": "best", "c": "last"}) == {
+        "a": "best (1)",
+        "b": "best (2)",
+        "c": "last",
+    }
+
+
+def test_gflops_say_their_image_size():
+    assert (format.gflops_at(2.05, 320), format.gflops_at(None, 320)) == ("2.05 (320 px)", "–")

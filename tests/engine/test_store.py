@@ -12,6 +12,7 @@ from engine.errors import JobError, StorageError
 from engine.store import Store, default_workspace
 from engine.store.database import DATABASE_NAME, Database
 from engine.store.devices import devices_of
+from engine.store.models import NAME_LENGTH
 from engine.store.schema import MIGRATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -419,3 +420,12 @@ def test_store_and_jobs_import_neither_torch_nor_streamlit():
     program = "import sys, engine.store, engine.jobs, engine.worker; print([*sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"'torch'", "'ultralytics'", "'streamlit'", "'numpy'"} & set(loaded.stdout.strip("[]\n").split(", "))
+
+
+def test_a_name_too_long_for_a_page_loses_its_middle(tmp_path):
+    store = Store(tmp_path / "workspace")
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"weights")
+    model = store.add_model(path, "begin " + "x" * 400 + " end", "imported")
+    assert len(model.name) <= NAME_LENGTH and model.name.startswith("begin x") and model.name.endswith("x end")
+    assert store.rename_model(model.id, "y" * 400).name.count("y") < NAME_LENGTH

@@ -226,3 +226,14 @@ def test_a_job_that_does_not_exist_is_explained(open_page, demo, workspace):
     app.run()
     assert not app.exception
     assert any("There is no job gone" in element.value for element in app.warning)
+
+
+def test_the_list_tells_models_of_one_name_apart(open_page, workspace, demo):
+    store = Store(workspace)
+    store.rename_model(demo.dense.id, demo.sparse.name)
+    for model, other in ((demo.sparse, demo.dense), (demo.dense, demo.sparse)):
+        app = open_page("gammas", model.id)
+        picker = app.sidebar.selectbox(key="model_picker")
+        assert picker.value == model.id and len(set(picker.options)) == 2
+        picker.select(other.id).run()
+        assert app.session_state["model_id"] == other.id
