@@ -100,7 +100,7 @@ def made_by(model: Model, parent: Model | None = None) -> str:
     words = {"train": "Trained", "sparsify": "Sparse-trained", "finetune": "Fine-tuned"}.get(verb or "")
     if words is None:
         return KINDS.get(model.kind, model.kind)
-    epochs = spec.get("epochs")
+    epochs = made.get("epochs_done", spec.get("epochs"))
     length = f" for {epochs} epoch{'' if epochs == 1 else 's'}" if epochs else ""
     return f"{words}{length}{source}"
 

@@ -160,6 +160,9 @@ def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, An
     the model that the job works on.
     """
     ids_by_path: dict[str, str] = {}
+    made = {"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}}
+    if result.get("epochs_done") is not None:
+        made["epochs_done"] = result["epochs_done"]  # fewer than asked for where the run was stopped
     for artefact in result.get("artefacts", ()):
         if not artefact.get("register"):
             continue
@@ -168,7 +171,7 @@ def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, An
             _model_name(store, job, artefact),
             artefact["kind"],
             parent_id=ids_by_path.get(str(artefact.get("parent")), job.model_id),
-            made={"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}},
+            made=made,
             params=artefact.get("params", result.get("params")),
             metrics=artefact.get("metrics", result.get("metrics", {})),
         )

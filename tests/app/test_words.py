@@ -99,9 +99,11 @@ def test_epochs_become_series():
         ({"verb": "prune", "spec": {"prune_ratio": 0.5}, "ratio_achieved": 0.499}, "Pruned at ratio 0.50"),
         ({"verb": "prune", "spec": {"target_latency": 8.0}, "ratio_achieved": 0.62}, "Pruned at ratio 0.62"),
         ({"verb": "prune", "spec": {"prune_ratio": 0.3}}, "Pruned at ratio 0.30"),
+        ({"verb": "finetune", "spec": {"epochs": 30}, "epochs_done": 12}, "Fine-tuned for 12 epochs"),
+        ({"verb": "finetune", "spec": {"epochs": 30}}, "Fine-tuned for 30 epochs"),
     ],
 )
-def test_a_pruned_model_tells_its_ratio_whatever_it_was_pruned_to(made, words):
+def test_a_model_tells_what_was_really_done_to_make_it(made, words):
     now = datetime(2030, 1, 2, tzinfo=timezone.utc)
     model = Model("a", "A", Path("a.pt"), "d", None, made, "pruned", None, {}, now)
     assert format.made_by(model) == words
