@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import format
 from app.downloads import exported_file, offer_file
+from engine.export.settings import DETECTION_GATES
 from engine.store import Job
 
 # Format -> what it is called on the button, and who can read it.
@@ -41,6 +42,8 @@ def show_export(job: Job) -> None:
     if failed:
         names = ", ".join(_GATES[gate["name"]] for gate in failed)
         st.warning(f"Failed: {names}. The file can be taken all the same.", icon=":material/warning:")
+    elif not result.get("verified", True):
+        st.warning(_not_verified(gates), icon=":material/help:")
     with st.container(border=True, gap="small"):
         for gate in gates:
             _show_gate(gate)
@@ -49,6 +52,15 @@ def show_export(job: Job) -> None:
     outputs = "final boxes" if result.get("nms") else "raw predictions"
     st.caption(f"Takes {inputs} and puts out {outputs}.")
     _offer_file(job, result)
+
+
+def _not_verified(gates: list[dict[str, Any]]) -> str:
+    """Return what was not tested of a file that no gate failed, and what would test it."""
+    names = " nor ".join(_GATES[gate["name"]] for gate in gates if gate["name"] in DETECTION_GATES)
+    return (
+        f"Not verified: neither {names} could be tested, so nothing is known of what the file finds. "
+        "Fine-tune the model first if it was just pruned, and export it with the data set it was trained for."
+    )
 
 
 def _show_tiles(result: dict[str, Any]) -> None:

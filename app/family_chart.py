@@ -99,8 +99,16 @@ def facts(member: Member) -> str:
     if member.kind == EXPORTED and member.size_mb is not None:
         told.append(f"{member.size_mb:.1f} MB")
     if member.score is not None:
-        told.append(f"mAP50-95 {format.score(member.score)}")
+        told.append(f"mAP50-95 {format.score(member.score)}{' *' if member.conditions else ''}")
+    if member.change is not None:
+        told.append(f"mAP50-95 {signed(member.change)} by export")
     return " · ".join(told)
+
+
+def signed(change: float) -> str:
+    """Return a change of mAP as '-0.002', '+0.012' or '±0.000'."""
+    text = f"{change:+.3f}"
+    return text if float(text) else "±0.000"
 
 
 def _edge(member: Member, colours: Palette) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import streamlit as st
 from app import format
 from app.charts import CONFIG
 from app.comparing import distinct_labels
-from app.family_chart import KINDS, family_tree
+from app.family_chart import KINDS, family_tree, signed
 from app.jobs import verb_word
 from app.session import PAGES, dark, open_model, store
+from engine.accuracy import HEADLINE
 from engine.checkpoint import open_checkpoint
+from engine.family_scores import FamilyScore, family_scores
 from engine.lineage import EXPORTED, Member, command_of, family, settings_of
 from engine.store import Job, Model
 
@@ -25,15 +28,15 @@ _INDENT = "\u2003"  # as wide as the letter m; a list drops ordinary spaces
 
 
 def family_of(model: Model) -> list[Member]:
-    """Return the family of a model, with the latest accuracy that was measured of each member."""
-    models = store().models()
-    measured = store().latest_measurements(each.digest for each in models)
-    scores = {
-        digest: result["metrics"]["mAP50-95"]
-        for digest, result in measured.items()
-        if "mAP50-95" in result.get("metrics", {})
-    }
-    return family(models, store().jobs(("done",)), scores, model.id)
+    """Return the family of a model, each member with the accuracy that stands beside the others' in a report too."""
+    models, scores = store().models(), family_scores(store(), model)
+    shown = {each.id: scores[each.digest] for each in models if each.digest in scores}
+    members = family(models, store().jobs(("done",)), {}, model.id)
+    return [_with_score(member, shown[member.key]) if member.key in shown else member for member in members]
+
+
+def _with_score(member: Member, score: FamilyScore) -> Member:
+    return replace(member, score=score.metrics[HEADLINE], conditions="" if score.shared else score.conditions)
 
 
 def shown_member(members: list[Member], current: Model) -> Member:
@@ -69,6 +72,9 @@ def show_tree(members: list[Member], shown: Member) -> None:
         on_select=picked,
         selection_mode="points",
     )
+    for member in members:
+        if member.conditions:
+            st.caption(f"\\* {format.plain(member.name)}: {member.conditions}; not to be held against the others.")
 
 
 def choose_member(members: list[Member], shown: Member) -> None:
@@ -148,7 +154,12 @@ def _show_numbers(member: Member) -> None:
     numbers = {
         "Parameters": (format.count(member.params), f"{member.params:,}" if member.params else None),
         "GFLOPs": (format.gflops(member.gflops), "At the image size it was made with."),
-        "mAP50-95": (format.score(member.score), "Of its training, else the latest validation."),
+        "mAP50-95": (format.score(member.score), _score_help(member)),
+        "mAP50-95 by export": (
+            "–" if member.change is None else signed(member.change),
+            "Of the file, less that of its model in FP32: both on single square images, with NMS inside only of boxes "
+            "that score above 0.25.",
+        ),
         "Ratio": ("–" if member.ratio is None else f"{member.ratio:.2f}", "Share of channels cut, or faded to be."),
         "File": ("–" if member.size_mb is None else f"{member.size_mb:.1f} MB", None),
     }
@@ -156,6 +167,12 @@ def _show_numbers(member: Member) -> None:
     with st.grid(3, min_column_width=115):
         for name, (value, text) in known.items():
             st.metric(name, value, help=text, border=True)
+
+
+def _score_help(member: Member) -> str:
+    if member.conditions:
+        return f"Not measured as most of the family was, but otherwise: {member.conditions}."
+    return "Measured under the conditions that most of the family shares, so that it can be held against theirs."
 
 
 def _show_command(member: Member) -> None:

@@ -42,6 +42,11 @@ class Member:
     ratio: float | None
     "Share of channels that was pruned, or faded to be pruned."
     created_at: datetime
+    change: float | None = None
+    """mAP50-95 of an exported file minus that of its checkpoint in fp32, both measured by the export alike. The file's
+    own number is none for ``score``: one square image at a time, and with suppression inside of boxes above 0.25."""
+    conditions: str = ""
+    "What ``score`` was measured with, in words, where that was not what most of the family was; else empty."
 
 
 def family(models: Sequence[Model], jobs: Sequence[Job], scores: Mapping[str, float], model_id: str) -> list[Member]:
@@ -121,23 +126,24 @@ def _model_member(model: Model, depth: int, scores: Mapping[str, float], parent:
 
 
 def _export_member(job: Job, model: Model, depth: int) -> Member:
-    result = job.result or {}
+    result, measured = job.result or {}, (job.result or {}).get("metrics") or {}
     words = (result.get("format") or "onnx", result.get("precision") or "")
     names = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
     return Member(
         key=job.id,
         parent=model.id,
         depth=depth,
-        name=" ".join(filter(None, (names.get(words[0], words[0]), words[1]))),
+        name=" ".join(filter(None, (names.get(words[0], words[0]), words[1], "with NMS" if result.get("nms") else ""))),
         kind=EXPORTED,
         verb="export",
         spec={"weights": str(model.path), **job.spec},
         params=None,
         gflops=None,
         size_mb=result.get("size_mb"),
-        score=(result.get("metrics") or {}).get("mAP50-95"),
+        score=None,
         ratio=None,
         created_at=job.created_at,
+        change=measured["mAP50-95"] - measured["mAP50-95 fp32"] if "mAP50-95 fp32" in measured else None,
     )
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.data import choose_data
 from app.jobs import start_export
+from app.library import family_data
 from app.live import show_job
 from app.session import explained, require_model, slimming, store
 from engine.export.settings import FORMATS, NMS_TASKS, PRECISIONS, available_formats
@@ -75,7 +76,11 @@ def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None
         return options
     needed = options["precision"] == "int8"
     if needed or st.toggle(
-        "Compare on a data set", key="compare on data", help="Also compares detections on validation images."
+        "Compare on a data set",
+        family_data(store(), model) is not None,
+        key=f"compare on data {model.id}",
+        help="Compares detections on validation images too, not only on images of noise; with fewer bits or with boxes "
+        "suppressed, also mAP.",
     ):
         options["data"] = choose_data(model, "export")
         return options if options["data"] or not needed else None
@@ -102,7 +107,7 @@ if st.button(
     type="primary",
     icon=":material/ios_share:",
     disabled=options is None,
-    help="Takes seconds; with a data set, minutes.",
+    help="Takes seconds; where mAP is measured on a data set, minutes.",
 ):
     with explained(stop=True):
         st.query_params["job"] = start_export(model, options).id

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from engine.export.parity import Parity
+from engine.export.settings import DETECTION_GATES
 
 DIFFERENCE_LIMITS = {"fp32": 1e-3, "fp16": 5e-2}
 "Largest difference / largest output of the channel. 8 bits are held to boxes and mAP alone."
@@ -13,7 +15,8 @@ BOX_LIMITS = {"fp32": 0.99, "fp16": 0.95, "int8": 0.80}
 SIZE_LIMITS = {"fp32": 1.2, "fp16": 0.65, "int8": 0.45}
 "Largest file, as a share of 4 bytes a parameter."
 MAP_LIMITS = {"fp32": 0.005, "fp16": 0.005, "int8": 0.02}
-"Largest loss of mAP50-95."
+"Largest loss of mAP50-95, in points; ``MAP_SHARE`` of the checkpoint's where that is less."
+MAP_SHARE = 0.1
 SLOWER_LIMIT = 1.05
 "Largest latency of int8 as a share of fp32's."
 
@@ -57,14 +60,15 @@ def difference_gate(parity: Parity, precision: str, limit: float | None = None) 
     return Gate("difference", value <= limit, value, limit, text + f" ({limit:.2g} accepted).")
 
 
-def boxes_gate(parity: Parity, precision: str) -> Gate:
-    """The boxes found against PyTorch's."""
+def boxes_gate(parity: Parity, precision: str, *, noise_only: bool = False) -> Gate:
+    """The boxes found against PyTorch's; ``noise_only`` where no image from elsewhere was among those compared."""
     value, limit = parity.box_share, BOX_LIMITS[precision]
     if value is None:
-        text = f"Neither model found anything on {parity.images_compared} images; give a data set to compare boxes."
+        text = f"Neither model found anything on {parity.images_compared} "
+        text += "images of noise; give a data set to compare boxes." if noise_only else "images."
         return Gate("boxes", None, None, limit, text)
     text = f"{parity.boxes_matched} of {max(parity.boxes_expected, parity.boxes_found)} detections are the same "
-    text += f"({value:.1%}; at least {limit:.0%} accepted)."
+    text += f"({value:.1%}; at least {limit:.0%} accepted)" + (", tested on noise images only." if noise_only else ".")
     return Gate("boxes", value >= limit, value, limit, text)
 
 
@@ -89,16 +93,52 @@ def latency_gate(p50_ms: float, float_p50_ms: float | None, precision: str) -> G
 
 def accuracy_gate(value: float, float_value: float, precision: str, task: str = "detect") -> Gate:
     """mAP50-95 on the validation split beside the checkpoint's."""
-    limit = float_value - MAP_LIMITS[precision]
+    largest_loss = MAP_LIMITS[precision]
+    limit = float_value - min(largest_loss, MAP_SHARE * float_value)
     what = {"segment": " of the masks", "pose": " of the keypoints"}.get(task, "")
     text = f"mAP50-95{what} is {value:.3f} on the validation split, the checkpoint's {float_value:.3f}"
-    if limit <= 0:
+    if float_value <= largest_loss:
         text += "; so low that no loss would show. Choose the data set that the model was trained for."
         return Gate("accuracy", None, value, None, text)
     text += f" (at least {limit:.3f} accepted)."
     return Gate("accuracy", value >= limit, value, limit, text)
 
 
-def failures(gates: list[Gate]) -> list[Gate]:
+def no_accuracy_gate(reason: str) -> Gate:
+    """The gate of an export of which no mAP was measured, and why."""
+    return Gate("accuracy", None, None, None, reason)
+
+
+def failures(gates: Sequence[Gate]) -> list[Gate]:
     """Return the gates that were not passed."""
     return [gate for gate in gates if gate.passed is False]
+
+
+def untested(gates: Sequence[Gate]) -> list[Gate]:
+    """Return the gates that say nothing of the file: without a number, or without a limit for what it finds."""
+    return [gate for gate in gates if gate.passed is None and (gate.value is None or gate.name in DETECTION_GATES)]
+
+
+def detections_tested(gates: Sequence[Gate]) -> bool:
+    """Whether boxes or mAP were held to a limit."""
+    return any(gate.passed is not None for gate in gates if gate.name in DETECTION_GATES)
+
+
+def verdict(gates: Sequence[Gate]) -> str:
+    """Return what became of all gates in a few words."""
+    if failed := failures(gates):
+        return f"FAILED: {_names(failed)}"
+    if missing := untested(gates):
+        return f"No gate failed; not tested: {_names(missing)}"
+    return "Every gate passed"
+
+
+def complaint(gates: Sequence[Gate]) -> str:
+    """Return what is wrong with a file that was not passed: its failed gates, else those that tested nothing."""
+    if failed := failures(gates):
+        return "FAILED: " + " ".join(gate.text for gate in failed)
+    return "NOT VERIFIED: " + " ".join(gate.text for gate in gates if gate.name in DETECTION_GATES)
+
+
+def _names(gates: Sequence[Gate]) -> str:
+    return ", ".join(gate.name for gate in gates)

@@ -41,10 +41,3 @@ def read_image(path: Path, height: int, width: int) -> np.ndarray:
         raise ExportError(f"{path.name} is not an image that can be read; compare on JPEG or PNG files.")
     padded = LetterBox(new_shape=(height, width), auto=False)(image=image)
     return np.ascontiguousarray(padded[..., ::-1].transpose(2, 0, 1)[None], dtype=np.float32) / 255
-
-
-def spread(paths: list[Path], count: int) -> list[Path]:
-    """Return up to ``count`` paths evenly spread over a list, so that one sequence of frames is not all of them."""
-    if len(paths) <= count:
-        return paths
-    return [paths[number * len(paths) // count] for number in range(count)]

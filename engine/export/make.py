@@ -18,7 +18,7 @@ from engine.export import gates as gate
 from engine.export.backends import Backend, open_backend, torch_backend
 from engine.export.exporter import first_line, run_exporter
 from engine.export.gates import Gate
-from engine.export.images import read_image, spread, structured_noise
+from engine.export.images import read_image, structured_noise
 from engine.export.lineage import lineage, read_metadata, write_metadata
 from engine.export.parity import Parity, measure_parity
 from engine.export.precision import to_fp16, to_int8
@@ -43,6 +43,7 @@ class ExportResult:
     """
 
     path: Path
+    """of the file; not the one asked for where it was not passed under ``strict``"""
     format: str
     precision: str
     size_mb: float
@@ -58,13 +59,15 @@ class ExportResult:
     """median of one image on this machine's processor"""
     accuracy: dict[str, float]
     """mAP50-95 of the file and of the fp32 checkpoint, where it was measured"""
+    verified: bool
+    """False where detections had to be tested, and neither boxes nor mAP could be held to a limit"""
     gates: tuple[Gate, ...]
     seconds: float
 
     @property
     def passed(self) -> bool:
-        """Whether no gate failed."""
-        return not gate.failures(list(self.gates))
+        """Whether no gate failed, and the detections were tested where they had to be."""
+        return self.verified and not gate.failures(self.gates)
 
     def as_dict(self) -> dict:
         """Return the fields as plain, JSON-able values, those of the parity beside the others."""
@@ -83,12 +86,14 @@ def export_model(
     *,
     images: Sequence[Path] = (),
     tolerance: float | None = None,
+    strict: bool = False,
     report: Reporter = lambda event: None,
 ) -> ExportResult:
     """Export a checkpoint, then check the file and compare it with the checkpoint.
 
-    The file appears at ``save_path`` whole or not at all, also where a gate failed: the result says so. The
-    checkpoint is never touched.
+    The file appears at ``save_path`` whole or not at all, also where a gate failed: the result says so. Under
+    ``strict`` a file that was not passed goes to ``failed_path(save_path)`` instead, and what is at ``save_path``
+    stays. The checkpoint is never touched.
 
     Args:
         weights: a checkpoint that ``open_checkpoint`` accepts.
@@ -96,6 +101,7 @@ def export_model(
         settings: what to export to.
         images: image files to compare on; those of the validation split of ``settings.data`` if none are given.
         tolerance: largest accepted relative difference; that of the precision if None.
+        strict: keep ``save_path`` for a file that was passed.
         report: receives ``status`` and ``step`` events; may raise ``StopRequested``.
 
     Raises:
@@ -115,25 +121,34 @@ def export_model(
     compared = list(images) or _dataset_images(settings, "val", COMPARED_IMAGES)
     require_free_space(Path(tempfile.gettempdir()), 3 * _SIZE_FACTOR * checkpoint.path.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="export-") as temporary:
-        report(_status(f"Exporting {checkpoint.path.name} to {FORMATS[settings.format]}"))
+        rounding = _rounding(checkpoint, settings)
+        report(_status(f"Exporting {checkpoint.path.name} to {FORMATS[settings.format]}{rounding}"))
         exported, full = _exported(checkpoint, settings, Path(temporary), report)
-        opset, size = _facts(exported, settings)
+        opset, size = _facts(exported, checkpoint, settings)
         report(_status("Comparing the file with the PyTorch model"))
         backend = open_backend(exported, settings.format)
         parity = _compare(checkpoint, backend, settings, size, compared)
         times = _latencies(backend, open_backend(full, settings.format) if full else None, parity.input_shape)
-        accuracy = _accuracies(checkpoint, exported, settings, report)
-        size_mb = _place(exported, save_path) / 1e6
+        unmeasured = _why_no_accuracy(checkpoint, settings, size)
+        accuracy = {} if unmeasured else _accuracies(checkpoint, exported, settings, size[0], report)
+        packed = _packed(exported)
+        size_mb = packed.stat().st_size / 1e6
         found = [
             *([gate.checker_gate(_complaint(exported))] if settings.format == "onnx" else []),
             gate.difference_gate(parity, settings.precision, tolerance),
-            gate.boxes_gate(parity, settings.precision),
+            gate.boxes_gate(parity, settings.precision, noise_only=not compared),
             gate.size_gate(size_mb, checkpoint.params, settings.precision),
             gate.latency_gate(*times, settings.precision),
         ]
-    if accuracy:
-        measured = accuracy["mAP50-95"], accuracy["mAP50-95 fp32"]
-        found.append(gate.accuracy_gate(*measured, settings.precision, checkpoint.task))
+        if unmeasured:
+            found.append(gate.no_accuracy_gate(unmeasured))
+        else:
+            measured = accuracy["mAP50-95"], accuracy["mAP50-95 fp32"]
+            found.append(gate.accuracy_gate(*measured, settings.precision, checkpoint.task))
+        verified = gate.detections_tested(found) or not _needs_detections(settings)
+        if strict and (gate.failures(found) or not verified):
+            save_path = failed_path(save_path)
+        _place(packed, save_path)
     result = ExportResult(
         path=save_path,
         format=settings.format,
@@ -146,12 +161,17 @@ def export_model(
         parity=parity,
         latency_ms=times[0],
         accuracy=accuracy,
+        verified=verified,
         gates=tuple(found),
         seconds=time.monotonic() - started_s,
     )
-    failed = ", ".join(each.name for each in gate.failures(found))
-    report(_status(f"Exported {size_mb:.1f} MB; " + (f"FAILED: {failed}" if failed else "every gate passed")))
+    report(_status(f"Exported {size_mb:.1f} MB. {gate.verdict(found)}"))
     return result
+
+
+def failed_path(save_path: Path) -> Path:
+    """Return where a file goes that was not passed under ``strict``: beside, with '-failed' after its name."""
+    return save_path.with_name(f"{save_path.stem}-failed{save_path.suffix}")
 
 
 def _status(text: str) -> dict:
@@ -174,6 +194,11 @@ def _check_place(save_path: Path) -> None:
         pass
 
 
+def _needs_detections(settings: ExportSettings) -> bool:
+    """Whether raw outputs are held to no limit, or fewer bits were given a data set to prove themselves on."""
+    return settings.nms or (settings.precision != "fp32" and settings.data is not None)
+
+
 def _check_classes(checkpoint: Checkpoint, settings: ExportSettings) -> None:
     """Refuse before the work a data set of another number of classes, on which no mAP can be measured."""
     if settings.data is None or checkpoint.task not in NMS_TASKS:
@@ -191,6 +216,7 @@ def _check_classes(checkpoint: Checkpoint, settings: ExportSettings) -> None:
 def _dataset_images(settings: ExportSettings, split: str, count: int) -> list[Path]:
     if settings.data is None:
         return []
+    from engine.accuracy.subset import spread
     from engine.datasets import check_dataset, image_files
 
     return spread(image_files(check_dataset(settings.data), split), count)
@@ -251,11 +277,30 @@ def _complaint(exported: Path) -> str:
     return ""
 
 
-def _facts(exported: Path, settings: ExportSettings) -> tuple[int | None, tuple[int, int]]:
+def _stride(checkpoint: Checkpoint) -> int:
+    """Return what image sizes are multiples of, in pixels: 32 for most models, 64 for those with a fourth scale."""
+    return int(max(checkpoint.model.stride))
+
+
+def _rounded(checkpoint: Checkpoint, settings: ExportSettings) -> tuple[int, int]:
+    """Return the (height, width) that the exporter makes of the one asked for."""
+    stride = _stride(checkpoint)
+    height, width = (-(-side // stride) * stride for side in settings.size)
+    return height, width
+
+
+def _rounding(checkpoint: Checkpoint, settings: ExportSettings) -> str:
+    """Return how the image size differs from the one asked for, empty where it does not."""
+    height, width = _rounded(checkpoint, settings)
+    if [height, width] == settings.size:
+        return ""
+    return f" for {height} × {width} px, the size rounded up to the model's stride of {_stride(checkpoint)}"
+
+
+def _facts(exported: Path, checkpoint: Checkpoint, settings: ExportSettings) -> tuple[int | None, tuple[int, int]]:
     """Return the opset (of ONNX) and the image size, after the exporter rounded it up to the model's stride."""
     if settings.format != "onnx":
-        height, width = settings.size
-        return None, (-(-height // 32) * 32, -(-width // 32) * 32)
+        return None, _rounded(checkpoint, settings)
     import onnx
 
     model = onnx.load(str(exported), load_external_data=False)
@@ -272,7 +317,7 @@ def _compare(
     noise = structured_noise(channels, height, width)
     inputs = [noise[:1], noise[1:]]
     if settings.dynamic:
-        inputs.append(structured_noise(channels, height + int(max(model.stride)), width))
+        inputs.append(structured_noise(channels, height + _stride(checkpoint), width))
     inputs += [read_image(Path(path), height, width) for path in images]
     return measure_parity(
         torch_backend(model),
@@ -298,18 +343,27 @@ def _latencies(backend: Backend, full: Backend | None, shape: tuple[int, ...]) -
     return medians[0], medians[1] if full else None
 
 
-def _accuracies(checkpoint: Checkpoint, exported: Path, settings: ExportSettings, report: Reporter) -> dict[str, float]:
-    """Return mAP50-95 of the file and of the checkpoint, where a data set is given and raw outputs do not tell."""
+def _why_no_accuracy(checkpoint: Checkpoint, settings: ExportSettings, size: tuple[int, int]) -> str:
+    """Return why mAP is not measured in one sentence, empty where it is."""
+    if checkpoint.task not in NMS_TASKS:
+        return f"A {checkpoint.task} model has no mAP."
+    if settings.precision == "fp32" and not settings.nms:
+        return "mAP is not measured in fp32, where the outputs themselves are compared."
+    if settings.format != "onnx":
+        return "mAP is measured of ONNX files only."
+    if settings.data is None:
+        return "mAP is measured on a data set only; none was given."
+    height, width = size
+    return "" if height == width else f"mAP is measured of square images only, not of {height} × {width} px."
+
+
+def _accuracies(
+    checkpoint: Checkpoint, exported: Path, settings: ExportSettings, imgsz: int, report: Reporter
+) -> dict[str, float]:
+    """Return mAP50-95 of the file and of the checkpoint, on square images of ``imgsz`` pixels."""
     from engine.export.accuracy import validation_map
 
-    square = len(set(settings.size)) == 1
-    exact = settings.precision == "fp32" and not settings.nms
-    if settings.data is None or exact or not square or checkpoint.task not in NMS_TASKS:
-        return {}
-    if settings.format != "onnx":
-        return {}
     report(_status("Measuring mAP on the validation split, of the file and of the checkpoint"))
-    imgsz = settings.size[0]
     return {
         "mAP50-95": validation_map(exported, checkpoint.task, settings.data, imgsz, report, cut=settings.nms),
         "mAP50-95 fp32": validation_map(
@@ -318,13 +372,16 @@ def _accuracies(checkpoint: Checkpoint, exported: Path, settings: ExportSettings
     }
 
 
-def _place(exported: Path, save_path: Path) -> int:
-    """Copy across file systems into a file aside, which is then renamed; zip a folder. Return its bytes."""
-    parts = [exported] if exported.is_file() else [path for path in exported.rglob("*") if path.is_file()]
-    require_free_space(save_path.parent, sum(path.stat().st_size for path in parts))
+def _packed(exported: Path) -> Path:
+    """Return the one file that is handed out: what was exported, or a zip of that folder."""
+    if exported.is_file():
+        return exported
+    with writing_to(exported.parent):
+        return Path(shutil.make_archive(str(exported), "zip", exported.parent, exported.name))
+
+
+def _place(packed: Path, save_path: Path) -> None:
+    """Copy across file systems into a file aside, which is then renamed."""
+    require_free_space(save_path.parent, packed.stat().st_size)
     with atomic_path(save_path) as aside:
-        if exported.is_file():
-            shutil.copyfile(exported, aside)
-        else:
-            shutil.make_archive(str(aside.with_suffix("")), "zip", exported.parent, exported.name)
-    return save_path.stat().st_size
+        shutil.copyfile(packed, aside)

@@ -15,6 +15,8 @@ SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "openvino": ".zip"}
 PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "torchscript": ("fp32",), "openvino": ("fp32", "fp16")}
 "Format -> precisions that can be made without a GPU."
 NMS_TASKS = ("detect", "segment", "pose", "obb")
+DETECTION_GATES = ("boxes", "accuracy")
+"The gates that tell whether a file finds what the checkpoint finds."
 CALIBRATION_IMAGES = 128
 _LEAST_INT8_OPSET = 13
 

@@ -11,12 +11,14 @@ from engine.verbs.common import Report, Result, Spec, given, starting_point
 def export(spec: Spec, report: Report) -> Result:
     """Write SAVE_DIR/NAME.onnx, or another format, held against its gates.
 
-    A failed gate is part of the result and the file is there; with ``strict`` it is an error as well.
+    A failed gate is part of the result and the file is there. With ``strict`` it is an error, as are detections that
+    nothing tested; the file is then SAVE_DIR/NAME-failed.onnx, and an older SAVE_DIR/NAME.onnx stays.
     """
     from engine.runtime import import_ultralytics
 
     import_ultralytics()
     from engine.export import SUFFIXES, ExportSettings, export_model
+    from engine.export.gates import complaint
 
     weights, _, imgsz = starting_point(spec["weights"], scratch_allowed=False)
     settings = ExportSettings(
@@ -30,9 +32,10 @@ def export(spec: Spec, report: Report) -> Result:
         data=Path(spec["data"]) if spec.get("data") else None,
     )
     path = Path(spec["save_dir"]) / f"{spec.get('name') or Path(weights).stem}{SUFFIXES[settings.format]}"
-    result = export_model(Path(weights), path, settings, report=report).as_dict()
-    if spec.get("strict") and not result["passed"]:
-        failed = " ".join(gate["text"] for gate in result["gates"] if gate["passed"] is False)
-        raise ExportError(f"FAILED: {failed} The file is at {path}.")
+    strict = bool(spec.get("strict"))
+    exported = export_model(Path(weights), path, settings, strict=strict, report=report)
+    if strict and not exported.passed:
+        raise ExportError(f"{complaint(exported.gates)} The file is at {exported.path}; {path} was left alone.")
+    result = exported.as_dict()
     artefacts = [{"path": str(path), "kind": settings.format}]
     return {settings.format: str(path), "artefacts": artefacts, "metrics": result["accuracy"], **result}

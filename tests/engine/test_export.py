@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -144,7 +145,99 @@ def test_strict_turns_a_failed_gate_into_an_error_that_names_it(weights, tmp_pat
     assert Path(result["onnx"]).is_file()
     with pytest.raises(ExportError, match=r"FAILED: Outputs differ from PyTorch .* The file is at"):
         run_verb("export", {**spec, "strict": True})
-    assert Path(result["onnx"]).is_file()
+
+
+@pytest.fixture(scope="module")
+def blind(harbour, tmp_path_factory) -> Path:
+    """The demo checkpoint, pruned without fine-tuning until it finds nothing."""
+    from engine.verbs import run_verb
+
+    folder = tmp_path_factory.mktemp("blind")
+    return Path(run_verb("prune", {"weights": str(DEMO), "prune_ratio": 0.5, "save_dir": str(folder)})["pruned"])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"imgsz": 96, "precision": "int8"}, "so low that no loss would show"),
+        ({"imgsz": (64, 96), "precision": "int8"}, "measured of square images only, not of 64 × 96 px"),
+        ({"imgsz": 64, "format": "torchscript", "nms": True}, "measured of ONNX files only"),
+    ],
+)
+def test_an_export_whose_detections_nothing_tested_is_not_verified(blind, harbour, tmp_path, options, reason):
+    from engine.export.text import export_text
+
+    events = []
+    settings = ExportSettings(**options, data=harbour)
+    result = export_model(blind, tmp_path / f"small.{settings.format}", settings, report=events.append)
+    assert gate(result, "boxes").passed is None and gate(result, "accuracy").passed is None
+    assert "found anything on 8 images." in gate(result, "boxes").text
+    assert reason in gate(result, "accuracy").text
+    failed = [each.name for each in result.gates if each.passed is False]
+    assert not result.verified and not result.passed and failed in ([], ["latency"])
+    told = result.as_dict()
+    assert told["verified"] is False and told["passed"] is False
+    if not failed:
+        assert re.search(r"MB\. No gate failed; not tested: (difference, )?boxes, accuracy$", events[-1]["text"])
+        assert export_text(told).splitlines()[-1].startswith("NOT VERIFIED: ")
+
+
+def test_strict_refuses_what_was_not_verified_and_says_what_was_not_tested(blind, harbour, tmp_path):
+    from engine.verbs import run_verb
+
+    spec = {"weights": str(blind), "imgsz": 64, "nms": True, "data": str(harbour), "save_dir": str(tmp_path)}
+    spec |= {"format": "torchscript", "name": "small", "strict": True}
+    with pytest.raises(ExportError, match=r"^NOT VERIFIED: Neither model found .* ONNX files only\. The file is at"):
+        run_verb("export", spec)
+
+
+def test_raw_outputs_in_full_precision_need_no_detections(weights, tmp_path):
+    events = []
+    result = export_model(weights, tmp_path / "small.onnx", ExportSettings(64), report=events.append)
+    assert result.verified and result.passed and gate(result, "boxes").passed is None
+    assert "2 images of noise; give a data set to compare boxes" in gate(result, "boxes").text
+    assert "the outputs themselves are compared" in gate(result, "accuracy").text
+    assert events[-1]["text"].endswith("MB. No gate failed; not tested: boxes, accuracy")
+
+
+def test_boxes_found_in_noise_alone_are_said_to_be():
+    from engine.export.gates import boxes_gate
+    from engine.export.parity import Parity
+
+    parity = Parity(2, 0.0, 0.0, 0.0, 3, 3, 3, (1, 3, 64, 64), ())
+    assert boxes_gate(parity, "fp32").text.endswith("at least 99% accepted).")
+    noise = boxes_gate(parity, "fp32", noise_only=True)
+    assert noise.passed and noise.text.endswith("at least 99% accepted), tested on noise images only.")
+
+
+def test_the_image_size_is_rounded_up_to_the_models_own_stride(tmp_path):
+    import_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    model = DetectionModel("yolov8n-p6.yaml", nc=2, verbose=False)
+    path = tmp_path / "wide.pt"
+    torch.save({"epoch": -1, "model": model.half(), "ema": None, "train_args": {"imgsz": 64}}, path)
+    events = []
+    settings = ExportSettings(96, format="torchscript")
+    result = export_model(path, tmp_path / "wide.torchscript", settings, report=events.append)
+    assert result.imgsz == (128, 128) and result.parity.input_shape == (1, 3, 128, 128) and result.passed
+    assert events[0]["text"].endswith("for 128 × 128 px, the size rounded up to the model's stride of 64")
+
+
+def test_strict_keeps_the_older_file_and_puts_the_failed_one_beside_it(weights, tmp_path, monkeypatch):
+    from engine.export import gates
+    from engine.verbs import run_verb
+
+    spec = {"weights": str(weights), "imgsz": 64, "save_dir": str(tmp_path), "strict": True}
+    good = Path(run_verb("export", spec)["onnx"])
+    before = _digest(good)
+    monkeypatch.setitem(gates.SIZE_LIMITS, "fp32", 0.0)
+    with pytest.raises(ExportError) as caught:
+        run_verb("export", spec)
+    failed = tmp_path / "random-failed.onnx"
+    assert str(caught.value).endswith(f"The file is at {failed}; {good} was left alone.")
+    assert _digest(good) == before and sorted(tmp_path.iterdir()) == [failed, good]
+    onnx.checker.check_model(str(failed))
 
 
 def test_an_error_in_the_scores_is_not_hidden_by_the_size_of_the_boxes(weights, tmp_path):
@@ -378,7 +471,17 @@ def test_a_data_set_of_other_classes_is_refused_before_the_work(weights, harbour
     assert events == [] and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("before", "after", "passed"), [(0.5, 0.49, True), (0.5, 0.47, False), (0.01, 0.0, None)])
+@pytest.mark.parametrize(
+    ("before", "after", "passed"),
+    [
+        (0.5, 0.49, True),
+        (0.5, 0.47, False),
+        (0.03, 0.011, False),
+        (0.1, 0.091, True),
+        (0.1, 0.085, False),
+        (0.01, 0.0, None),
+    ],
+)
 def test_the_accuracy_gate_says_what_was_lost_and_nothing_where_nothing_could_be(before, after, passed):
     from engine.export.gates import accuracy_gate
 

@@ -23,8 +23,8 @@ def model(model_id: str, parent: str | None = None, minute: int = 0, **changed) 
     )
 
 
-def export(job_id: str, of: str, state: str = "done") -> Job:
-    result = {"format": "onnx", "precision": "fp16", "size_mb": 3.0, "metrics": {}}
+def export(job_id: str, of: str, state: str = "done", **changed) -> Job:
+    result = {"format": "onnx", "precision": "fp16", "size_mb": 3.0, "metrics": {}, **changed}
     return Job(
         job_id, "export", f"Export {of}", {"weights": f"/w/{of}.pt", "imgsz": 320}, state, None, None, START, START,
         START, result if state == "done" else None, None, of, False,
@@ -48,6 +48,17 @@ def test_a_family_is_the_same_from_wherever_one_looks_and_children_follow_their_
     ]  # fmt: skip
     assert [member.parent for member in members] == [None, "dense", "sparse", "pruned", "tuned"]
     assert (members[-1].kind, members[-1].name, members[-1].size_mb) == (EXPORTED, "ONNX fp16", 3.0)
+
+
+def test_an_exported_file_tells_its_change_against_its_own_reference_and_that_it_suppresses_boxes():
+    measured = {"mAP50-95": 0.553, "mAP50-95 fp32": 0.555}
+    jobs = [export("e", "tuned", metrics=measured, nms=True), export("f", "tuned")]
+    members = {member.key: member for member in family(FAMILY, jobs, {}, "dense")}
+    assert members["tuned"].score == 0.7 and members["tuned"].change is None
+    # On square images, of boxes above 0.25 alone, it is not the number that stands at the models.
+    assert members["e"].score is None and members["e"].change == pytest.approx(-0.002)
+    assert members["e"].name == "ONNX fp16 with NMS"
+    assert members["f"].change is None and members["f"].name == "ONNX fp16"
 
 
 def test_a_member_tells_what_was_measured_of_it_and_its_own_record_counts_first():

@@ -28,6 +28,37 @@ def test_a_gate_with_a_number_but_no_limit_is_called_measured(open_page, demo, w
     ]
 
 
+def test_a_file_is_compared_on_the_data_set_that_its_family_is_known_by(open_page, demo):
+    app = open_page("export", demo.sparse.id)
+    assert app.toggle(key=f"compare on data {demo.sparse.id}").value
+    assert app.segmented_control(key=f"export source {demo.sparse.id}").value == "Demo set"
+
+
+def test_without_a_known_data_set_none_is_asked_for(open_page, demo, workspace):
+    store = Store(workspace)
+    path = store.folder / "alone.pt"
+    path.write_bytes(demo.dense.path.read_bytes() + b"\0")
+    alone = store.add_model(path, "Alone", "imported")
+    app = open_page("export", alone.id)
+    assert not app.toggle(key=f"compare on data {alone.id}").value
+    assert f"export source {alone.id}" not in [each.key for each in app.segmented_control]
+
+
+def test_a_file_whose_detections_nothing_tested_is_shown_as_not_verified(open_page, demo, workspace):
+    store = Store(workspace)
+    job = store.add_job("export", {}, "Export", model_id=demo.sparse.id)
+    gates = [
+        {"name": "size", "passed": True, "value": 1.0, "limit": 2.0, "text": "Small."},
+        {"name": "boxes", "passed": None, "value": None, "limit": 0.8, "text": "Nothing found."},
+        {"name": "accuracy", "passed": None, "value": None, "limit": None, "text": "Not square."},
+    ]
+    facts = {"max_abs_difference": 0.5, "size_mb": 1.0, "imgsz": [32, 64], "dynamic": False, "path": "gone.onnx"}
+    store.finish_job(job.id, "done", {"gates": gates, "verified": False, "passed": False, **facts})
+    app = open_page("export", demo.sparse.id)
+    assert [warning.value.split(":")[0] for warning in app.warning] == ["Not verified"]
+    assert "neither Detections nor mAP50-95" in app.warning[0].value
+
+
 def test_the_data_set_of_a_models_last_job_is_remembered(workspace, tmp_path):
     store = Store(workspace)
     path = tmp_path / "model.pt"

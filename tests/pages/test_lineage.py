@@ -59,6 +59,18 @@ def test_choosing_a_member_opens_it_and_an_export_shows_its_own_making(open_page
     assert "make_demo" in app.code[0].value
 
 
+def test_an_export_shows_its_change_and_no_number_to_take_for_the_models(open_page, pruned, workspace):
+    store = Store(workspace)
+    job = store.add_job("export", {"weights": str(pruned.path), "nms": True}, "Export", pruned.id)
+    metrics = {"mAP50-95": 0.553, "mAP50-95 fp32": 0.555}
+    result = {"format": "onnx", "precision": "int8", "size_mb": 2.5, "nms": True, "metrics": metrics}
+    store.finish_job(job.id, "done", result)
+    app = open_page("lineage", pruned.id)
+    app.selectbox(key="lineage member").set_value(job.id).run()
+    assert not app.exception and app.subheader[0].value == "ONNX int8 with NMS"
+    assert {metric.label: metric.value for metric in app.metric} == {"mAP50-95 by export": "-0.002", "File": "2.5 MB"}
+
+
 def test_another_model_in_the_sidebar_takes_the_place_of_an_export(open_page, demo, pruned, exported):
     app = open_page("lineage", pruned.id)
     app.selectbox(key="lineage member").set_value(exported.id).run()
