@@ -22,7 +22,7 @@ from engine.training.checks import TASKS
 
 VERBS = {"accuracy": "Measure accuracy", "sensitivity": "Measure sensitivity"}
 STEPS = {0.1: "Every 0.1", 0.05: "Every 0.05"}
-_TARGETS = ("prune_ratio", "max_params", "max_gflops", "target_latency", "imgsz")
+_TARGETS = ("prune_ratio", "max_params", "max_gflops", "target_latency", "threads", "imgsz")
 "Keys of a plan that say how far to prune, or at which size GFLOPs are counted; a curve covers them all."
 _HELP = "Prunes in memory and validates, in the background. What was measured before is not repeated."
 _MAP_WIDTH = 620

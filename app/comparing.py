@@ -47,11 +47,13 @@ class SideBySide:
     "Those whose accuracy was not measured under the conditions."
     latency: dict[str, float]
     "Path of a checkpoint -> milliseconds an image; empty unless all were measured in turns."
+    threads: int | None
+    "Of ONNX Runtime while latency was measured; None where it was not."
 
     @property
     def names(self) -> dict[str, str]:
         """Return path of a checkpoint -> the model's name, numbered where several share one."""
-        return distinct_labels({str(model.path): model.name for model in self.models})
+        return format.distinct_labels({str(model.path): model.name for model in self.models})
 
 
 def relatives(models: Sequence[Model], current: Model) -> list[str]:
@@ -102,8 +104,16 @@ def _data_digest(data: str, split: str) -> str:
     return dataset_digest(Path(data), split)
 
 
-def look_up(chosen: Sequence[Model], reference: Model, conditions: Conditions | None) -> SideBySide:
+def look_up(
+    chosen: Sequence[Model], reference: Model, conditions: Conditions | None, imgsz: int | None = None
+) -> SideBySide:
     """Return everything the workspace knows of the chosen models; nothing is measured.
+
+    Args:
+        chosen: What is compared.
+        reference: The one of them that changes are told against.
+        conditions: Of accuracy; None without a data set, and for tasks whose accuracy cannot be measured.
+        imgsz: Image size in pixels of latency without conditions, the one that the reference was trained at by default.
 
     Raises:
         CheckpointError: The reference cannot be opened.
@@ -125,37 +135,38 @@ def look_up(chosen: Sequence[Model], reference: Model, conditions: Conditions | 
         [model.id for model in alike].index(reference.id),
         data=conditions.data if conditions else "",
         split=conditions.split if conditions else "",
-        imgsz=conditions.imgsz if conditions else base.trained_imgsz,
+        imgsz=conditions.imgsz if conditions else imgsz or base.trained_imgsz,
     )
     missing = [model for model, known in zip(alike, measured, strict=True) if known is None]
-    paths = [str(model.path) for model in alike]
-    latency = latencies(store().jobs(("done",)), paths, conditions.imgsz) if conditions else {}
-    return SideBySide(tuple(alike), reference, tuple(refused), comparison, tuple(missing), latency)
+    digests = {str(model.path): model.digest for model in alike}
+    latency, threads = latencies(store().jobs(("done",)), digests, comparison.imgsz)
+    return SideBySide(tuple(alike), reference, tuple(refused), comparison, tuple(missing), latency, threads)
 
 
-def latencies(finished: Sequence[Job], paths: Sequence[str], imgsz: int) -> dict[str, float]:
-    """Return path -> median milliseconds an image from the latest job that measured all of these models in turns.
+def latencies(finished: Sequence[Job], digests: Mapping[str, str], imgsz: int) -> tuple[dict[str, float], int | None]:
+    """Return path -> median milliseconds an image, and threads, from the latest job that timed all models in turns.
 
-    Numbers of different moments are not held against each other: the machine may have been busy at one of them.
+    Numbers of different moments are not held against each other: the machine may have been busy at one of them. Only
+    those of ONNX Runtime count, in one number of threads, and of files that are what they were then.
 
     Args:
         finished: Jobs that are done, the newest first.
-        paths: Of the checkpoints.
+        digests: Path of a checkpoint -> SHA-256 of what it holds now.
         imgsz: Image size in pixels.
     """
     for job in finished:
         if job.verb != "latency":
             continue
-        results = (job.result or {}).get("results", ())
-        runtime = next((result["runtime"] for result in results), None)
-        told = {
-            result["weights"]: result["p50_ms"]
-            for result in results
-            if result["imgsz"] == imgsz and result["runtime"] == runtime
-        }
-        if set(paths) <= set(told):
-            return {path: told[path] for path in paths}
-    return {}
+        by_threads: dict[int, dict[str, float]] = {}
+        for result in (job.result or {}).get("results", ()):
+            path, asked = result["weights"], (result["runtime"], result["imgsz"])
+            # Results of before the digest was recorded are told by their path alone.
+            if asked == ("onnx", imgsz) and path in digests and result.get("digest", digests[path]) == digests[path]:
+                by_threads.setdefault(result["threads"], {})[path] = result["p50_ms"]
+        for threads, told in by_threads.items():
+            if set(digests) <= set(told):
+                return {path: told[path] for path in digests}, threads
+    return {}, None
 
 
 def start_comparison(found: SideBySide, conditions: Conditions, current: Model) -> Job:
@@ -201,14 +212,3 @@ def _known(size: ModelSize, conditions: Conditions | None) -> dict[str, Any] | N
 
 def _counted(models: Sequence[Model]) -> str:
     return models[0].name if len(models) == 1 else f"{len(models)} models"
-
-
-def distinct_labels(names: Mapping[str, str]) -> dict[str, str]:
-    """Return id -> name, numbered where several models share a name."""
-    given = list(names.values())
-    seen: dict[str, int] = {}
-    labels = {}
-    for key, name in names.items():
-        seen[name] = seen.get(name, 0) + 1
-        labels[key] = name if given.count(name) == 1 else f"{name} ({seen[name]})"
-    return labels

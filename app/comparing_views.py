@@ -103,13 +103,15 @@ def _class_sentence(found: SideBySide, classes: int, models: int) -> str:
 
 def _conditions_sentence(found: SideBySide) -> str:
     comparison = found.comparison
-    against = f"Changes are against {format.plain(found.names[comparison.reference])}."
-    if not comparison.data:
-        return f"{against} GFLOPs at {comparison.gflops_imgsz} px."
-    return (
-        f"{against} Accuracy on the {comparison.split} images at {comparison.imgsz} px; "
-        f"GFLOPs at {comparison.gflops_imgsz} px."
-    )
+    said = [f"Changes are against {format.plain(found.names[comparison.reference])}."]
+    gflops = f"GFLOPs at {comparison.gflops_imgsz} px."
+    if comparison.data:
+        gflops = f"Accuracy on the {comparison.split} images at {comparison.imgsz} px; {gflops}"
+    said.append(gflops)
+    if found.threads:
+        threads = f"{found.threads} thread{'' if found.threads == 1 else 's'}"
+        said.append(f"Latency at {comparison.imgsz} px in ONNX Runtime, {threads}.")
+    return " ".join(said)
 
 
 def _offer_csv(name: str, text: str) -> None:

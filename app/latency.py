@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -13,11 +14,13 @@ from app import format
 from app.measuring import Measurement, offer_measuring, remember, status_words
 from app.session import explained, store
 from engine import jobs
+from engine.errors import PlanError
 from engine.latency import LatencyCosts, LatencyTable, known_costs, table_path
 from engine.runtime import compute_threads
 from engine.slimming import Slimming
 from engine.solver import MAX_RATIO
 from engine.store import Job, Model
+from engine.verbs import plan_arguments
 
 _HELP = (
     "Times the model and its convolutions in ONNX Runtime on this machine's processor, once, in the background. "
@@ -83,16 +86,22 @@ def predicted_latency(opened: Slimming, imgsz: int, keep: np.ndarray) -> Predict
     return PredictedLatency(costs.before.latency_ms, costs.latency_ms(keep), about)
 
 
-def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCosts) -> float:
-    """Show the milliseconds that a plan may take at most, and return them."""
+def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCosts, chosen: dict[str, Any]) -> float:
+    """Show the milliseconds that a plan may take at most, and return them.
+
+    Args:
+        model: What is pruned.
+        opened: The same, opened.
+        imgsz: Image size in pixels.
+        costs: What predicts its latency.
+        chosen: Limits and scores, under the verb's names.
+    """
     whole = costs.before.latency_ms
-    # Half of a small model's time may be out of reach, and the page should not begin with a refusal.
-    least = costs.latency_ms(opened.plan(MAX_RATIO).keep)
     target = st.number_input(
         "At most so many milliseconds an image",
         0.01,
         None,
-        ceil(max(whole / 2, least) * 100) / 100,
+        ceil(max(whole / 2, _least_ms(opened, costs, chosen)) * 100) / 100,
         max(round(whole / 50, 2), 0.01),
         format="%.2f",
         key=f"max latency {opened.checkpoint.digest} {imgsz}",
@@ -101,6 +110,18 @@ def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCos
     said = f"The whole model takes {format.milliseconds(whole)} at {imgsz} px, {_where(costs.threads)}."
     _offer(model, imgsz, said, "Measure again", _HELP_AGAIN)
     return target
+
+
+def _least_ms(opened: Slimming, costs: LatencyCosts, chosen: dict[str, Any]) -> float:
+    """Return the latency of the smallest plan; half of the whole model's may be out of reach.
+
+    The page should not begin with a refusal.
+    """
+    try:
+        asked = plan_arguments({"prune_ratio": MAX_RATIO, **chosen})
+        return costs.latency_ms(opened.plan(asked.target, asked.settings, importance=asked.importance).keep)
+    except PlanError:  # the plan below says what is wrong with the settings
+        return 0.0
 
 
 def offer_latency(model: Model, imgsz: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,11 @@ import streamlit as st
 
 from app import format
 from app.charts import CONFIG
-from app.comparing import distinct_labels
 from app.family_chart import KINDS, family_tree, signed
 from app.jobs import verb_word
 from app.session import PAGES, dark, open_model, store
-from engine.accuracy import HEADLINE
 from engine.checkpoint import open_checkpoint
-from engine.family_scores import FamilyScore, family_scores
+from engine.family_scores import family_scores
 from engine.lineage import EXPORTED, Member, command_of, family, settings_of
 from engine.store import Job, Model
 
@@ -29,14 +26,7 @@ _INDENT = "\u2003"  # as wide as the letter m; a list drops ordinary spaces
 
 def family_of(model: Model) -> list[Member]:
     """Return the family of a model, each member with the accuracy that stands beside the others' in a report too."""
-    models, scores = store().models(), family_scores(store(), model)
-    shown = {each.id: scores[each.digest] for each in models if each.digest in scores}
-    members = family(models, store().jobs(("done",)), {}, model.id)
-    return [_with_score(member, shown[member.key]) if member.key in shown else member for member in members]
-
-
-def _with_score(member: Member, score: FamilyScore) -> Member:
-    return replace(member, score=score.metrics[HEADLINE], conditions="" if score.shared else score.conditions)
+    return family(store().models(), store().jobs(("done",)), family_scores(store(), model), model.id)
 
 
 def shown_member(members: list[Member], current: Model) -> Member:
@@ -80,7 +70,7 @@ def show_tree(members: list[Member], shown: Member) -> None:
 def choose_member(members: list[Member], shown: Member) -> None:
     """Show the same choice as a list, for a keyboard."""
     by_key = {member.key: member for member in members}
-    labels = distinct_labels({member.key: member.name for member in members})
+    labels = format.distinct_labels({member.key: member.name for member in members})
     st.session_state["lineage member"] = shown.key
     st.selectbox(
         "Open",

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from app.accuracy import blocks_of
 from app.latency import choose_latency, latency_costs, offer_latency
 from engine.errors import PlanError
 from engine.importance import AGGREGATES, CRITERIA
@@ -94,7 +95,9 @@ def _choose_latency(model: Model, opened: Slimming) -> tuple[dict[str, Any], str
     if costs is None:
         offer_latency(model, imgsz)
         return {"prune_ratio": 0.0}, "Measure the latency first."
-    return {"target_latency": choose_latency(model, opened, imgsz, costs)}, ""
+    target = choose_latency(model, opened, imgsz, costs, _chosen_below(model, opened))
+    # Predictions hold for one number of threads, so the command that repeats the plan names it.
+    return {"target_latency": target, "threads": costs.threads}, ""
 
 
 def _size_key(opened: Slimming) -> str:
@@ -104,6 +107,26 @@ def _size_key(opened: Slimming) -> str:
 def _chosen_size(opened: Slimming) -> int:
     """Return the image size under Limits, which stand below what depends on it."""
     return st.session_state.get(_size_key(opened), opened.checkpoint.imgsz)
+
+
+def _chosen_below(model: Model, opened: Slimming) -> dict[str, Any]:
+    """Return the limits and scores that are chosen now, whose widgets stand below what depends on them."""
+    chosen, digest = st.session_state.get, opened.checkpoint.digest
+    known = blocks_of(model) if chosen("spare") else None
+    return {
+        "floor": chosen("floor"),
+        "floor_share": chosen("floor share"),
+        "scope": chosen("scope"),
+        "round_to": chosen("round to"),
+        "lock": chosen(f"locked {digest}"),
+        "layer_ratio": _pairs(chosen(f"own ratios {digest}", "")),
+        "protect_residual": chosen("protect"),
+        "criterion": chosen("criterion"),
+        "aggregate": chosen("aggregate"),
+        "per_layer": chosen("per layer"),
+        "per_flop": chosen("per flop"),
+        "sensitivity": str(known[0]) if known else None,
+    }
 
 
 def choose_limits(opened: Slimming) -> dict[str, Any]:
@@ -178,6 +201,10 @@ def _own_ratios(opened: Slimming) -> list[str]:
         placeholder="model.0.bn=0.3, model.1.bn=0.5",
         help="Name and ratio of BatchNorm layers, separated by commas; the names stand in the table of layers.",
     )
+    return _pairs(text)
+
+
+def _pairs(text: str) -> list[str]:
     return [pair.strip() for pair in text.split(",") if pair.strip()]
 
 

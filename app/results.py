@@ -11,6 +11,7 @@ import streamlit as st
 from app import export_results, format, measured_results
 from app.session import PAGES, open_model, store
 from engine.errors import StorageError
+from engine.latency.text import measured_lines
 from engine.store import Job
 
 ROLES = {"reference": "Dense original", "parent": "Before fine-tuning", "child": "After fine-tuning"}
@@ -31,6 +32,9 @@ def show_result(job: Job) -> None:
         _show_validation(job.result)
     if job.verb == "export":
         export_results.show_export(job)
+    if job.verb == "prune":
+        for line in measured_lines(job.result):
+            st.caption(format.plain(line))
     if job.verb == "latency":
         measured_results.show_latency(job.result, _known_names(job.result))
     if job.verb == "accuracy":

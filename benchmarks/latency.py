@@ -23,14 +23,12 @@ from engine.runtime import compute_threads, import_ultralytics  # noqa: E402
 import_ultralytics()
 
 from engine.checkpoint import open_checkpoint  # noqa: E402
-from engine.export.exporter import run_exporter  # noqa: E402
 from engine.latency import LatencyTable, TimedSlimming, measure  # noqa: E402
-from engine.latency.sessions import feed, open_session, own_time_ms, undisturbed_ms  # noqa: E402
+from engine.latency.checking import LIMIT, exported, undisturbed_in_turns  # noqa: E402
 from engine.latency.text import latency_text  # noqa: E402
 from engine.solver import SolverSettings  # noqa: E402
 
 CASES = tuple((ratio, multiple) for ratio in (0.3, 0.5, 0.7) for multiple in (1, 8))
-LIMIT = 0.15
 
 
 def check_predictions(weights: Path, imgsz: int, threads: int, repeats: int, fresh: bool) -> bool:
@@ -40,13 +38,13 @@ def check_predictions(weights: Path, imgsz: int, threads: int, repeats: int, fre
         table = LatencyTable(folder / "table.json", threads) if fresh else LatencyTable.of_this_machine(threads)
         slimming = TimedSlimming(open_checkpoint(weights), table=table)
         costs = slimming.timed_costs(imgsz)
-        predicted, sessions = [costs.before.latency_ms], [_session(weights, folder / "whole", imgsz, threads)]
+        predicted, files = [costs.before.latency_ms], [exported(weights, folder / "whole", imgsz)]
         for ratio, multiple in CASES:
             settings = SolverSettings(round_to=multiple)
             pruned = slimming.prune(ratio, folder / f"{ratio}-{multiple}.pt", settings)
             predicted.append(costs.latency_ms(slimming.plan(ratio, settings).keep))
-            sessions.append(_session(pruned, folder / f"{ratio}-{multiple}", imgsz, threads))
-        measured = _in_turns(sessions, imgsz, threads, repeats)
+            files.append(exported(pruned, folder / f"{ratio}-{multiple}", imgsz))
+        measured = undisturbed_in_turns(files, imgsz, threads, repeats)
     print(f"\n{weights.name}, {imgsz} px, {threads} threads, anchor {costs.anchor:.2f}, {repeats} runs in turns")
     print(f"{'ratio':>6}{'round to':>10}{'predicted ms':>14}{'measured ms':>13}{'ratio':>8}{'against whole':>15}")
     ratios = np.array(predicted) / measured
@@ -55,20 +53,6 @@ def check_predictions(weights: Path, imgsz: int, threads: int, repeats: int, fre
     ):
         print(f"{ratio:6.1f}{multiple:10}{row[0]:14.2f}{row[1]:13.2f}{row[2]:8.3f}{row[3]:15.3f}")
     return bool(np.all(np.abs(ratios - 1) <= LIMIT))
-
-
-def _session(weights: Path, folder: Path, imgsz: int, threads: int):
-    folder.mkdir()
-    return open_session(run_exporter(weights, folder, imgsz=imgsz, simplify=True), threads)
-
-
-def _in_turns(sessions: list, imgsz: int, threads: int, repeats: int) -> np.ndarray:
-    inputs = feed(sessions[0], imgsz)
-    times = [
-        [own_time_ms(lambda session=session: session.run(None, inputs), threads) for session in sessions]
-        for _ in range(5 + repeats)
-    ]
-    return np.array([undisturbed_ms(own) for own in np.array(times[5:]).T])
 
 
 def main() -> int:

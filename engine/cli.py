@@ -110,6 +110,13 @@ def _prune_options(parser: argparse.ArgumentParser) -> None:
     _compensation_option(parser)
     parser.add_argument("--recalibrate", type=int, metavar="N", help="re-estimate BatchNorm on N training images")
     parser.add_argument("--data", metavar="YAML", help="data set of --recalibrate")
+    parser.add_argument(
+        "--no-latency-check",
+        dest="check_latency",
+        action="store_false",
+        default=None,
+        help="do not time the model that --target-latency gave",
+    )
 
 
 def _compensation_option(parser: argparse.ArgumentParser) -> None:
@@ -199,6 +206,7 @@ def _compare_options(parser: argparse.ArgumentParser) -> None:
     _val_options(parser)
     parser.add_argument("--reference", metavar="PT", help="model that changes are relative to (the first)")
     parser.add_argument("--gflops-imgsz", type=int, metavar="PX", help="image size that GFLOPs are counted at (640)")
+    parser.add_argument("--latency", action="store_true", help="time them too, in turns in ONNX Runtime on the CPU")
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
@@ -224,7 +232,7 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
         "--no-simplify", dest="simplify", action="store_false", default=None, help="leave the graph as it was traced"
     )
     parser.add_argument("--data", metavar="YAML", help="data set that calibrates int8 and that the file is checked on")
-    parser.add_argument("--strict", action="store_true", help="end with exit code 2 where a gate fails")
+    parser.add_argument("--strict", action="store_true", help="exit code 2 unless it passes; an older file then stays")
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
@@ -373,10 +381,9 @@ def _plan_text(result: dict[str, Any]) -> str:
         f"at {result['imgsz']} px",
     ]
     if "latency_ms" in result:
-        rows.append(
-            f"latency {result['latency_ms_before']:.1f} -> {result['latency_ms']:.1f} ms "
-            f"({_change(result, 'latency_ms')}), predicted for ONNX Runtime on this machine"
-        )
+        from engine.latency.text import pruned_lines
+
+        rows += pruned_lines(result)
     if "pruned" in result:
         rows.append(f"pruned.pt: {result['pruned']}")
     return "\n".join(rows)

@@ -7,7 +7,7 @@ same image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,11 @@ class ComparedModel:
     speed_ms: dict[str, float]
     "Stage -> milliseconds an image."
     change: dict[str, float]
-    "Against the reference: relative for params, gflops and size_mb, absolute for metrics."
+    "Against the reference: relative for params, gflops, size_mb and latency_ms, absolute for metrics."
     change_per_class: dict[str, float]
     "Absolute."
+    latency_ms: float | None = None
+    "Median of one image; None where it was not measured."
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Comparison:
     imgsz: int
     gflops_imgsz: int
     models: tuple[ComparedModel, ...]
+    latency: dict[str, Any] | None = None
+    "What latency was measured with: runtime, threads, imgsz and repeats; None where it was not measured."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-able values."""
@@ -85,6 +89,7 @@ def compare(
     batch: int = BATCH,
     device: str = "cpu",
     split: str = "val",
+    latency: bool = False,
     report: Report = lambda event: None,
     validate: Callable[..., Any] | None = None,
     cache: MeasurementCache | None = None,
@@ -100,6 +105,8 @@ def compare(
         batch: images per forward pass.
         device: as Ultralytics writes it.
         split: ``train``, ``val`` or ``test``.
+        latency: time the models too, in turns in ONNX Runtime on this machine's processor; ``imgsz`` is then a
+            multiple of 32.
         report: receives ``status`` events, and ``step`` events that count finished models.
         validate: as ``engine.evaluation.validate``.
         cache: asked before, and told after, each validation.
@@ -108,6 +115,7 @@ def compare(
         CheckpointError: a file cannot be opened, or is of another task or other classes than the reference.
         PlanError: a model does not run at ``gflops_imgsz``.
         DatasetError, TrainingError: as ``engine.evaluation.validate``.
+        ExportError: latency is wanted, and a model cannot be timed at this image size.
     """
     from engine.training import check_task
 
@@ -122,13 +130,17 @@ def compare(
         check_alike(size, base)
     imgsz = base.trained_imgsz if imgsz is None else imgsz
     data_key = dataset_digest(data, split) if cache is not None else ""
+    # First, because it is quick and refuses what it cannot do.
+    timed, conditions = _timed(paths, first, imgsz, _counting(report, 0, len(sizes))) if latency else ([], None)
     measured: list[dict[str, Any]] = []
     for size in sizes:
         key = MeasurementKey(size.digest, data_key, split, imgsz, batch, device)
         counting = _counting(report, len(measured), len(sizes))
         measured.append(measured_once(size.path, data, key, cache=cache, report=counting, validate=validate))
         report({"kind": "step", "step": len(measured), "steps": len(sizes)})
-    return side_by_side(sizes, measured, first, data=str(data), split=split, imgsz=imgsz, gflops_imgsz=gflops_imgsz)
+    told = {"data": str(data), "split": split, "imgsz": imgsz, "gflops_imgsz": gflops_imgsz}
+    comparison = side_by_side(sizes, measured, first, **told)
+    return _with_latency(comparison, timed, first, conditions) if conditions else comparison
 
 
 def side_by_side(
@@ -204,7 +216,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     parts = [Path(path).absolute().parts for path in paths]
     different = len(set(parts))
     for length in range(1, max(map(len, parts), default=0) + 1):
-        names = ["/".join(each[-length:]) for each in parts]
+        names = [str(Path(*each[-length:])) for each in parts]
         if len(set(names)) == different:
             return names
     return [str(path) for path in paths]
@@ -225,14 +237,24 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     rows.append(["parameters", *(_cell(f"{m['params']:,}", m["change"].get("params"), "%") for m in models)])
     rows.append(["GFLOPs", *(_cell(f"{m['gflops']:.2f}", m["change"].get("gflops"), "%") for m in models)])
     rows.append(["MB", *(_cell(f"{m['size_mb']:.2f}", m["change"].get("size_mb"), "%") for m in models)])
+    if timing := result.get("latency"):
+        timed = [(f"{m['latency_ms']:.2f}", m["change"].get("latency_ms")) for m in models]
+        rows.append(["p50 ms", *(_cell(*each, "%") for each in timed)])
     for title, key, of in [(name, name, ("metrics", "change")) for name in metrics] + [
         (f"AP {name}", name, ("per_class", "change_per_class")) for name in classes
     ]:
         rows.append([title, *(_cell(_number(m[of[0]].get(key)), m[of[1]].get(key)) for m in models)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-    lines.append(f"changes against {result['reference']}; {result['split']} split at {result['imgsz']} px")
+    caption = f"changes against {result['reference']}; {result['split']} split at {result['imgsz']} px"
+    lines.append(f"{caption}; {_timing_words(timing)}" if timing else caption)
     return "\n".join(lines)
+
+
+def _timing_words(timing: Mapping[str, Any]) -> str:
+    runtime = "ONNX Runtime" if timing["runtime"] == "onnx" else timing["runtime"]
+    threads = f"{timing['threads']} thread{'' if timing['threads'] == 1 else 's'}"
+    return f"p50 of one image at {timing['imgsz']} px in turns, {runtime}, {threads}"
 
 
 def _number(value: float | None) -> str:
@@ -267,6 +289,28 @@ def _counting(report: Report, done: int, models: int) -> Report:
         report({"kind": "step", "step": done, "steps": models} if event["kind"] == "step" else event)
 
     return passed
+
+
+def _timed(paths: Sequence[Path], reference: int, imgsz: int, report: Report) -> tuple[list[float], dict[str, Any]]:
+    """Return the median milliseconds of every path, timed in turns with the reference first, and what with."""
+    from engine.latency import measure
+
+    turns = list(dict.fromkeys([paths[reference], *paths]))
+    results = measure(turns, imgsz=imgsz, report=report)
+    p50_ms = {path: result.p50_ms for path, result in zip(turns, results, strict=True)}
+    told = {name: getattr(results[0], name) for name in ("runtime", "threads", "imgsz", "repeats")}
+    return [p50_ms[path] for path in paths], told
+
+
+def _with_latency(
+    comparison: Comparison, timed: Sequence[float], reference: int, conditions: dict[str, Any]
+) -> Comparison:
+    base = {"latency_ms": timed[reference]}
+    models = [
+        replace(model, latency_ms=own, change=model.change | changes({"latency_ms": own}, base, relative=True))
+        for model, own in zip(comparison.models, timed, strict=True)
+    ]
+    return replace(comparison, models=tuple(models), latency=conditions)
 
 
 def _compared(

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.cli import build_parser
+from engine.family_scores import FamilyScore
 from engine.store import Job, Model
 
 EXPORTED = "exported"
@@ -49,13 +50,15 @@ class Member:
     "What ``score`` was measured with, in words, where that was not what most of the family was; else empty."
 
 
-def family(models: Sequence[Model], jobs: Sequence[Job], scores: Mapping[str, float], model_id: str) -> list[Member]:
+def family(
+    models: Sequence[Model], jobs: Sequence[Job], scores: Mapping[str, FamilyScore], model_id: str
+) -> list[Member]:
     """Return all that descends from the oldest ancestor of a model, each member before its children.
 
     Args:
         models: of the workspace.
         jobs: of the workspace; what its exports wrote are leaves.
-        scores: digest of a model's file -> mAP50-95, for those whose own record has none.
+        scores: digest of a model's file -> its accuracy, see ``engine.family_scores``.
         model_id: one of ``models``.
     """
     by_id = {model.id: model for model in models}
@@ -103,11 +106,12 @@ def settings_of(spec: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _model_member(model: Model, depth: int, scores: Mapping[str, float], parent: Model | None) -> Member:
+def _model_member(model: Model, depth: int, scores: Mapping[str, FamilyScore], parent: Model | None) -> Member:
     spec = dict(model.made.get("spec") or {})
     if parent is not None and model.made.get("verb") != "import":
         # What a page prunes is the model on show, so its specification does not name one.
         spec = {"weights": str(parent.path), **spec}
+    score = scores.get(model.digest)
     return Member(
         key=model.id,
         parent=parent.id if parent else None,
@@ -119,7 +123,8 @@ def _model_member(model: Model, depth: int, scores: Mapping[str, float], parent:
         params=model.params or model.metrics.get("params"),
         gflops=model.metrics.get("gflops"),
         size_mb=model.path.stat().st_size / 1e6 if model.path.is_file() else None,
-        score=model.metrics.get("mAP50-95", scores.get(model.digest)),
+        score=score.metrics["mAP50-95"] if score else None,
+        conditions="" if score is None or score.shared else score.conditions,
         ratio=model.made.get("ratio_achieved", spec.get("prune_ratio")),
         created_at=model.created_at,
     )

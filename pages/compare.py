@@ -19,7 +19,7 @@ VIEWS = ("Accuracy against cost", "By class", "On images")
 def choose_models(current: Model) -> tuple[list[Model], Model | None]:
     models = store().models()
     by_id = {model.id: model for model in models}
-    labels = comparing.distinct_labels({model.id: model.name for model in models})
+    labels = format.distinct_labels({model.id: model.name for model in models})
     usual = comparing.relatives(models, current)
     key = f"compare models {current.id}"
     if key not in st.session_state:
@@ -48,12 +48,13 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
     return [by_id[each] for each in chosen], by_id.get(reference or "")
 
 
-def choose_conditions(current: Model, reference: Model) -> Conditions | None:
+def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | None, int]:
+    """Return what accuracy is measured with, None where it is not, and the image size that latency is measured at."""
     size = comparing.size_of(reference)
     trained = size.trained_imgsz
     if size.task not in TASKS:
         st.caption(f"Models for {size.task} are compared by their size alone: their accuracy cannot be measured here.")
-        return None
+        return None, trained
     comparing_address.restore_conditions(f"compare imgsz {trained}", "compare batch", "compare split")
     st.session_state.setdefault("compare split", "val")
     grid = st.grid(2, min_column_width=300)
@@ -78,11 +79,11 @@ def choose_conditions(current: Model, reference: Model) -> Conditions | None:
         ("split", split, "val"),
     ):
         comparing_address.keep(name, value, usual)
-    return Conditions(data, split, **spec) if data else None
+    return (Conditions(data, split, **spec) if data else None), spec["imgsz"]
 
 
-def offer_measurements(found: SideBySide, conditions: Conditions, busy: bool) -> None:
-    count = len(found.missing)
+def offer_measurements(found: SideBySide, conditions: Conditions | None, busy: bool) -> None:
+    count = len(found.missing) if conditions else 0
     with st.container(horizontal=True, vertical_alignment="center"):
         if count and st.button(
             "Measure it" if count == 1 else f"Measure {count} models",
@@ -95,18 +96,18 @@ def offer_measurements(found: SideBySide, conditions: Conditions, busy: bool) ->
             with explained(stop=True):
                 st.query_params["job"] = comparing.start_comparison(found, conditions, model).id
                 st.rerun()
-        if not found.latency and st.button(
-            "Measure latency",
+        if st.button(
+            "Measure again" if found.latency else "Measure latency",
             key="measure latency",
             icon=":material/timer:",
             disabled=busy,
             help="Times all of them in turns in ONNX Runtime on this machine's processor, in the background.",
         ):
             with explained(stop=True):
-                st.query_params["job"] = comparing.start_latency(found, conditions.imgsz, model).id
+                st.query_params["job"] = comparing.start_latency(found, found.comparison.imgsz, model).id
                 st.rerun()
         if count:
-            names = ", ".join(found.names[str(each.path)] for each in found.missing)
+            names = "; ".join(found.names[str(each.path)] for each in found.missing)
             st.caption(f"Not measured under these conditions: {format.plain(names)}", width="stretch")
 
 
@@ -117,13 +118,12 @@ if reference is None:
     st.info("Choose at least one model.", icon=":material/info:")
     st.stop()
 with explained(stop=True):
-    conditions = choose_conditions(model, reference)
-    found = comparing.look_up(chosen, reference, conditions)
+    conditions, latency_imgsz = choose_conditions(model, reference)
+    found = comparing.look_up(chosen, reference, conditions, latency_imgsz)
 for sentence in found.refused:
     st.warning(format.plain(sentence), icon=":material/block:")
 job = comparing.job_to_show(store().jobs(), st.query_params.get("job"))
-if conditions:
-    offer_measurements(found, conditions, busy=job is not None and not job.finished)
+offer_measurements(found, conditions, busy=job is not None and not job.finished)
 if job:
     with st.container(border=True):
         show_job(job.id, manage=False)

@@ -94,7 +94,8 @@ def accuracy_curve(
     possible = [ratio for ratio in wanted if ratio <= ranking.ceiling_ratio + 1e-9 or ranking.own.any()]
     subset = choose_subset(data, measure)
     about = {"data": str(subset.data), "images": len(subset.validation), "name": slimming.checkpoint.path.name}
-    key = Key("accuracy", slimming.checkpoint.digest, subset.digest, curve_settings(measure, settings, importance))
+    everything = curve_settings(measure, settings, importance)
+    key = Key("accuracy", slimming.checkpoint.digest, subset.digest, everything, device)
     kept = Kept(folder, key, about)
     steps, stopped = len(possible) + 1, False
     try:

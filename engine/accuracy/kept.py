@@ -12,7 +12,7 @@ from engine.files import write_text_atomic
 
 FOLDER = "measurements"
 "Where a workspace keeps these files."
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,34 @@ class Key:
     "``Subset.digest``."
     settings: dict[str, Any]
     "JSON-able."
+    device: str
+    "Of several GPUs the first, which is the one that validates; devices round differently."
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", self.device.split(",")[0].strip())
 
     def file(self, folder: Path) -> Path:
         """Return the path of the file below a folder."""
-        text = json.dumps([_VERSION, self.data, self.settings], sort_keys=True, default=list)
+        text = json.dumps([_VERSION, self.data, self.settings, self.device], sort_keys=True, default=list)
         return Path(folder) / f"{self.kind}-{self.weights[:16]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 class Kept:
-    """The points of one measurement: read once, written after every new point."""
+    """The points of one measurement: read when it begins, written after every new point.
+
+    Several jobs may fill one file: what another wrote since is kept beside what this one adds.
+    """
 
     def __init__(self, folder: Path, key: Key, about: dict[str, Any]) -> None:
         """Open what was measured before; ``about`` is written beside the points, for people and pages."""
         self.path = key.file(folder)
-        known = read_kept(self.path) or {}
-        points = known.get("points")
-        self._points: dict[str, Any] = points if isinstance(points, dict) else {}
+        self._points = _points_in(self.path)
         self._head = {
             "kind": key.kind,
             "weights": key.weights,
             "data_digest": key.data,
             "settings": json.loads(json.dumps(key.settings, default=list)),
+            "device": key.device,
             **about,
         }
 
@@ -61,7 +68,7 @@ class Kept:
         Raises:
             StorageError: The file cannot be written.
         """
-        self._points[name] = point
+        self._points = {**self._points, **_points_in(self.path), name: point}
         write_text_atomic(self.path, json.dumps({**self._head, "points": self._points}, indent=1))
 
 
@@ -72,6 +79,11 @@ def read_kept(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _points_in(path: Path) -> dict[str, Any]:
+    points = (read_kept(path) or {}).get("points")
+    return points if isinstance(points, dict) else {}
 
 
 def find_kept(folder: Path, kind: str, weights: str) -> list[Path]:

@@ -100,7 +100,7 @@ def sensitivity(
         if (keep := cut_block(ranking, block, share)) is not None
     ]
     subset = choose_subset(data, measure)
-    kept = _kept(slimming, subset, measure, limits, importance, blocks, folder)
+    kept = _kept(slimming, subset, measure, limits, importance, blocks, folder, device)
     steps, stopped = len(cuts) + 2, False
     try:
         with Bench(slimming, subset, measure, device) as bench:
@@ -164,6 +164,7 @@ def _kept(
     importance: ImportanceSettings,
     blocks: Sequence[Block],
     folder: Path,
+    device: str,
 ) -> Kept:
     wanted = {"measure": asdict(measure), "solver": asdict(limits), "importance": asdict(importance)}
     about = {
@@ -172,7 +173,7 @@ def _kept(
         "name": slimming.checkpoint.path.name,
         "blocks": [{"block": block.name, "kind": _kind(slimming, block.name)} for block in blocks],
     }
-    return Kept(folder, Key("sensitivity", slimming.checkpoint.digest, subset.digest, wanted), about)
+    return Kept(folder, Key("sensitivity", slimming.checkpoint.digest, subset.digest, wanted, device), about)
 
 
 def _kind(slimming: Slimming, block: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ import numpy as np
 from engine.errors import ExportError
 from engine.latency.explain import explain
 from engine.latency.runners import RUNTIMES, Runner, open_runner
+from engine.latency.turns import in_turns
 from engine.runtime import compute_threads
 
 Reporter = Callable[[dict], None]
-WARM_UP_RUNS = 5
-_REPORT_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,8 @@ class LatencyResult:
     """One model in one runtime: batch 1, inference alone, without reading the image or suppressing boxes."""
 
     weights: str
+    digest: str
+    "SHA-256 of the checkpoint file."
     runtime: str
     "onnx, torch (both on the CPU) or cuda."
     imgsz: int
@@ -81,7 +81,7 @@ def measure(
             place = Path(folder) / str(number)
             place.mkdir()
             runners += [open_runner(Path(path), runtime, imgsz, threads, place) for runtime in runtimes]
-        times = _in_turns(runners, repeats, report)
+        times = in_turns([runner.run_ms for runner in runners], repeats, report)
         report({"kind": "status", "text": "Looking at where the time goes"})
         return [result for runtime in runtimes for result in _results(runners, times, runtime, imgsz, threads)]
 
@@ -90,30 +90,8 @@ def _check(paths: Sequence[Path], imgsz: int, runtimes: Sequence[str], repeats: 
     unknown = [runtime for runtime in runtimes if runtime not in RUNTIMES]
     if unknown or not runtimes or not paths:
         raise ExportError(f"Latency is measured for at least one model in {', '.join(RUNTIMES)}; choose among these.")
-    if repeats < 5 or threads < 1 or imgsz < 32 or imgsz % 32:
-        raise ExportError(
-            f"Latency needs at least 5 repeats, 1 thread and an image size that is a multiple of 32, "
-            f"not {repeats}, {threads} and {imgsz}."
-        )
-
-
-def _in_turns(runners: list[Runner], repeats: int, report: Reporter) -> list[np.ndarray]:
-    """Return the (repeats,) milliseconds of every runner: A B C A B C ..."""
-    times: list[list[float]] = [[] for _ in runners]
-    reported_s = 0.0
-    for turn in range(WARM_UP_RUNS + repeats):
-        for runner, own in zip(runners, times, strict=True):
-            own.append(runner.run_ms())
-            # A stop is noticed between two runs; a report at every run would disturb what is measured.
-            if time.monotonic() - reported_s >= _REPORT_EVERY_S:
-                reported_s = time.monotonic()
-                report(_step(turn + 1, WARM_UP_RUNS + repeats))
-    report(_step(WARM_UP_RUNS + repeats, WARM_UP_RUNS + repeats))
-    return [np.array(own[WARM_UP_RUNS:]) for own in times]
-
-
-def _step(turn: int, turns: int) -> dict:
-    return {"kind": "step", "epoch": 1, "epochs": 1, "step": turn, "steps": turns, "losses": {}}
+    if repeats < 5 or threads < 1:
+        raise ExportError(f"Latency needs at least 5 repeats and 1 thread, not {repeats} and {threads}.")
 
 
 def _results(
@@ -128,6 +106,7 @@ def _results(
         results.append(
             LatencyResult(
                 weights=str(runner.weights),
+                digest=runner.digest,
                 runtime=runtime,
                 imgsz=imgsz,
                 threads=threads,

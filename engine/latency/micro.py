@@ -13,7 +13,7 @@ _OPSET, _IR_VERSION = 17, 8
 
 
 def convolution_ms(shape: ConvolutionShape, inputs: int, outputs: int, threads: int, budget_s: float = 0.02) -> float:
-    """Return the median milliseconds of a convolution with its activation in ONNX Runtime, batch 1."""
+    """Return the milliseconds of a convolution and its activation in ONNX Runtime, batch 1, each in its fastest run."""
     times = node_times(convolution_model(shape, inputs, outputs), threads, budget_s=budget_s)
     return sum(milliseconds for operator, milliseconds in times.values() if operator not in _REARRANGING)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from engine.checkpoint import open_checkpoint
+from engine.checkpoint import Checkpoint, open_checkpoint
 from engine.cost import count_operations
 from engine.errors import ExportError
 from engine.export.exporter import run_exporter
@@ -24,6 +24,8 @@ class Runner:
     """One model in one runtime."""
 
     weights: Path
+    digest: str
+    "SHA-256 of the checkpoint file."
     runtime: str
     imgsz: int
     run_ms: Callable[[], float]
@@ -41,9 +43,10 @@ def open_runner(weights: Path, runtime: str, imgsz: int, threads: int, folder: P
 
     Raises:
         CheckpointError: the checkpoint cannot be opened.
-        ExportError: it cannot be exported, or there is no such device.
+        ExportError: it does not run at that size, it cannot be exported, or there is no such device.
     """
     checkpoint = open_checkpoint(weights)
+    _check_size(checkpoint, imgsz)
     onnx_file = None
     # Counted before the model is fused for running, which takes its BatchNorm away.
     gflops = count_operations(checkpoint.model, imgsz, imgsz)[0] / 1e9 * 2
@@ -56,6 +59,7 @@ def open_runner(weights: Path, runtime: str, imgsz: int, threads: int, folder: P
         run_ms = _torch(checkpoint.model, imgsz, threads, "cuda" if runtime == "cuda" else "cpu")
     return Runner(
         weights=Path(weights),
+        digest=checkpoint.digest,
         runtime=runtime,
         imgsz=imgsz,
         run_ms=run_ms,
@@ -64,6 +68,15 @@ def open_runner(weights: Path, runtime: str, imgsz: int, threads: int, folder: P
         input_channels=input_channels,
         onnx_file=onnx_file,
     )
+
+
+def _check_size(checkpoint: Checkpoint, imgsz: int) -> None:
+    stride = max(int(max(getattr(checkpoint.model, "stride", [32]))), 32)
+    if imgsz < stride or imgsz % stride:
+        raise ExportError(
+            f"{checkpoint.path.name} runs at image sizes that are multiples of {stride}, and {imgsz} is none; "
+            "choose another size."
+        )
 
 
 def _onnx(onnx_file: Path, imgsz: int, threads: int) -> Callable[[], float]:

@@ -18,6 +18,10 @@ MOVING = frozenset(
 )
 
 
+_LEAST_RUNS, _MOST_RUNS = 10, 60
+"Of a model whose nodes are timed."
+
+
 def open_session(model: Path | bytes, threads: int, profile_prefix: Path | None = None) -> Any:
     """Return an ONNX Runtime session on the CPU; with ``profile_prefix`` it records the time of every node."""
     import onnxruntime
@@ -81,15 +85,15 @@ def node_times(
         model: a file, or a serialised model.
         threads: of the runtime.
         imgsz: pixels, for inputs whose size is free.
-        budget_s: seconds to spend at most, after at least five runs.
+        budget_s: seconds to spend, on 10 runs at least and 60 at most.
     """
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         session = open_session(model, threads, Path(folder) / "profile")
         inputs = feed(session, imgsz)
         deadline = time.perf_counter() + budget_s
-        for run in range(60):
+        for run in range(_MOST_RUNS):
             session.run(None, inputs)
-            if run >= 9 and time.perf_counter() > deadline:
+            if run + 1 >= _LEAST_RUNS and time.perf_counter() > deadline:
                 break
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return _fastest(events)

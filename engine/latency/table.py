@@ -39,6 +39,7 @@ class LatencyTable:
     def __init__(self, path: Path, threads: int) -> None:
         self.path, self.threads = Path(path), threads
         self._entries: dict[str, Any] = _read(self.path)
+        self._unsaved: dict[str, Any] = {}
 
     @classmethod
     def of_this_machine(cls, threads: int, folder: Path | None = None) -> LatencyTable:
@@ -57,7 +58,7 @@ class LatencyTable:
         missing = self._missing(layers)
         try:
             for number, (key, point) in enumerate(missing.items(), 1):
-                self._entries[key] = convolution_ms(*point, self.threads)
+                self._keep(key, convolution_ms(*point, self.threads))
                 report(_step(number, len(missing)))
                 if number % _STATUS_EVERY == 0 or number == len(missing):
                     report(_status(number, len(missing)))
@@ -71,7 +72,7 @@ class LatencyTable:
         """Return the milliseconds of one convolution, measured now if it is not in the table."""
         key = self._key(shape, inputs, outputs)
         if key not in self._entries:
-            self._entries[key] = convolution_ms(shape, inputs, outputs, self.threads)
+            self._keep(key, convolution_ms(shape, inputs, outputs, self.threads))
         return self._entries[key]
 
     def known_parts(self, digest: str, imgsz: int) -> dict[str, float] | None:
@@ -82,7 +83,7 @@ class LatencyTable:
         """Return the parts of a whole model's time, in milliseconds, measured now if they are not in the table."""
         key = _model_key(digest, imgsz)
         if key not in self._entries:
-            self._entries[key] = measure()
+            self._keep(key, measure())
             self._save_if_possible()
         return dict(self._entries[key])
 
@@ -91,12 +92,16 @@ class LatencyTable:
         self._entries.pop(_model_key(digest, imgsz), None)
 
     def save(self) -> None:
-        """Write the table, with what others have measured meanwhile.
+        """Add to the file what was measured here since the last time; the rest of it is left to other processes.
 
         Raises:
             StorageError: the folder cannot be written.
         """
-        write_text_atomic(self.path, json.dumps({**_read(self.path), **self._entries}, indent=0))
+        write_text_atomic(self.path, json.dumps({**_read(self.path), **self._unsaved}, indent=0))
+        self._unsaved.clear()
+
+    def _keep(self, key: str, measured: Any) -> None:
+        self._entries[key] = self._unsaved[key] = measured
 
     def _save_if_possible(self) -> None:
         # What cannot be kept is measured again next time; that is no reason to lose the result.

@@ -1,9 +1,12 @@
-"""Latency results for the terminal."""
+"""Latency results in words, as lines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from engine.comparison import distinct_names
 
 
 def latency_text(result: dict[str, Any]) -> str:
@@ -11,9 +14,9 @@ def latency_text(result: dict[str, Any]) -> str:
     if "predicted" in result:
         return _predicted_text(result["predicted"])
     results = result["results"]
-    names = _names([entry["weights"] for entry in results])
+    names = distinct_names([Path(entry["weights"]) for entry in results])
     first = results[0]
-    rows = [f"{first['imgsz']} px, batch 1, {first['threads']} threads, {first['repeats']} runs of each in turns"]
+    rows = [f"{first['imgsz']} px, batch 1, {_threads(first['threads'])}, {first['repeats']} runs of each in turns"]
     rows.append(f"{'model':<34}{'runtime':>8}{'GFLOPs':>9}{'p50 ms':>9}{'p95 ms':>9}{'speed-up':>10}{'ideal':>8}")
     rows += [
         f"{name:<34}{entry['runtime']:>8}{entry['gflops']:>9.2f}{entry['p50_ms']:>9.2f}{entry['p95_ms']:>9.2f}"
@@ -30,9 +33,9 @@ def latency_text(result: dict[str, Any]) -> str:
 
 def _predicted_text(predicted: list[dict[str, Any]]) -> str:
     """Return a table of whole models and where their time goes; their plans can now be predicted."""
-    rows = [f"{predicted[0]['imgsz']} px, batch 1, {predicted[0]['threads']} threads of ONNX Runtime on this machine"]
+    rows = [f"{predicted[0]['imgsz']} px, batch 1, {_threads(predicted[0]['threads'])} of ONNX Runtime on this machine"]
     rows.append(f"{'model':<34}{'ms':>9}{'convolutions':>14}{'moving data':>13}{'rest':>9}")
-    names = _names([entry["weights"] for entry in predicted])
+    names = distinct_names([Path(entry["weights"]) for entry in predicted])
     rows += [
         f"{name:<34}{entry['latency_ms']:>9.2f}{entry['convolutions_ms']:>14.2f}{entry['moving_ms']:>13.2f}"
         f"{entry['rest_ms']:>9.2f}"
@@ -41,8 +44,28 @@ def _predicted_text(predicted: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def _names(paths: list[str]) -> list[str]:
-    """Return file names, with their folder where two files of one name are compared."""
-    names = {path: Path(path).name for path in paths}
-    doubled = {name for name in names.values() if list(names.values()).count(name) > 1}
-    return [str(Path(*Path(path).parts[-2:])) if names[path] in doubled else names[path] for path in paths]
+def pruned_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what ``preview`` or ``prune`` says of the latency, nothing where the plan was not made for one."""
+    if "latency_ms" in result:
+        yield f"latency {_fall(result, 'latency_ms')}, predicted for ONNX Runtime on this machine"
+    yield from measured_lines(result)
+
+
+def measured_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what ``prune`` says of the latency that it measured, nothing where it measured none."""
+    if "latency_ms_measured" in result:
+        yield (
+            f"measured {_fall(result, 'latency_ms_measured')}, in turns with {_threads(result['latency_threads'])}; "
+            f"predicted / measured: {result['latency_ratio']:.2f}"
+        )
+    if result.get("latency_note"):
+        yield result["latency_note"]
+
+
+def _fall(result: Mapping[str, Any], name: str) -> str:
+    before, after = result[f"{name}_before"], result[name]
+    return f"{before:.1f} -> {after:.1f} ms ({after / before - 1:+.1%})"
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"

@@ -305,11 +305,13 @@ def _list_lines(recipes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _run_lines(result: Mapping[str, Any]) -> Iterator[str]:
     from engine.comparison import comparison_table
+    from engine.latency.text import measured_lines
 
     for number, step in enumerate(result["steps"], start=1):
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in step["result"].get("metrics", {}).items())
         made = [artefact["path"] for artefact in step["result"].get("artefacts", ())]
         yield "  ".join(filter(None, [f"{number} {step['verb']:<9}", metrics, *made])).rstrip()
+        yield from (f"{'':<11}  {line}" for line in measured_lines(step["result"]))
     compared = [step["result"] for step in result["steps"] if step["verb"] == "compare"]
     if compared:
         yield comparison_table(compared[-1])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from engine.accuracy import FOLDER, HEADLINE, find_kept, read_kept
+from engine.accuracy import FOLDER, find_kept, read_kept
 from engine.checkpoint import Checkpoint, open_checkpoint
 from engine.comparison import GFLOPS_IMGSZ
 from engine.cost import count_operations
 from engine.errors import CheckpointError, DatasetError
+from engine.family_scores import FamilyScore, family_scores, file_score, shared_scores
 from engine.gammas import GammaSummary, LayerGammas, collect_gammas, summarise_gammas
 from engine.report.samples import Sample, sample_predictions
 from engine.store import Model, Store
@@ -39,6 +40,10 @@ class ReportedModel:
     size_mb: float | None
     metrics: dict[str, float]
     "Short name -> 0 to 1; what was measured on the whole validation split."
+    shared: bool
+    "Its accuracy was measured as most of the family was, so that it can be held against theirs."
+    conditions: str
+    "What its accuracy was measured with, in words; empty where it was not measured."
     layers: tuple[LayerGammas, ...] = field(repr=False)
     training: dict[str, list[float]] = field(repr=False)
     "Column of the training's table -> value by epoch."
@@ -92,10 +97,14 @@ def gather(
     registered = store.model_by_digest(checkpoint.digest) if store else None
     members: list[ReportedModel] = []
     if store and registered:
-        members += [_registered(store, model) for model in store.lineage(registered.id)[:-1]]
-    elif reference and (dense := open_checkpoint(reference)).digest != checkpoint.digest:
-        members.append(_reported(dense, dense.path.stem, "reference"))
-    members.append(_reported(checkpoint, name or checkpoint.path.stem, "", registered, store))
+        scores = family_scores(store, registered)
+        members += [_registered(scores, model) for model in store.lineage(registered.id)[:-1]]
+    else:
+        dense = open_checkpoint(reference) if reference else checkpoint
+        scores = _file_scores([dense, checkpoint], store)
+        if dense.digest != checkpoint.digest:
+            members.append(_reported(scores, dense, dense.path.stem, "reference"))
+    members.append(_reported(scores, checkpoint, name or checkpoint.path.stem, "", registered))
     samples, note = _samples(checkpoint, data)
     folder = store.folder / FOLDER if store else None
     return Facts(
@@ -129,20 +138,28 @@ def plain_settings(made: dict[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _registered(store: Store, model: Model) -> ReportedModel:
+def _registered(scores: Mapping[str, FamilyScore], model: Model) -> ReportedModel:
     """Return an ancestor; one whose file is gone is told from its record."""
     try:
-        return _reported(open_checkpoint(model.path), model.name, model.kind, model, store)
+        return _reported(scores, open_checkpoint(model.path), model.name, model.kind, model)
     except CheckpointError:
-        params = model.params or model.metrics.get("params")
-        metrics = _scores(model.metrics)
         return ReportedModel(
-            model.name, model.kind, model.created_at, model.made, model.digest, params, None, None, metrics, (), {}
+            name=model.name,
+            kind=model.kind,
+            created=model.created_at,
+            made=model.made,
+            digest=model.digest,
+            params=model.params or model.metrics.get("params"),
+            gflops=None,
+            size_mb=None,
+            **_accuracy(scores, model.digest),
+            layers=(),
+            training={},
         )
 
 
 def _reported(
-    checkpoint: Checkpoint, name: str, kind: str, model: Model | None = None, store: Store | None = None
+    scores: Mapping[str, FamilyScore], checkpoint: Checkpoint, name: str, kind: str, model: Model | None = None
 ) -> ReportedModel:
     operations, _, _ = count_operations(checkpoint.model, GFLOPS_IMGSZ, GFLOPS_IMGSZ)
     results = checkpoint.content.get("train_results")
@@ -155,26 +172,21 @@ def _reported(
         params=checkpoint.params,
         gflops=operations / 1e9 * 2,
         size_mb=checkpoint.path.stat().st_size / 1e6,
-        metrics=_metrics(checkpoint, model, store),
+        **_accuracy(scores, checkpoint.digest),
         layers=collect_gammas(checkpoint.model),
         training=results if _is_table(results) else {},
     )
 
 
-def _metrics(checkpoint: Checkpoint, model: Model | None, store: Store | None) -> dict[str, float]:
-    """Return the accuracy of a model: as measured in the workspace, else as its training or its file tells."""
-    measured = store.latest_measurements([checkpoint.digest]).get(checkpoint.digest, {}) if store else {}
-    trained = checkpoint.content.get("train_metrics") or {}
-    trained = {str(key).removeprefix("metrics/").removesuffix("(B)"): value for key, value in trained.items()}
-    for found in (measured.get("metrics", {}), model.metrics if model else {}, checkpoint.made.get("metrics"), trained):
-        if scores := _scores(found or {}):
-            return scores
-    return {}
+def _file_scores(checkpoints: Sequence[Checkpoint], store: Store | None) -> dict[str, FamilyScore]:
+    """Return digest -> accuracy of files whose family no workspace knows."""
+    told = {each.digest: score for each in checkpoints if (score := file_score(each)).metrics}
+    return shared_scores(store.measured(each.digest for each in checkpoints) if store else [], told)
 
 
-def _scores(metrics: dict[str, Any]) -> dict[str, float]:
-    names = ("mAP50", HEADLINE, "precision", "recall")
-    return {name: float(metrics[name]) for name in names if isinstance(metrics.get(name), (int, float))}
+def _accuracy(scores: Mapping[str, FamilyScore], digest: str) -> dict[str, Any]:
+    score = scores.get(digest, FamilyScore({}, False, ""))
+    return {"metrics": score.metrics, "shared": score.shared, "conditions": score.conditions}
 
 
 def _is_table(results: Any) -> bool:

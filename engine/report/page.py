@@ -60,9 +60,8 @@ def _head(facts: Facts) -> str:
         ("File", f"{model.size_mb:.2f} MB", _against(first.size_mb, model.size_mb)),
     ]
     if HEADLINE in model.metrics:
-        before = first.metrics.get(HEADLINE)
-        change = "" if before is None or model is first else f"{model.metrics[HEADLINE] - before:+.3f}"
-        tiles.append((HEADLINE, f"{model.metrics[HEADLINE]:.3f}", change))
+        change = "" if model is first else _score_change(model, first, HEADLINE)
+        tiles.append((HEADLINE, f"{model.metrics[HEADLINE]:.3f}", change if model.shared else escape(model.conditions)))
     shown = "".join(f'<div class="tile"><span>{label}</span><b>{value}</b><span>{note or "&nbsp;"}</span></div>'
                     for label, value, note in tiles)  # fmt: skip
     return (
@@ -90,7 +89,10 @@ def _models_table(facts: Facts) -> str:
     note = "Changes are against the first model." if len(facts.lineage) > 1 else ""
     unmeasured = any(HEADLINE not in member.metrics for member in facts.lineage)
     missing = " A dash means that the accuracy was not measured on a whole validation split." if unmeasured else ""
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div><p class="soft">{note}{missing}</p>'
+    return (
+        f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div><p class="soft">{note}{missing}</p>'
+        f"{_score_conditions(facts)}"
+    )
 
 
 def _lineage(facts: Facts) -> str:
@@ -263,5 +265,25 @@ def _cell(value: float | None, before: float | None, pattern: str) -> str:
 def _score(member: ReportedModel, first: ReportedModel, name: str) -> str:
     if name not in member.metrics:
         return "–"
-    change = member.metrics[name] - first.metrics[name] if name in first.metrics and member is not first else 0.0
-    return f"{member.metrics[name]:.3f}" + (f" <small>{_signed(change)}</small>" if change else "")
+    change = "" if member is first else _score_change(member, first, name)
+    mark = "" if member.shared else " *"
+    return f"{member.metrics[name]:.3f}{mark}" + (f" <small>{change}</small>" if change else "")
+
+
+def _score_change(member: ReportedModel, first: ReportedModel, name: str) -> str:
+    """Return the change of an accuracy, empty where the two were not measured alike."""
+    if not (member.shared and first.shared and name in member.metrics and name in first.metrics):
+        return ""
+    return _signed(member.metrics[name] - first.metrics[name])
+
+
+def _score_conditions(facts: Facts) -> str:
+    """Say what accuracy was measured with, and for whom otherwise."""
+    shared = next((member.conditions for member in facts.lineage if member.shared), "")
+    said = [f"Accuracy: {escape(shared)}."] if shared else []
+    said += [
+        f"* {escape(member.name)}: {escape(member.conditions)}; not held against the others."
+        for member in facts.lineage
+        if member.metrics and not member.shared
+    ]
+    return f'<p class="soft">{" ".join(said)}</p>' if said else ""

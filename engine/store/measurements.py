@@ -32,16 +32,17 @@ class MeasurementLog(Database):
                 (*astuple(key), to_json(measured), self._now()),
             )
 
-    def latest_measurements(self, digests: Iterable[str], split: str = "val") -> dict[str, dict[str, Any]]:
-        """Return digest of a checkpoint file -> the latest that was measured on a split, for those that have any."""
+    def measured(self, digests: Iterable[str], split: str = "val") -> list[tuple[MeasurementKey, dict[str, Any]]]:
+        """Return everything that was measured of some checkpoint files on a split, with its key, the oldest first."""
         wanted = list(digests)
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT digest, result FROM measurements WHERE split = ? "
+                "SELECT * FROM measurements WHERE split = ? "
                 f"AND digest IN ({', '.join('?' * len(wanted))}) ORDER BY number",
                 (split, *wanted),
             ).fetchall()
-        return {row["digest"]: json.loads(row["result"]) for row in rows}
+        names = ("digest", "data", "split", "imgsz", "batch", "device")
+        return [(MeasurementKey(*(row[name] for name in names)), json.loads(row["result"])) for row in rows]
 
 
 class StoredMeasurements:

@@ -35,6 +35,7 @@ def compare(spec: Spec, report: Report) -> Result:
         batch=given(spec, "batch", BATCH),
         device=str(given(spec, "device", default_device())),
         split=given(spec, "split", "val"),
+        latency=bool(spec.get("latency")),
         report=report,
         cache=measurements(spec),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import PlanError
+from engine.errors import PlanError, StopRequested
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 
@@ -41,8 +41,32 @@ def _predicted_latency(slimming: Any, plan: PlanArguments) -> Result:
     return {"latency_ms_before": costs.before.latency_ms, "latency_ms": costs.latency_ms(keep)}
 
 
+def _measured_latency(slimming: Any, plan: PlanArguments, pruned: Path, predicted: Result, report: Report) -> Result:
+    """Return the latency of the whole and the pruned model as measured, a note in its place where that failed."""
+    from engine.latency.checking import check_latency
+    from engine.latency.text import measured_lines
+
+    try:
+        measured = check_latency(
+            slimming.checkpoint.path,
+            pruned,
+            target_ms=plan.target.latency_ms,
+            predicted_ms=predicted["latency_ms"],
+            imgsz=plan.imgsz,
+            threads=slimming.table.threads,
+            report=report,
+        ).as_dict()
+        report({"kind": "status", "text": f"Latency {'. '.join(measured_lines(measured))}"})
+        return measured
+    except StopRequested:  # the pruned model is there, so there is something to keep
+        return {"stopped": True}
+    except Exception as error:  # whatever the runtime lets through: the pruned model must not be lost over it
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return {"latency_note": f"The pruned model is written, but its latency could not be measured: {reason}"}
+
+
 def prune(spec: Spec, report: Report) -> Result:
-    """Write SAVE_DIR/pruned.pt, a physically smaller model."""
+    """Write SAVE_DIR/pruned.pt, a physically smaller model; one that was pruned to a latency is then timed."""
     plan = plan_arguments(spec)
     slimming = _opened(spec, plan, report)
     path = Path(spec["save_dir"]) / "pruned.pt"
@@ -58,7 +82,7 @@ def prune(spec: Spec, report: Report) -> Result:
         recalibration=recalibration_images(spec),
     )
     result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
-    result |= _predicted_latency(slimming, plan)
+    predicted = _predicted_latency(slimming, plan)
     report(
         {
             "kind": "status",
@@ -66,8 +90,10 @@ def prune(spec: Spec, report: Report) -> Result:
             f"{result['gflops_before']:.1f} -> {result['gflops']:.1f} GFLOPs",
         }
     )
+    if predicted and given(spec, "check_latency", True):
+        predicted |= _measured_latency(slimming, plan, path, predicted, report)
     artefact = {"path": str(path), "kind": "pruned", "register": True}
-    return {"pruned": str(path), "artefacts": [artefact], "metrics": {}, **result}
+    return {"pruned": str(path), "artefacts": [artefact], "metrics": {}, **result, **predicted}
 
 
 @dataclass(frozen=True)

@@ -138,17 +138,45 @@ def job(verb: str, state: str = "done", job_id: str = "j", result: dict | None =
     return Job(job_id, verb, verb, {}, state, None, None, START, None, None, result, None, None, False)
 
 
-def timed(*paths: str, imgsz: int = 320, ms: float = 5.0) -> dict:
-    return {"results": [{"weights": path, "runtime": "onnx", "imgsz": imgsz, "p50_ms": ms} for path in paths]}
+def timed(*paths: str, ms: float = 5.0, **changed) -> dict:
+    usual = {"runtime": "onnx", "imgsz": 320, "threads": 2, "p50_ms": ms}
+    return {"results": [{"weights": path, **usual, **changed} for path in paths]}
+
+
+A, B = "/w/a.pt", "/w/b.pt"
+DIGESTS = {A: "da", B: "db"}
 
 
 def test_latency_counts_only_where_one_job_measured_all_of_them_in_turns():
-    a, b = "/w/a.pt", "/w/b.pt"
-    apart = [job("latency", result=timed(a)), job("latency", result=timed(b))]
-    assert comparing.latencies(apart, [a, b], 320) == {}
-    together = [*apart, job("latency", result=timed(a, b, "/w/c.pt", ms=7.0)), job("latency", result=timed(a, b))]
-    assert comparing.latencies(together, [a, b], 320) == {a: 7.0, b: 7.0}
-    assert comparing.latencies(together, [a, b], 640) == {}
+    apart = [job("latency", result=timed(A)), job("latency", result=timed(B))]
+    assert comparing.latencies(apart, DIGESTS, 320) == ({}, None)
+    together = [*apart, job("latency", result=timed(A, B, "/w/c.pt", ms=7.0)), job("latency", result=timed(A, B))]
+    assert comparing.latencies(together, DIGESTS, 320) == ({A: 7.0, B: 7.0}, 2)
+    assert comparing.latencies(together, DIGESTS, 640) == ({}, None)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "cuda"])
+def test_latency_of_another_runtime_is_not_what_the_column_says(runtime):
+    other, onnx = timed(A, B, ms=1.0, runtime=runtime), timed(A, B, ms=7.0)
+    assert comparing.latencies([job("latency", result=other)], DIGESTS, 320) == ({}, None)
+    both = {"results": other["results"] + onnx["results"]}
+    assert comparing.latencies([job("latency", result=both)], DIGESTS, 320) == ({A: 7.0, B: 7.0}, 2)
+
+
+def test_latency_in_different_numbers_of_threads_is_not_held_against_each_other():
+    mixed = {"results": timed(A, threads=1)["results"] + timed(B, threads=4)["results"]}
+    assert comparing.latencies([job("latency", result=mixed)], DIGESTS, 320) == ({}, None)
+    single = job("latency", result=timed(A, B, threads=1))
+    assert comparing.latencies([single], DIGESTS, 320) == ({A: 5.0, B: 5.0}, 1)
+
+
+def test_latency_of_a_file_that_has_changed_since_does_not_count():
+    def told(digest: str) -> Job:
+        results = timed(A, digest="da")["results"] + timed(B, digest=digest)["results"]
+        return job("latency", result={"results": results})
+
+    assert comparing.latencies([told("before")], DIGESTS, 320) == ({}, None)
+    assert comparing.latencies([told("before"), told("db")], DIGESTS, 320) == ({A: 5.0, B: 5.0}, 2)
 
 
 def test_the_page_follows_what_runs_and_shows_why_it_ended_but_not_that_it_is_done():
@@ -157,12 +185,6 @@ def test_the_page_follows_what_runs_and_shows_why_it_ended_but_not_that_it_is_do
     assert comparing.job_to_show([done, failed], "f") is failed
     assert comparing.job_to_show([done, failed, running], "f") is running
     assert comparing.job_to_show([job("train", "running")], "j") is None
-
-
-def test_names_that_several_models_share_are_numbered():
-    assert comparing.distinct_labels({"a": "best", "b": "best", "c": "last"}) == {
-        "a": "best (1)", "b": "best (2)", "c": "last",
-    }  # fmt: skip
 
 
 def test_the_picture_is_well_formed_and_marks_what_only_one_model_finds():

@@ -11,6 +11,7 @@ import pytest
 
 from engine import jobs
 from engine.checkpoint import open_checkpoint
+from engine.family_scores import family_scores
 from engine.store import ACTIVE_STATES, Store
 from tests.e2e.conftest import ROOT
 from tests.e2e.reading import table, traces
@@ -119,8 +120,8 @@ def test_the_tree_stands_with_its_numbers_and_a_click_opens_a_member(server, fam
 def numbers(store, model) -> list[str]:
     """Return what a card says of a model besides how it was made: what its file holds, and what was measured."""
     params = open_checkpoint(model.path).params
-    measured = store.latest_measurements([model.digest]).get(model.digest, {}).get("metrics", {})
-    score = {**measured, **store.model(model.id).metrics}.get("mAP50-95")
+    told = family_scores(store, model).get(model.digest)
+    score = told.metrics["mAP50-95"] if told else None
     size = f"{params / 1e6:.3g} M" if params >= 1e6 else f"{params / 1e3:.3g} k"
     return [f"{size} parameters", *([] if score is None else [f"mAP50-95 {score:.3f}"])]
 

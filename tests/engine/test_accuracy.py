@@ -1,6 +1,7 @@
 """Accuracy before committing: what is measured is what pruning writes, kept point by point, and usable as weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from engine.accuracy import (
 )
 from engine.accuracy.blocks import blocks_of, cut_block
 from engine.accuracy.free import is_free
+from engine.accuracy.kept import Kept, Key, read_kept
 from engine.accuracy.subset import choose_subset, copy_subset, spread
 from engine.datasets import check_dataset, image_files, make_demo_dataset
 from engine.errors import PlanError, StopRequested
@@ -133,6 +135,32 @@ def test_other_settings_or_other_images_are_another_measurement(slimming, data, 
         )
     }
     assert len(files) == 3
+
+
+KEY = Key("accuracy", "a" * 64, "b" * 64, {"imgsz": 64}, "cpu")
+
+
+def test_two_jobs_that_measure_the_same_keep_each_other_s_points(tmp_path):
+    ours, theirs = (Kept(tmp_path, KEY, {"images": 3}) for _ in range(2))
+    ours.put("0.2000", 1)
+    theirs.put("0.4000", 2)
+    ours.put("0.6000", 3)
+    theirs.put("0.8000", 4)
+    content = read_kept(ours.path)
+    assert content["points"] == {"0.2000": 1, "0.4000": 2, "0.6000": 3, "0.8000": 4} and content["images"] == 3
+    assert theirs.get("0.2000") == 1, "what another measured is not measured again"
+    ours.path.unlink()
+    theirs.put("1.0000", 5)
+    assert len(read_kept(ours.path)["points"]) == 5, "a file that was deleted meanwhile takes nothing along"
+
+
+def test_another_device_is_another_measurement_and_of_several_gpus_the_first_counts(tmp_path):
+    Kept(tmp_path, KEY, {}).put("dense", 1)
+    assert Kept(tmp_path, replace(KEY, device="0"), {}).get("dense") is None
+    first = Kept(tmp_path, replace(KEY, device="1,0"), {})
+    first.put("dense", 2)
+    assert Kept(tmp_path, replace(KEY, device="1"), {}).get("dense") == 2
+    assert read_kept(first.path)["device"] == "1"
 
 
 def test_ratios_that_floors_forbid_are_left_out_and_named(slimming, data, tmp_path):

@@ -18,7 +18,7 @@ from engine import evaluation
 from engine.cli import main
 from engine.comparison import changes, comparable, compare, comparison_table, dataset_digest, distinct_names
 from engine.datasets import check_dataset, make_demo_dataset, resolved_yaml
-from engine.errors import CheckpointError, DatasetError, StopRequested, StorageError, TrainingError
+from engine.errors import CheckpointError, DatasetError, ExportError, StopRequested, StorageError, TrainingError
 from engine.files import file_digest
 from engine.slimming import Slimming
 from engine.store import Store
@@ -85,6 +85,41 @@ def test_the_terminal_prints_an_aligned_table(dense, pruned, data, capsys):
     assert len({len(line) for line in lines[:4]}) == 1
     assert f"{get_flops(YOLO(dense).model, 320):.2f}" in lines[2] and "(-" in lines[1]
     assert str(dense) in lines[-1] and any(line.startswith("AP barge") for line in lines)
+
+
+def test_latency_is_measured_in_turns_with_the_reference_first_and_told_beside_the_rest(dense, pruned, data, capsys):
+    told = []
+    spec = {"weights": [str(pruned), str(dense), str(pruned)], "reference": str(dense), "data": str(data), **ASK}
+    result = run_verb("compare", {**spec, "latency": True}, told.append)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    prepared = [event["text"] for event in told if event.get("text", "").startswith("Preparing")]
+    assert prepared == ["Preparing best.pt", "Preparing pruned.pt"], "one file is timed once"
+    small, first, again = result["models"]
+    assert 0 < small["latency_ms"] == again["latency_ms"] and first["latency_ms"] > 0
+    assert small["change"]["latency_ms"] == pytest.approx(small["latency_ms"] / first["latency_ms"] - 1)
+    conditions = result["latency"]
+    assert (conditions["runtime"], conditions["imgsz"]) == ("onnx", 160) and conditions["threads"] >= 1
+    lines = comparison_table(result).splitlines()
+    row = next(line for line in lines if line.startswith("p50 ms"))
+    assert f"{first['latency_ms']:.2f}" in row and f"{small['latency_ms']:.2f} (" in row
+    threads = conditions["threads"]
+    assert f"ONNX Runtime, {threads} thread{'s' if threads > 1 else ''}" in lines[-1] and "160 px" in lines[-1]
+
+
+def test_a_latency_that_cannot_be_measured_is_said_before_anything_is_validated(dense, data):
+    def never(*arguments, **settings):
+        raise AssertionError("measured")
+
+    with pytest.raises(ExportError, match="multiples of 32"):
+        compare([dense], data, imgsz=100, latency=True, validate=never)
+
+
+def test_the_terminal_offers_latency(dense, data, capsys):
+    ask = ["compare", "--weights", dense, "--data", data, "--latency"]
+    ask += [part for key, value in ASK.items() for part in (f"--{key}", value)]
+    assert main([str(part) for part in ask]) == 0
+    out = capsys.readouterr().out
+    assert "p50 ms" in out and "ONNX Runtime" in out
 
 
 def test_models_of_other_classes_or_tasks_are_refused_by_name_before_anything_is_measured(dense, data, tmp_path):
@@ -178,6 +213,9 @@ def test_names_take_as_many_folders_as_tell_them_apart():
     runs = [Path("/r/1/weights/best.pt"), Path("/r/2/weights/best.pt"), Path("/r/1/weights/best.pt")]
     assert distinct_names(runs) == ["1/weights/best.pt", "2/weights/best.pt", "1/weights/best.pt"]
     assert distinct_names([]) == []
+    same_folder = [Path("/a/x/best.pt"), Path("/b/x/best.pt"), Path("/a/x/last.pt")]
+    assert distinct_names(same_folder) == ["a/x/best.pt", "b/x/best.pt", "a/x/last.pt"]
+    assert distinct_names([Path("/x/best.pt"), Path("/a/x/best.pt")]) == ["/x/best.pt", "a/x/best.pt"]
 
 
 def test_changes_skip_what_has_no_reference():
@@ -234,7 +272,7 @@ def test_what_a_fine_tuning_measured_is_what_a_later_comparison_says_with_and_wi
 
     store = Store(tmp_path / "workspace")
     digest = file_digest(tuned["best"])
-    assert store.latest_measurements([digest])[digest]["metrics"] == tuned["metrics"]
+    assert [result["metrics"] for _, result in store.measured([digest])] == [tuned["metrics"]]
 
 
 def settings_of(weights: Path, data: Path, folder: Path, **more) -> TrainSettings:

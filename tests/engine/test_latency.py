@@ -1,4 +1,5 @@
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -6,12 +7,13 @@ import pytest
 from engine.checkpoint import open_checkpoint
 from engine.cli import build_parser
 from engine.errors import ExportError, PlanError, StopRequested, StorageError
-from engine.latency import LatencyTable, TimedSlimming, accept_latency, known_costs, measure, table_path
+from engine.latency import LatencyTable, TimedSlimming, known_costs, measure, table_path
+from engine.latency.checking import LatencyCheck, check_latency
 from engine.latency.costs import LatencyCosts, ModelParts
 from engine.latency.grid import block_channels, grid_points, predict
 from engine.latency.layers import ConvolutionShape, TimedConvolution, convolutions
 from engine.latency.micro import convolution_ms
-from engine.latency.text import latency_text
+from engine.latency.text import latency_text, pruned_lines
 from engine.slimming import Slimming
 from engine.solver import Budget
 from engine.verbs import run_verb
@@ -154,6 +156,24 @@ def test_what_is_no_time_counts_as_missing(tmp_path):
     assert LatencyTable(table.path, 1).known_parts("digest", 64) is None
 
 
+def test_a_process_writes_only_what_it_measured(tmp_path):
+    def parts(rest):
+        return {"convolutions": 8.0, "moving": 1.0, "rest": rest}
+
+    path = tmp_path / "table.json"
+    early = LatencyTable(path, 1)
+    early.model_parts("digest", 64, lambda: parts(1.0))
+    late = LatencyTable(path, 1)
+    late.forget_parts("digest", 64)
+    late.model_parts("digest", 64, lambda: parts(2.0))
+    early.convolution_ms(DEPTHWISE, 16, 16)
+    early.save()
+    kept = LatencyTable(path, 1)
+    assert kept.known_parts("digest", 64) == parts(2.0), "what is newer stays"
+    assert kept.convolution_ms(DEPTHWISE, 16, 16) == early.convolution_ms(DEPTHWISE, 16, 16)
+    assert len(json.loads(path.read_text(encoding="utf-8"))) == 2
+
+
 def test_another_machine_s_table_is_not_this_one_s(tmp_path):
     (tmp_path / "onnx-1.0-1-threads-0123456789ab.json").write_text('{"model digest 64": 1}', encoding="utf-8")
     assert LatencyTable.of_this_machine(1, tmp_path).known_parts("digest", 64) is None
@@ -180,7 +200,7 @@ def full_table(slimming, path):
     plain = PlainTable(path, 1)
     for timed in convolutions(slimming.graph, slimming.checkpoint.model, 64):
         for point in grid_points(timed):
-            plain._entries[plain._key(timed.shape, *point)] = plain.convolution_ms(timed.shape, *point)
+            plain._keep(plain._key(timed.shape, *point), plain.convolution_ms(timed.shape, *point))
     plain.model_parts(slimming.checkpoint.digest, 64, lambda: {"convolutions": 8.0, "moving": 1.0, "rest": 1.0})
     return LatencyTable(path, 1)
 
@@ -209,7 +229,7 @@ def test_an_opened_checkpoint_accepts_latencies_and_counts_as_before(tiny_checkp
     plain = slimming.cost_model(64)
     for _ in range(2):  # what was accepted once is no hindrance to accepting it anew
         costs = known_costs(slimming, 64, table)
-        accept_latency(slimming, 64, costs)
+        slimming.count_by(costs, 64)
         assert costs.plain is plain
     plan = slimming.plan(Budget(latency_ms=6.0), imgsz=64)
     assert 5.5 < costs.latency_ms(plan.keep) <= 6.0
@@ -250,6 +270,79 @@ def test_a_pruned_file_says_which_latency_it_was_pruned_to(tiny_checkpoint, tmp_
     slimming = timed_slimming(tiny_checkpoint(), tmp_path)
     pruned = slimming.prune(Budget(latency_ms=6.0), tmp_path / "pruned.pt", imgsz=64)
     assert open_checkpoint(pruned).made["budget"]["latency_ms"] == 6.0
+
+
+def test_the_pruned_model_is_timed_beside_the_whole_one(tiny_checkpoint, tmp_path):
+    whole, events = tiny_checkpoint(), []
+    pruned = Slimming.open(whole).prune(0.7, tmp_path / "pruned.pt")
+    asked = {"target_ms": 1e4, "predicted_ms": 1e4, "imgsz": 160, "threads": 1}
+    check = check_latency(whole, pruned, **asked, report=events.append)
+    assert 0 < check.pruned_ms < check.whole_ms and check.threads == 1
+    assert check.ratio == pytest.approx(1e4 / check.pruned_ms) and "differ by more than 15%" in check.note
+    steps = [(event["step"], event["steps"]) for event in events if event["kind"] == "step"]
+    assert steps[-1][0] == steps[-1][1] >= 15
+
+
+def checked(target_ms, predicted_ms, pruned_ms):
+    return LatencyCheck(target_ms, predicted_ms, 12.0, pruned_ms, threads=2)
+
+
+def test_a_measured_latency_that_misses_says_so_and_what_to_do():
+    assert checked(6.0, 5.9, 6.8).note == "" and checked(6.0, 3.0, 3.1).note == ""
+    for note in (checked(6.0, 5.9, 7.2).note, checked(6.0, 6.0, 4.0).note):
+        assert "measure again" in note and note.count(". ") == 0 and note.endswith(".")
+    assert checked(6.0, 5.9, 7.2).note.startswith("The pruned model takes 20% longer than asked for; ")
+    assert checked(6.0, 6.0, 4.0).note.startswith("Predicted and measured latency differ by more than 15%; ")
+
+
+@pytest.fixture
+def to_prune(tiny_checkpoint, tmp_path, monkeypatch):
+    """The specification of a prune to a latency; everything that predicts it is known to this machine."""
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    path = tiny_checkpoint()
+    full_table(Slimming.open(path), table_path(1))
+    return {"weights": str(path), "imgsz": 64, "threads": 1, "target_latency": 6.0, "save_dir": str(tmp_path / "out")}
+
+
+def test_pruning_to_a_latency_reports_measured_beside_predicted(to_prune):
+    events = []
+    result = run_verb("prune", to_prune, events.append)
+    assert 0 < result["latency_ms_measured"] < result["latency_ms_measured_before"]
+    assert result["latency_ms_before"] == pytest.approx(10.0) and 5.5 < result["latency_ms"] <= 6.0
+    assert result["latency_ratio"] == pytest.approx(result["latency_ms"] / result["latency_ms_measured"])
+    lines = list(pruned_lines(result))
+    assert lines[0].endswith("predicted for ONNX Runtime on this machine")
+    said = f"measured {result['latency_ms_measured_before']:.1f} -> {result['latency_ms_measured']:.1f} ms ("
+    assert lines[1].startswith(said) and "with 1 thread; predicted / measured: " in lines[1]
+    assert lines[2:] == list(filter(None, [result["latency_note"]]))
+    status = [event["text"] for event in events if event["kind"] == "status"][-1]
+    assert status == f"Latency {'. '.join(lines[1:])}"
+    assert json.loads(json.dumps(result))["latency_threads"] == 1 and "stopped" not in result
+
+
+def test_the_check_can_be_left_out(to_prune):
+    parsed = build_parser().parse_args(["prune", "--weights", "a.pt", "--target-latency", "6", "--no-latency-check"])
+    result = run_verb("prune", {**to_prune, "check_latency": parsed.check_latency})
+    assert "latency_ms" in result and "latency_ms_measured" not in result and "latency_note" not in result
+    assert build_parser().parse_args(["prune", "--weights", "a.pt"]).check_latency is None
+
+
+def test_a_model_that_cannot_be_timed_is_kept_all_the_same(to_prune, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))  # nowhere to export to
+    result = run_verb("prune", to_prune)
+    assert open_checkpoint(result["pruned"]).params == result["params"] and len(result["artefacts"]) == 1
+    assert "latency_ms_measured" not in result and "stopped" not in result
+    assert result["latency_note"].startswith("The pruned model is written, but its latency could not be measured: ")
+    assert list(pruned_lines(result))[1:] == [result["latency_note"]]
+
+
+def test_a_stop_while_the_pruned_model_is_timed_keeps_it(to_prune):
+    def stop(event):
+        if event["kind"] == "step":
+            raise StopRequested
+
+    result = run_verb("prune", to_prune, stop)
+    assert result["stopped"] and open_checkpoint(result["pruned"]).params == result["params"]
 
 
 @pytest.mark.slow
@@ -328,6 +421,20 @@ def test_a_measurement_can_be_stopped(tiny_checkpoint):
 
     with pytest.raises(StopRequested):
         measure([tiny_checkpoint()], 64, threads=1, repeats=10_000, report=stop)
+
+
+def test_a_size_that_does_not_suit_the_model_is_told_with_the_model_s_own_stride(tiny_checkpoint):
+    with pytest.raises(ExportError, match=r"yolov8n-p6.pt runs at image sizes that are multiples of 64, and 352 is"):
+        measure([tiny_checkpoint("yolov8n-p6")], 352, threads=1, repeats=5)
+    with pytest.raises(ExportError, match=r"yolov8n.pt runs at image sizes that are multiples of 32, and 100 is"):
+        measure([tiny_checkpoint()], 100, threads=1, repeats=5)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders():
+    predicted = {"imgsz": 64, "threads": 1, "latency_ms": 1, "convolutions_ms": 1, "moving_ms": 0, "rest_ms": 0}
+    paths = ("/runs/1/weights/best.pt", "/runs/2/weights/best.pt")
+    text = latency_text({"predicted": [{**predicted, "weights": path} for path in paths]})
+    assert "1/weights/best.pt" in text and "2/weights/best.pt" in text
 
 
 @pytest.mark.parametrize(

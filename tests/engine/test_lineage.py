@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cli import build_parser
+from engine.family_scores import FamilyScore
 from engine.lineage import EXPORTED, command_of, family, settings_of
 from engine.store import Job, Model
 
@@ -36,8 +37,9 @@ FAMILY = [
     model("pruned", "sparse", 2, kind="pruned", made={"verb": "prune", "spec": {"prune_ratio": 0.5}}),
     model("sparse", "dense", 1, kind="sparse", made={"verb": "sparsify", "spec": {"weights": "/w/dense.pt"}}),
     model("other", None, 3),
-    model("tuned", "pruned", 4, kind="finetuned", metrics={"mAP50-95": 0.7}),
+    model("tuned", "pruned", 4, kind="finetuned"),
 ]
+TUNED = {"dtuned": FamilyScore({"mAP50-95": 0.7}, True, "val split at 320 px")}
 
 
 @pytest.mark.parametrize("at", ["dense", "sparse", "pruned", "tuned"])
@@ -53,7 +55,7 @@ def test_a_family_is_the_same_from_wherever_one_looks_and_children_follow_their_
 def test_an_exported_file_tells_its_change_against_its_own_reference_and_that_it_suppresses_boxes():
     measured = {"mAP50-95": 0.553, "mAP50-95 fp32": 0.555}
     jobs = [export("e", "tuned", metrics=measured, nms=True), export("f", "tuned")]
-    members = {member.key: member for member in family(FAMILY, jobs, {}, "dense")}
+    members = {member.key: member for member in family(FAMILY, jobs, TUNED, "dense")}
     assert members["tuned"].score == 0.7 and members["tuned"].change is None
     # On square images, of boxes above 0.25 alone, it is not the number that stands at the models.
     assert members["e"].score is None and members["e"].change == pytest.approx(-0.002)
@@ -61,9 +63,14 @@ def test_an_exported_file_tells_its_change_against_its_own_reference_and_that_it
     assert members["f"].change is None and members["f"].name == "ONNX fp16"
 
 
-def test_a_member_tells_what_was_measured_of_it_and_its_own_record_counts_first():
-    members = {member.key: member for member in family(FAMILY, [], {"dpruned": 0.6, "dtuned": 0.1}, "dense")}
-    assert (members["pruned"].score, members["tuned"].score, members["dense"].score) == (0.6, 0.7, None)
+def test_a_member_tells_its_accuracy_and_how_it_was_measured_where_that_differs():
+    scores = {
+        "dpruned": FamilyScore({"mAP50-95": 0.6}, True, "val split at 320 px"),
+        "dtuned": FamilyScore({"mAP50-95": 0.1}, False, "val split at 128 px"),
+    }
+    members = {member.key: member for member in family(FAMILY, [], scores, "dense")}
+    assert (members["pruned"].score, members["tuned"].score, members["dense"].score) == (0.6, 0.1, None)
+    assert (members["pruned"].conditions, members["tuned"].conditions) == ("", "val split at 128 px")
     assert members["pruned"].ratio == 0.5
 
 

@@ -58,12 +58,16 @@ def test_a_later_measurement_takes_the_place_of_an_earlier_one(store):
         assert connection.execute("SELECT COUNT(*) FROM measurements").fetchone() == (1,)
 
 
-def test_the_latest_measurement_of_each_file_is_that_of_the_split(store):
+def test_everything_that_was_measured_of_files_comes_with_its_key_the_oldest_first(store):
+    larger = replace(KEY, imgsz=640)
     store.keep_measurement(KEY, {"metrics": {"mAP50-95": 0.1}})
-    store.keep_measurement(replace(KEY, imgsz=640), {"metrics": {"mAP50-95": 0.2}})
+    store.keep_measurement(larger, {"metrics": {"mAP50-95": 0.2}})
     store.keep_measurement(replace(KEY, split="train"), {"metrics": {"mAP50-95": 0.9}})
-    assert store.latest_measurements([KEY.weights, "unknown"]) == {KEY.weights: {"metrics": {"mAP50-95": 0.2}}}
-    assert store.latest_measurements([]) == {}
+    found = [(key, result["metrics"]["mAP50-95"]) for key, result in store.measured([KEY.weights, "unknown"])]
+    assert found == [(KEY, 0.1), (larger, 0.2)]
+    store.keep_measurement(KEY, {"metrics": {"mAP50-95": 0.3}})
+    assert [key for key, _ in store.measured([KEY.weights])] == [larger, KEY], "measured again is measured later"
+    assert store.measured([]) == []
 
 
 def test_a_workspace_of_before_learns_to_remember_and_keeps_its_models(tmp_path):

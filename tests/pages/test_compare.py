@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from ultralytics.nn.tasks import ClassificationModel
 
-from app import library
+from app import comparing, library
 from engine.measuring import MeasurementKey, dataset_digest
 from engine.store import Store
+from tests.models import randomise, write_checkpoint
 from tests.runs import write_dense
 
 
@@ -79,18 +81,48 @@ def test_latency_is_a_cost_to_choose_once_all_were_measured_together(show, demo,
     know(demo, workspace, demo.dense, 0.6)
     know(demo, workspace, demo.sparse, 0.7)
     store = Store(workspace)
-    job = store.add_job("latency", {}, "Latency")
-    results = [
-        {"weights": str(model.path), "runtime": "onnx", "imgsz": 320, "p50_ms": 12.5}
-        for model in (demo.dense, demo.sparse)
-    ]
     app = show()
     assert "Latency, ms" not in app.button_group(key="compare cost 2").options
-    store.finish_job(job.id, "done", {"results": results})
+    assert app.button(key="measure latency").label == "Measure latency"
+    finish_latency(store, (demo.dense, demo.sparse), 12.5)
     app = show()
-    assert "measure latency" not in keys(app)
     app.button_group(key="compare cost 3").set_value("Latency, ms").run()
     assert not app.exception and app.dataframe[0].value["Latency, ms"].tolist() == [12.5, 12.5]
+    assert "Latency at 320 px in ONNX Runtime, 2 threads." in said(app)
+
+
+def finish_latency(store: Store, models, p50_ms: float, imgsz: int = 320) -> None:
+    job = store.add_job("latency", {}, "Latency")
+    told = {"runtime": "onnx", "imgsz": imgsz, "threads": 2, "p50_ms": p50_ms}
+    store.finish_job(job.id, "done", {"results": [{"weights": str(model.path), **told} for model in models]})
+
+
+def test_latency_can_be_measured_again_and_the_newest_counts(show, demo, workspace, started_jobs):
+    store, models = Store(workspace), (demo.dense, demo.sparse)
+    finish_latency(store, models, 12.5)
+    app = show()
+    assert app.button(key="measure latency").label == "Measure again"
+    app.button(key="measure latency").click().run()
+    assert not app.exception and not app.error
+    job = store.jobs()[0]
+    assert (job.verb, job.spec["weights"], job.spec["imgsz"]) == ("latency", [str(each.path) for each in models], 320)
+    finish_latency(store, models, 9.0)
+    assert show().dataframe[0].value["Latency, ms"].tolist() == [9.0, 9.0]
+
+
+def test_latency_is_offered_where_accuracy_cannot_be_measured(open_page, workspace, on_the_cpu, tmp_path):
+    store = Store(workspace)
+    weights = write_checkpoint(
+        randomise(ClassificationModel("yolov8n-cls.yaml", nc=3, verbose=False)), tmp_path / "c.pt"
+    )
+    classifier = store.add_model(weights, "Classifier", "imported")
+    app = open_page("compare", classifier.id)
+    assert not app.error and "their accuracy cannot be measured" in said(app)
+    assert "measure latency" in keys(app) and "measure" not in keys(app)
+    size = comparing.size_of(classifier).trained_imgsz
+    finish_latency(store, (classifier,), 4.0, size)
+    app = open_page("compare", classifier.id)
+    assert app.dataframe[0].value["Latency, ms"].tolist() == [4.0]
 
 
 def test_classes_show_with_their_changes(show, demo, workspace):

@@ -6,6 +6,7 @@ import pytest
 
 from engine import jobs
 from engine.checkpoint import open_checkpoint
+from engine.lineage import command_of
 from engine.store import Store
 
 IMGSZ = 320
@@ -148,6 +149,26 @@ def test_once_timed_the_model_is_previewed_at_half_its_time(open_page, demo, tim
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("limit", ["floor", "locked layers", "own ratios"])
+def test_whatever_the_limits_the_page_does_not_begin_with_a_refusal(open_page, demo, timed, limit):
+    app = open_page("prune", demo.sparse.id)
+    locked = next(box for box in app.multiselect if box.label == "Locked layers")
+    own = next(box for box in app.text_input if box.label == "Layers with a ratio of their own")
+    large = locked.options[3:]
+    if limit == "floor":
+        app.number_input(key="floor").set_value(64).run()
+    elif limit == "locked layers":
+        locked.set_value(large).run()
+    else:
+        own.set_value(", ".join(f"{name}=0.1" for name in large)).run()
+    app.segmented_control(key="target").set_value("Latency").run()
+    assert not app.exception and not app.error
+    assert 0 < tile_ms(app) <= target(app).value + 0.05
+    target(app).set_value(0.01).run()
+    assert len(app.error) == 1, "the same limits refuse what is out of reach"
+
+
+@pytest.mark.slow
 def test_the_latency_shows_for_other_targets_as_well(open_page, demo, timed):
     app = open_page("prune", demo.sparse.id)
     whole = tile_ms(app)
@@ -170,6 +191,8 @@ def test_the_page_prunes_to_the_latency(open_page, demo, workspace, timed):
     assert not app.exception and not app.error
     made = next(model for model in Store(workspace).models() if model.kind == "pruned")
     assert made.made["spec"]["target_latency"] == open_checkpoint(made.path).made["budget"]["latency_ms"] == asked
+    command = command_of("prune", {"weights": "sparse.pt", **made.made["spec"]})
+    assert f"--target-latency {asked}" in command and "--threads 1" in command
     assert f"{made.params:,} exactly." == tile(app, "Parameters").help
 
 
