@@ -105,6 +105,7 @@ def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCos
         max(round(whole / 50, 2), 0.01),
         format="%.2f",
         key=f"max latency {opened.checkpoint.digest} {imgsz}",
+        persist_state="session",
         help="Predicted, at the image size chosen under Limits. The plan comes as close as it can, from below.",
     )
     said = f"The whole model takes {format.milliseconds(whole)} at {imgsz} px, {_where(costs.threads)}."

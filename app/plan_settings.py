@@ -33,6 +33,8 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
         default="Ratio",
         required=True,
         key="target",
+        bind="query-params",
+        persist_state="session",
         help="A share of the channels, or the largest model that fits a budget.",
     )
     if target == "Parameters":
@@ -45,6 +47,7 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
                 most // 2,
                 max(most // 50, 1),
                 key=f"max params {opened.checkpoint.digest}",
+                persist_state="session",
                 help="The plan comes as close to this as it can, from below.",
             )
         }, ""
@@ -60,6 +63,7 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
         0.01,
         key="ratio",
         bind="query-params",
+        persist_state="session",
         help="Share of the prunable channels to remove, the least important first.",
     )
     st.session_state["last ratio"] = ratio
@@ -81,6 +85,7 @@ def _choose_gflops(opened: Slimming) -> dict[str, Any]:
             max(round(most / 50, 3), 0.001),
             format="%.3f",
             key=f"max gflops {opened.checkpoint.digest} {imgsz}",
+            persist_state="session",
             help="At the image size chosen under Limits. The plan comes as close as it can, from below.",
         )
     }

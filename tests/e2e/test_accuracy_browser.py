@@ -10,7 +10,7 @@ from engine.accuracy import FOLDER, HEADLINE, find_kept
 from engine.demo import open_demo
 from engine.store import Store
 from tests.e2e.reading import traces, wait_until
-from tests.e2e.tab import metric, query
+from tests.e2e.tab import go_to, metric, query
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -141,3 +141,23 @@ def test_the_curve_and_the_map_appear_without_a_reload(server, demo, page):
     )
     expect(page.locator(".st-key-sensitivity-map .heatmaplayer image")).to_have_count(1)
     assert page.evaluate("window.neverReloaded") is True and query(page, "ratio") == "0.7"
+
+
+def test_what_to_prune_to_survives_a_change_of_page_and_a_refresh(server, demo, page):
+    from playwright.sync_api import expect
+
+    page.goto(f"{server[0]}/prune?model={demo.sparse.id}&ratio=0.5")
+    metric(page, "Ratio achieved").get_by_text("0.500").wait_for()
+    go_to(page, "Gammas")
+    go_to(page, "Prune")
+    metric(page, "Ratio achieved").get_by_text("0.500").wait_for()
+    page.get_by_role("radio", name="Parameters").click()
+    budget = page.get_by_role("spinbutton", name="At most so many parameters")
+    budget.fill("700000")
+    budget.press("Enter")
+    expect(metric(page, "Ratio achieved")).not_to_have_text("0.500")
+    go_to(page, "Gammas")
+    go_to(page, "Prune")
+    expect(budget).to_have_value("700000")
+    page.reload()
+    expect(budget).to_be_visible()
