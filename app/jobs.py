@@ -106,6 +106,13 @@ def waiting_text(place: int | None, devices: Sequence[str], *, busy: bool) -> st
     return f"{words[0].upper()}{words[1:]} for {_with_article(devices)}"
 
 
+def queue_text(job: Job) -> str:
+    """Say where a queued job of the workspace stands."""
+    active = store().jobs(("running", "stopping"))
+    busy = any(set(other.devices) & set(job.devices) for other in active)
+    return waiting_text(store().queue_position(job.id), job.devices, busy=busy)
+
+
 def _with_article(devices: Sequence[str]) -> str:
     words = device_words(devices)
     return words if words.startswith("GPU") else f"the {words}"

@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, format
 from app.actions import offer_afterwards, offer_recipe, offer_stop
 from app.chains import show_chain
-from app.jobs import device_words, epochs_of, log_beyond, loss_series, metric_series, verb_word, waiting_text
+from app.jobs import device_words, epochs_of, log_beyond, loss_series, metric_series, queue_text, verb_word
 from app.results import show_result
 from app.session import dark, explained, store
 from engine import jobs
@@ -80,14 +80,9 @@ def _facts(job: Job) -> str:
 
 def _show_progress(job: Job, at: Progress) -> None:
     if job.state == "queued":
-        text = waiting_text(store().queue_position(job.id), job.devices, busy=_busy(job))
-        st.progress((at.percent or 0.0) / 100, text=text)
+        st.progress((at.percent or 0.0) / 100, text=queue_text(job))
         return
     st.progress((at.percent or 0.0) / 100, text=progress_text(at) or "Starting")
-
-
-def _busy(job: Job) -> bool:
-    return any(set(other.devices) & set(job.devices) for other in store().jobs(("running", "stopping")))
 
 
 def _show_end(job: Job, at: Progress) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import format
 from app.actions import offer_stop
-from app.jobs import waiting_text
+from app.jobs import queue_text
 from app.session import explained, store
 from engine import jobs
 from engine.errors import JobError
@@ -101,9 +101,7 @@ def _follow(job_id: str, words: Callable[[Progress], list[str]]) -> None:
 def measuring_text(job: Job, words: list[str]) -> str:
     """Return 'Measuring: 3 of 10 · 40 s left · Pruned at 0.3: mAP50-95 0.512', or where a queued job stands."""
     if job.state == "queued":
-        active = store().jobs(("running", "stopping"))
-        busy = any(set(other.devices) & set(job.devices) for other in active)
-        return waiting_text(store().queue_position(job.id), job.devices, busy=busy)
+        return queue_text(job)
     return format.plain(" · ".join(words))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from engine.errors import DatasetError, StopRequested, TrainingError
+from engine.events import step_event
 from engine.runtime import import_ultralytics
 
 Reporter = Callable[[dict], None]
@@ -134,7 +135,7 @@ def _observe(model, report: Reporter) -> list:
         step, steps = validator.batch_i + 1, len(validator.dataloader)
         if step == steps or now_s - last_report_s >= _SECONDS_BETWEEN_STEPS:
             last_report_s = now_s
-            report({"kind": "step", "epoch": 1, "epochs": 1, "step": step, "steps": steps, "losses": {}})
+            report(step_event(step, steps))
 
     model.add_callback("on_val_batch_end", report_batch)
     model.add_callback("on_val_end", finished.append)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import ExportError, StopRequested
+from engine.events import step_event
 from engine.export.boxes import CONFIDENCE, OVERLAP
 from engine.export.exporter import first_line
 from engine.runtime import import_ultralytics
@@ -51,4 +52,4 @@ def validation_map(
 def _report(validator, report: Reporter) -> None:
     step, steps = validator.batch_i + 1, len(validator.dataloader)
     if step % 10 == 0 or step == steps:
-        report({"kind": "step", "epoch": 1, "epochs": 1, "step": step, "steps": steps, "losses": {}})
+        report(step_event(step, steps))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import ExportError
+from engine.events import step_event
 from engine.export.exporter import first_line
 
 Reporter = Callable[[dict], None]
@@ -131,14 +132,10 @@ def _reader(name: str, images: Sequence[np.ndarray], report: Reporter) -> Any:
         def _all(self) -> Iterator[dict[str, np.ndarray]]:
             for number, image in enumerate(images, 1):
                 if number % 8 == 0 or number == len(images):
-                    report(_step(number, len(images)))
+                    report(step_event(number, len(images)))
                 yield {name: image}
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self._feeds, None)
 
     return Reader()
-
-
-def _step(number: int, count: int) -> dict:
-    return {"kind": "step", "epoch": 1, "epochs": 1, "step": number, "steps": count, "losses": {}}

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engine.events import step_event
 from engine.files import write_text_atomic
 from engine.latency.grid import grid_points
 from engine.latency.layers import ConvolutionShape, TimedConvolution
@@ -59,7 +60,7 @@ class LatencyTable:
         try:
             for number, (key, point) in enumerate(missing.items(), 1):
                 self._keep(key, convolution_ms(*point, self.threads))
-                report(_step(number, len(missing)))
+                report(step_event(number, len(missing)))
                 if number % _STATUS_EVERY == 0 or number == len(missing):
                     report(_status(number, len(missing)))
                 if number % _SAVE_EVERY == 0:
@@ -169,10 +170,6 @@ def _is_time(value: object) -> bool:
     if isinstance(value, dict):
         return value.keys() == set(_PARTS) and all(_is_time(part) or part == 0 for part in value.values())
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
-
-
-def _step(number: int, count: int) -> dict:
-    return {"kind": "step", "epoch": 1, "epochs": 1, "step": number, "steps": count, "losses": {}}
 
 
 def _status(number: int, count: int) -> dict:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from engine.events import step_event
+
 Reporter = Callable[[dict], None]
 WARM_UP_RUNS = 5
 _REPORT_EVERY_S = 0.5
@@ -28,10 +30,6 @@ def in_turns(runs: Sequence[Callable[[], float]], repeats: int, report: Reporter
             # A stop is noticed between two runs; a report at every run would disturb what is measured.
             if time.monotonic() - reported_s >= _REPORT_EVERY_S:
                 reported_s = time.monotonic()
-                report(_step(turn + 1, WARM_UP_RUNS + repeats))
-    report(_step(WARM_UP_RUNS + repeats, WARM_UP_RUNS + repeats))
+                report(step_event(turn + 1, WARM_UP_RUNS + repeats))
+    report(step_event(WARM_UP_RUNS + repeats, WARM_UP_RUNS + repeats))
     return [np.array(own[WARM_UP_RUNS:]) for own in times]
-
-
-def _step(turn: int, turns: int) -> dict:
-    return {"kind": "step", "epoch": 1, "epochs": 1, "step": turn, "steps": turns, "losses": {}}
