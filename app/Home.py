@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+import engine  # noqa: F401, I001 - first, because it says so in a sentence where Python is too old for what follows
 import streamlit as st
 
 from app.downloads import routes

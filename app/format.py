@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.store import Job, Model
@@ -78,7 +78,7 @@ def duration(seconds: float | None) -> str:
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """Return how long ago a moment was: 'just now', '5 min ago', '3 h ago', or its date."""
-    seconds = ((now or datetime.now(timezone.utc)) - moment).total_seconds()
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     if seconds < 60:
         return "just now"
     if seconds < 3600:
@@ -126,7 +126,7 @@ def run_time(job: Job, now: datetime | None = None) -> float | None:
     """Return the seconds that a job has run."""
     if job.started_at is None:
         return None
-    return ((job.finished_at or now or datetime.now(timezone.utc)) - job.started_at).total_seconds()
+    return ((job.finished_at or now or datetime.now(UTC)) - job.started_at).total_seconds()
 
 
 def score(value: Any) -> str:

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+OLDEST_PYTHON = (3, 11)
+"What the oldest release of Streamlit in requirements.txt runs on."
 
 _APPLICATION = "yolo-slimming-workbench"
 # Ultralytics appends this folder to YOLO_CONFIG_DIR.
@@ -45,13 +47,23 @@ _QUIET_SETTINGS = {
 }
 
 
+def require_python() -> None:
+    """End the program with one sentence on a Python that the requirements cannot be installed on."""
+    if sys.version_info < OLDEST_PYTHON:
+        needed, found = (".".join(map(str, version[:2])) for version in (OLDEST_PYTHON, sys.version_info))
+        said = f"The workbench needs Python {needed} or newer, and this is {found}; start it with a newer one."
+        print(f"error: {said}", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def prepare() -> None:
     """Set the environment variables and files that keep Ultralytics offline, quiet and safe.
 
     Variables that the person has set are respected, with two exceptions: checkpoints are always loaded by the
     restricted loader, and a key of the Ultralytics platform is dropped, because training would stream to it.
-    Safe to call any number of times; does not import torch.
+    Safe to call any number of times; does not import torch. Ends the program where Python itself is too old.
     """
+    require_python()
     os.environ.setdefault("YOLO_OFFLINE", "1")
     os.environ.setdefault("YOLO_AUTOINSTALL", "0")
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def gather(
         sensitivity=_measured(folder, "sensitivity", members),
         samples=samples,
         note=note,
-        written=datetime.now(timezone.utc),
+        written=datetime.now(UTC),
     )
 
 

@@ -2,7 +2,7 @@
 
 import io
 import xml.etree.ElementTree as ElementTree
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from engine.comparison import ModelSize, side_by_side
 from engine.predictions import Boxes
 from engine.store import Job, Model
 
-START = datetime(2025, 1, 1, tzinfo=timezone.utc)
+START = datetime(2025, 1, 1, tzinfo=UTC)
 NAMES = {"/w/a.pt": "Dense", "/w/b.pt": "Pruned", "/w/c.pt": "New"}
 
 

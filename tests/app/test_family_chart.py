@@ -1,4 +1,4 @@
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,7 +9,7 @@ from engine.lineage import EXPORTED, Member
 def member(key: str, parent: str | None, depth: int, **changed) -> Member:
     nothing = dict.fromkeys(("verb", "params", "gflops", "size_mb", "score", "ratio"))
     given = {**nothing, "kind": "imported", "name": key.title(), **changed}
-    return Member(key, parent, depth, spec={}, created_at=datetime(2025, 1, 1, tzinfo=timezone.utc), **given)
+    return Member(key, parent, depth, spec={}, created_at=datetime(2025, 1, 1, tzinfo=UTC), **given)
 
 
 @pytest.mark.parametrize("dark", [False, True])

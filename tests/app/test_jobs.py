@@ -1,6 +1,6 @@
 """Jobs in words, and what they work on."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from engine.store import Model
 
 
 def model(name: str, kind: str, params: int | None, metrics: dict | None = None) -> Model:
-    now = datetime(2030, 1, 1, tzinfo=timezone.utc)
+    now = datetime(2030, 1, 1, tzinfo=UTC)
     return Model(name, name, Path(f"{name}.pt"), name, None, {}, kind, params, metrics or {}, now)
 
 

@@ -1,6 +1,6 @@
 """Numbers and sentences."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def test_changes_carry_their_sign():
 
 
 def test_moments_are_told_relative_to_now():
-    now = datetime(2030, 1, 2, 12, tzinfo=timezone.utc)
+    now = datetime(2030, 1, 2, 12, tzinfo=UTC)
     assert format.ago(now - timedelta(seconds=5), now) == "just now"
     assert format.ago(now - timedelta(minutes=7), now) == "7 min ago"
     assert format.ago(now - timedelta(hours=3), now) == "3 h ago"
@@ -104,7 +104,7 @@ def test_epochs_become_series():
     ],
 )
 def test_a_model_tells_what_was_really_done_to_make_it(made, words):
-    now = datetime(2030, 1, 2, tzinfo=timezone.utc)
+    now = datetime(2030, 1, 2, tzinfo=UTC)
     model = Model("a", "A", Path("a.pt"), "d", None, made, "pruned", None, {}, now)
     assert format.made_by(model) == words
 

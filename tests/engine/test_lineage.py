@@ -1,7 +1,7 @@
 """Families of models, and commands that the terminal understands."""
 
 import shlex
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from engine.family_scores import FamilyScore
 from engine.lineage import EXPORTED, command_of, family, settings_of
 from engine.store import Job, Model
 
-START = datetime(2025, 1, 1, tzinfo=timezone.utc)
+START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def model(model_id: str, parent: str | None = None, minute: int = 0, **changed) -> Model:

@@ -1,7 +1,11 @@
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import metadata
 from pathlib import Path
 
 import cv2
@@ -114,6 +118,40 @@ def test_the_recorder_sees_the_lookups_that_a_bare_import_makes(tmp_path):
     finished = _run(tmp_path, RECORDER + "import ultralytics")
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert any("one.one.one.one" in arguments for _, arguments in _recorded(tmp_path))
+
+
+def _oldest_python(requires: str | None) -> tuple[int, ...]:
+    """Return the version behind ``>=`` in the words of a package's metadata."""
+    found = re.search(r">=\s*(\d+)\.(\d+)", requires or "")
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def test_no_requirement_needs_a_newer_python_than_the_project_promises():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    promised = _oldest_python(project["project"]["requires-python"])
+    assert promised == runtime.OLDEST_PYTHON
+    assert project["tool"]["ruff"]["target-version"] == "py{}{}".format(*promised)
+    needed = {
+        package: _oldest_python(metadata(package)["Requires-Python"]) for package in ("streamlit", "torch", "onnx")
+    }
+    assert max(needed.values()) <= promised, needed
+
+
+@pytest.mark.parametrize("start", ["-m engine --help", "app/Home.py"])
+def test_an_older_python_is_refused_in_one_sentence(start, tmp_path):
+    old = "import sys; sys.version_info = (3, 10, 12, 'final', 0)\n"
+    (tmp_path / "sitecustomize.py").write_text(old)
+    command = [sys.executable, *start.split()]
+    environment = _clean_environment(tmp_path, PYTHONPATH=str(tmp_path))
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 2
+    said = "The workbench needs Python 3.11 or newer, and this is 3.10; start it with a newer one."
+    assert finished.stderr == f"error: {said}\n"
+
+
+@pytest.mark.parametrize("name", ["engine/__init__.py", "engine/__main__.py", "engine/runtime.py", "app/Home.py"])
+def test_what_runs_before_the_python_is_checked_can_be_read_by_an_older_one(name):
+    ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
 def test_importing_the_engine_sets_the_environment_without_torch(tmp_path):

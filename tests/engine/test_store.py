@@ -3,7 +3,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ def test_model_is_copied_and_described(store, tmp_path):
     assert model.path.parent == store.models_folder and model.path.suffix == ".pt"
     assert (model.name, model.kind, model.made, model.params) == ("Blood cells", "trained", made, 3_000_000)
     assert model.metrics == {"mAP50": 0.5}
-    assert model.created_at.tzinfo is timezone.utc
+    assert model.created_at.tzinfo is UTC
     assert store.model(model.id) == model
     assert store.models() == [model]
 
@@ -311,7 +311,7 @@ def test_two_processes_never_claim_one_job(store):
 
 
 def test_events_are_read_from_where_the_reader_left_off(tmp_path):
-    moment = datetime(2030, 1, 2, tzinfo=timezone.utc)
+    moment = datetime(2030, 1, 2, tzinfo=UTC)
     store = Store(tmp_path / "workspace", clock=lambda: moment)
     job, other = store.add_job("train", {}, "Train"), store.add_job("train", {}, "Other")
     store.append_events(job.id, [])
