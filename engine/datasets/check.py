@@ -10,75 +10,43 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from engine.datasets.boxes import count_labels, describe_split, describe_unused_classes, label_file, refuse_unusable
+from engine.datasets.folders import check_class_folder, class_images, is_class_folder
+from engine.datasets.info import IMAGE_SUFFIXES, SPLITS, DatasetInfo
+from engine.datasets.maps import check_pictures, label_picture
 from engine.errors import DatasetError
 from engine.files import write_text_atomic
-
-SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = frozenset(
-    "avif bmp dng heic heif jp2 jpeg jpg mpo png tif tiff webp".split()  # ultralytics.data.utils.IMG_FORMATS
-)
+from engine.tasks import BOXES, DEPTH, FOLDERS, MASKS, POLYGONS, TASKS
 
 _YAML_SUFFIXES = (".yaml", ".yml")
-_COORDINATE_TOLERANCE = 0.01  # share of the image side by which Ultralytics lets a box leave the picture
-_NAMED_EXAMPLES = 3
+_LOOKED_AT = 20
+"Images whose labels tell of what kind they are."
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What a YOLO data set holds.
-
-    Attributes:
-        yaml_path: the description file, absolute.
-        root: the folder that train, val and test are relative to, absolute.
-        names: class index -> class name.
-        images: images per split; a test split that is not mentioned or not usable is missing.
-        labels: boxes per split.
-        boxes_per_class: class name -> boxes in all splits together.
-        problems: what a person should know before training, one sentence each.
-    """
-
-    yaml_path: Path
-    root: Path
-    names: dict[int, str]
-    images: dict[str, int]
-    labels: dict[str, int]
-    boxes_per_class: dict[str, int]
-    problems: tuple[str, ...] = ()
-
-
-@dataclass
-class _SplitCount:
-    """Running counts over the label files of one split."""
-
-    rows_per_class: Counter[int] = field(default_factory=Counter)
-    labelled: int = 0  # images with a label file
-    missing: list[str] = field(default_factory=list)  # label files
-    out_of_range: list[tuple[str, int]] = field(default_factory=list)  # label file, its largest class
-    malformed: list[tuple[str, str]] = field(default_factory=list)  # label file, what is wrong
-
-
-class _MalformedLabel(ValueError):
-    """A label file that Ultralytics would skip together with its image."""
-
-
-def check_dataset(data: str | Path) -> DatasetInfo:
+def check_dataset(data: str | Path, task: str | None = None) -> DatasetInfo:
     """Check a data set as Ultralytics would find it, without side effects.
 
     Args:
-        data: the YAML file, or a folder with exactly one (or one of the folder's own name).
+        data: the YAML file, or a folder with exactly one (or one of the folder's own name); for classification the
+            folder of train and val.
+        task: what a model is to learn from it; told from the labels that are there if None.
 
     Raises:
         DatasetError: the set cannot be trained on; the sentence says why and what to do.
     """
-    yaml_path = _find_yaml(Path(os.path.expanduser(data)))
+    path = Path(os.path.expanduser(data))
+    if task == "classify" or (task is None and _holds_classes(path)):
+        return check_class_folder(path)
+    yaml_path = _find_yaml(path)
     description = _read_description(yaml_path)
     names = _read_names(description, yaml_path)
     root = _find_root(description, yaml_path)
+    kind, folder = _labels_of(description, root, yaml_path, task)
 
     images: dict[str, int] = {}
     labels: dict[str, int] = {}
@@ -89,22 +57,59 @@ def check_dataset(data: str | Path) -> DatasetInfo:
             continue
         try:
             files, absent = _list_images(_resolve_split(description, split, root, yaml_path), split, yaml_path)
-            count = _count_labels(files, len(names), _keypoint_columns(description))
-            _refuse_unusable(count, len(files), split, names)
+            if kind in (MASKS, DEPTH):
+                counted, found = check_pictures(files, kind, folder, description, len(names), split)
+            else:
+                count = count_labels(files, len(names), _keypoint_columns(description))
+                refuse_unusable(count, len(files), split, names)
+                counted, found = count.rows_per_class.total(), describe_split(count, absent, split, len(names))
+                rows_per_class += count.rows_per_class
         except DatasetError as error:
             # Neither training nor validation reads the test split, and many descriptions name one that was never made.
             if split != "test":
                 raise
             problems.append(str(error))
             continue
-        problems += _describe_split(count, absent, split, len(names))
-        images[split], labels[split] = len(files), count.rows_per_class.total()
-        rows_per_class += count.rows_per_class
-    boxes_per_class = dict.fromkeys(names.values(), 0)
-    for index, name in names.items():
+        problems += found
+        images[split], labels[split] = len(files), counted
+    boxes_per_class = {} if kind in (MASKS, DEPTH) else dict.fromkeys(names.values(), 0)
+    for index, name in names.items() if boxes_per_class else ():
         boxes_per_class[name] += rows_per_class[index]
-    problems += _describe_unused_classes(boxes_per_class)
-    return DatasetInfo(yaml_path, root, names, images, labels, boxes_per_class, tuple(problems))
+    problems += describe_unused_classes(boxes_per_class)
+    if kind == POLYGONS and len(names) > 1:
+        names = names | {len(names): "background"}  # as ultralytics.data.utils.add_polygon_background does
+    return DatasetInfo(yaml_path, root, names, images, labels, boxes_per_class, tuple(problems), kind, folder)
+
+
+def _holds_classes(path: Path) -> bool:
+    """Whether a path is a folder without a description whose ``train`` holds a folder for each class."""
+    if not os.path.isdir(path) or any(list(path.glob(f"*{suffix}")) for suffix in _YAML_SUFFIXES):
+        return False
+    return is_class_folder(path)
+
+
+def _labels_of(description: dict, root: Path, yaml_path: Path, task: str | None) -> tuple[str, str]:
+    """Return the kind of a set's labels, and the folder that takes the place of 'images' in their paths."""
+    masks = description.get("masks_dir") or ("masks" if (root / "masks").is_dir() else "")
+    if task is None:
+        found = _first_labels(description, root, yaml_path, masks)
+    elif task == "semantic":
+        found = MASKS if masks else POLYGONS
+    else:
+        found = TASKS[task].labels[0] if task in TASKS else BOXES
+    return found, {MASKS: str(masks), DEPTH: "depth"}.get(found, "labels")
+
+
+def _first_labels(description: dict, root: Path, yaml_path: Path, masks: str) -> str:
+    """Return the kind of the labels that some training images have: text files where there are any."""
+    files, _ = _list_images(_resolve_split(description, "train", root, yaml_path), "train", yaml_path)
+    some = files[:: max(1, len(files) // _LOOKED_AT)][:_LOOKED_AT]
+    if any(os.path.isfile(label_file(image)) for image in some):
+        return BOXES
+    for kind, folder in ((MASKS, masks), (DEPTH, "depth")):
+        if folder and any(os.path.isfile(label_picture(image, kind, folder)) for image in some):
+            return kind
+    return BOXES
 
 
 def image_files(info: DatasetInfo, split: str) -> list[Path]:
@@ -113,6 +118,8 @@ def image_files(info: DatasetInfo, split: str) -> list[Path]:
     Raises:
         DatasetError: the set has no such split, or its description has changed since it was checked.
     """
+    if info.label_kind == FOLDERS:
+        return class_images(info, split)
     description = _read_description(info.yaml_path)
     if split not in info.images or not description.get(split):
         raise DatasetError(f"{info.yaml_path.name} has no '{split}' images; choose another split.")
@@ -123,19 +130,22 @@ def image_files(info: DatasetInfo, split: str) -> list[Path]:
 def resolved_yaml(info: DatasetInfo, folder: str | Path) -> Path:
     """Write a data.yaml that means the same set wherever Ultralytics runs.
 
-    It has an absolute ``path`` and no ``download``, so that nothing is fetched or executed when images go missing.
+    It has an absolute ``path`` and no ``download``, so that nothing is fetched or executed when images go missing. A
+    set for classification has no description: its folder is what Ultralytics is given.
 
     Args:
         info: the checked set.
         folder: where data.yaml is written, atomically; made if missing.
 
     Returns:
-        the written file, absolute.
+        the written file, absolute, or the folder of a set for classification.
 
     Raises:
         DatasetError: the set's own description has become unreadable since.
         StorageError: the folder cannot be written.
     """
+    if info.label_kind == FOLDERS:
+        return info.root
     target = Path(folder).absolute() / "data.yaml"
     if target.exists() and target.samefile(info.yaml_path):
         raise DatasetError(
@@ -145,8 +155,24 @@ def resolved_yaml(info: DatasetInfo, folder: str | Path) -> Path:
     description.pop("download", None)
     for split in set(SPLITS) - set(info.images):
         description.pop(split, None)
-    description |= {"path": str(info.root), "names": info.names, "nc": len(info.names)}
+    # The background of polygons is a class that Ultralytics adds by itself.
+    own = {index: name for index, name in info.names.items() if info.label_kind != POLYGONS or index < _own(info)}
+    description |= {"path": str(info.root), "names": own, "nc": len(own)}
     return write_text_atomic(target, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+
+
+def label_files(info: DatasetInfo, images: Sequence[str | Path]) -> list[Path]:
+    """Return where Ultralytics looks for the labels of images; they need not exist. Folders of classes have none."""
+    if info.label_kind == FOLDERS:
+        return []
+    if info.label_kind in (MASKS, DEPTH):
+        return [Path(label_picture(str(image), info.label_kind, info.label_folder)) for image in images]
+    return [Path(label_file(str(image))) for image in images]
+
+
+def _own(info: DatasetInfo) -> int:
+    """Return how many classes the description of a set of polygons names."""
+    return len(info.names) - (len(info.names) > 1)
 
 
 # The description
@@ -320,132 +346,3 @@ def _read_image_list(source: Path) -> list[str]:
         raise DatasetError(f"{source} is not a text file with one image path a line.") from error
     parent = f"{source.parent}{os.sep}"
     return [line.replace("./", parent, 1) if line.startswith("./") else line for line in lines]
-
-
-def _label_file(image: str) -> str:
-    """The label file of an image: the last 'images' folder becomes 'labels'."""
-    return f"{os.sep}labels{os.sep}".join(image.rsplit(f"{os.sep}images{os.sep}", 1)).rsplit(".", 1)[0] + ".txt"
-
-
-# Labels
-
-
-def _count_labels(images: list[str], classes: int, keypoint_columns: int) -> _SplitCount:
-    """Read the label files of all images of one split."""
-    count = _SplitCount()
-    for label_file in map(_label_file, images):
-        try:
-            with open(label_file, encoding="utf-8-sig") as file:
-                text = file.read()
-            rows = _parse_labels(text, keypoint_columns)
-        except (FileNotFoundError, NotADirectoryError):
-            count.missing.append(label_file)
-            continue
-        except _MalformedLabel as error:
-            count.labelled += 1
-            count.malformed.append((label_file, str(error)))
-            continue
-        except (OSError, UnicodeDecodeError):
-            count.labelled += 1
-            count.malformed.append((label_file, "it cannot be read as text"))
-            continue
-        count.labelled += 1
-        if rows and max(rows) >= classes:
-            count.out_of_range.append((label_file, max(rows)))
-        else:
-            count.rows_per_class.update(rows)
-    return count
-
-
-def _parse_labels(text: str, keypoint_columns: int) -> list[int]:
-    """Class of every row: boxes (5 columns), polygons (7 and more, odd) or boxes with keypoints.
-
-    Raises:
-        _MalformedLabel: Ultralytics would skip the image; the text says why.
-    """
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    polygons = not keypoint_columns and any(len(row) > 6 for row in rows)
-    return [_parse_row(row, keypoint_columns, polygons) for row in rows]
-
-
-def _parse_row(row: list[str], keypoint_columns: int, polygons: bool) -> int:
-    try:
-        values = [float(cell) for cell in row]
-    except ValueError as error:
-        raise _MalformedLabel("a row is not made of numbers") from error
-    columns = len(values)
-    if polygons:
-        fits = columns >= 7 and columns % 2 == 1
-    else:
-        fits = columns in (5, 5 + keypoint_columns)
-    if not fits:
-        raise _MalformedLabel(f"a row has {columns} columns")
-    if values[0] < 0 or values[0] % 1:
-        raise _MalformedLabel(f"{row[0]} is not a class number")
-    # What follows a pose's box holds visibilities as well, which may exceed 1.
-    coordinates = values[1:] if polygons else values[1:5]
-    if not all(-_COORDINATE_TOLERANCE <= coordinate <= 1 + _COORDINATE_TOLERANCE for coordinate in coordinates):
-        raise _MalformedLabel("a coordinate is not between 0 and 1")
-    return int(values[0])
-
-
-# Sentences
-
-
-def _refuse_unusable(count: _SplitCount, images: int, split: str, names: dict[int, str]) -> None:
-    """Raise when nearly nothing of a split could be learnt from."""
-    if not count.labelled:
-        raise DatasetError(
-            f"None of the {images} {split} images has a label file; the first was looked for at {count.missing[0]}."
-        )
-    if len(count.out_of_range) > count.labelled / 2:
-        worst = max(largest for _, largest in count.out_of_range)
-        raise DatasetError(
-            f"{len(count.out_of_range)} of {count.labelled} {split} label files use classes up to {worst}, but 'names' "
-            f"has only 0 to {len(names) - 1}; add the missing names or choose the description that belongs to these "
-            "labels."
-        )
-    if len(count.malformed) > count.labelled / 2:
-        file, fault = count.malformed[0]
-        raise DatasetError(
-            f"{len(count.malformed)} of {count.labelled} {split} label files are not YOLO labels: in {file}, {fault}."
-        )
-
-
-def _describe_split(count: _SplitCount, absent: list[str], split: str, classes: int) -> list[str]:
-    """What is wrong with some files of one split."""
-    largest = max((index for _, index in count.out_of_range), default=0)
-    faults = sorted({fault for _, fault in count.malformed})
-    findings = (
-        (absent, f"listed {split} image", "cannot be found and will be skipped"),
-        (count.missing, f"{split} image", "without a label file will count as background"),
-        (
-            [file for file, _ in count.out_of_range],
-            f"{split} label file",
-            f"with classes up to {largest}, outside the {classes} names, will be skipped",
-        ),
-        (
-            [file for file, _ in count.malformed],
-            f"{split} label file",
-            f"will be skipped ({'; '.join(faults[:_NAMED_EXAMPLES])})",
-        ),
-    )
-    sentences = [_count_sentence(files, *words) for files, *words in findings if files]
-    if not count.rows_per_class and not count.out_of_range:
-        sentences.append(f"The {split} images have no boxes.")
-    return sentences
-
-
-def _count_sentence(files: list[str], thing: str, what: str) -> str:
-    """'2 <thing>s <what>: a.txt, b.txt.'"""
-    examples = ", ".join(os.path.basename(file) for file in files[:_NAMED_EXAMPLES])
-    more = ", ..." if len(files) > _NAMED_EXAMPLES else ""
-    return f"{len(files)} {thing}{'s' * (len(files) > 1)} {what}: {examples}{more}."
-
-
-def _describe_unused_classes(boxes_per_class: dict[str, int]) -> list[str]:
-    unused = [name for name, boxes in boxes_per_class.items() if not boxes]
-    if not unused or not any(boxes_per_class.values()):
-        return []
-    more = f" and {len(unused) - _NAMED_EXAMPLES} more" if len(unused) > _NAMED_EXAMPLES else ""
-    return [f"There are no boxes of {', '.join(unused[:_NAMED_EXAMPLES])}{more}."]

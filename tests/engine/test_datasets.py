@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.datasets import DEMO_TRAINING, check_dataset, make_demo_dataset, resolved_yaml
 from engine.datasets.boats import CLASS_NAMES
-from engine.datasets.check import _label_file, _parse_labels
+from engine.datasets.boxes import _parse_labels, label_file
 from engine.datasets.harbour import draw_scene
 from engine.errors import DatasetError
 from engine.runtime import import_ultralytics
@@ -311,7 +311,7 @@ def test_any_text_as_labels_is_malformed_or_classes(text):
     ],
 )
 def test_only_the_last_images_folder_becomes_labels(image, label):
-    assert _label_file(image.replace("/", os.sep)) == label.replace("/", os.sep)
+    assert label_file(image.replace("/", os.sep)) == label.replace("/", os.sep)
 
 
 # The resolved description
