@@ -63,23 +63,14 @@ def latency_costs(opened: Slimming, imgsz: int) -> LatencyCosts | None:
     return _known(opened.checkpoint.digest, imgsz, str(path), changed_ns, threads, opened)
 
 
-def use_latency(opened: Slimming, imgsz: int) -> LatencyCosts | None:
-    """Let the budgets of a model name a latency where this machine has measured it; errors as ``latency_costs``."""
-    costs = latency_costs(opened, imgsz)
-    if costs:
-        opened.count_by(costs, imgsz)
-    return costs
-
-
-def predicted_latency(opened: Slimming, imgsz: int, keep: np.ndarray) -> PredictedLatency | None:
-    """Return the latency of a plan, None where this machine has not measured it; errors as ``latency_costs``.
+def predicted_latency(costs: LatencyCosts | None, imgsz: int, keep: np.ndarray) -> PredictedLatency | None:
+    """Return the latency of a plan, None where this machine has not measured it.
 
     Args:
-        opened: The model.
-        imgsz: Image size in pixels.
+        costs: As ``latency_costs`` returned them.
+        imgsz: Image size in pixels that they hold for.
         keep: (G,) keep mask of the plan.
     """
-    costs = latency_costs(opened, imgsz)
     if costs is None:
         return None
     about = f"Predicted for one image at {imgsz} px, {_where(costs.threads)}."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from app import session
+from app.latency import latency_costs
 from engine.accuracy import MeasureSettings, recalibration_pays
 from engine.demo import open_demo
 from engine.files import require_free_space, safe_name, writing_to
@@ -70,7 +71,8 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
         PlanError, DatasetError, StorageError: As the verb.
     """
     opened, asked = session.slimming(model), plan_arguments(spec)
-    plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance)
+    costs = latency_costs(opened, asked.imgsz) if "target_latency" in spec else None
+    plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance, costs)
     # Recorded as a number, so that the command that repeats the step needs no rule.
     rest = {key: value for key, value in spec.items() if key != "recalibrate"}
     count = _recalibrated_on(opened, plan, spec)
@@ -85,6 +87,7 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
             asked.settings,
             imgsz=asked.imgsz,
             importance=asked.importance,
+            costs=costs,
             compensated=spec.get("compensate", True),
             recalibration=images,
         )

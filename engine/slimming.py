@@ -17,6 +17,7 @@ from engine.cost import Cost, CostModel
 from engine.errors import PlanError
 from engine.graph import ChannelGraph, trace
 from engine.importance import ImportanceSettings, group_scores
+from engine.recent import Recent
 from engine.solver import (
     Budget,
     PrunePlan,
@@ -30,6 +31,8 @@ from engine.solver import (
 )
 from engine.surgery import prune_model
 
+_SIZES_KEPT, _RANKINGS_KEPT, _CURVES_KEPT = 8, 24, 24
+"A page's settings of the last minutes; one ranking of a large model takes about a megabyte."
 FLOP_IMGSZ = 640
 "Image size at which FLOPs weigh scores; which one hardly matters, as all layers scale alike."
 
@@ -78,7 +81,10 @@ class Preview:
 
 
 class Slimming:
-    """A checkpoint with its channel graph and scores; rankings and cost models are made once and kept."""
+    """A checkpoint with its channel graph and scores; the rankings, curves and cost models asked for last are kept.
+
+    Nothing that is asked for changes what another caller gets, so several may share one.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Trace the model (about a second).
@@ -87,13 +93,13 @@ class Slimming:
             PlanError: The model cannot be traced, or nothing of it can be pruned.
         """
         self.checkpoint = checkpoint
-        self._costs: dict[int, CostModel] = {}
+        self._costs: Recent[int, CostModel] = Recent(_SIZES_KEPT)
         self.graph: ChannelGraph = trace(checkpoint.model)
         if self.graph.prunable_channels == 0:
             raise PlanError(f"No channel of {checkpoint.path.name} can be pruned; its layers only feed the output.")
         self.scores = self.group_scores(ImportanceSettings())
-        self._rankings: dict[tuple[SolverSettings, ImportanceSettings], Ranking] = {}
-        self._curves: dict[tuple, list[Cost]] = {}
+        self._rankings: Recent[tuple[SolverSettings, ImportanceSettings], Ranking] = Recent(_RANKINGS_KEPT)
+        self._curves: Recent[tuple, list[Cost]] = Recent(_CURVES_KEPT)
 
     @classmethod
     def open(cls, path: str | Path) -> Slimming:
@@ -108,24 +114,17 @@ class Slimming:
     def ranking(self, settings: SolverSettings | None = None, importance: ImportanceSettings | None = None) -> Ranking:
         """Return the order of removal under these limits and by these scores."""
         key = (settings or SolverSettings(), importance or ImportanceSettings())
-        if key not in self._rankings:
-            self._rankings[key] = rank(self.graph, self.group_scores(key[1]), key[0])
-        return self._rankings[key]
+        return self._rankings.get(key, lambda: rank(self.graph, self.group_scores(key[1]), key[0]))
 
     def cost_model(self, imgsz: int) -> CostModel:
         """Return the cost model at an image size in pixels, a multiple of the model's stride (32 for most)."""
-        if imgsz not in self._costs:
-            stride = max(int(max(getattr(self.checkpoint.model, "stride", [32]))), 32)
-            if imgsz < stride or imgsz % stride:
-                raise PlanError(f"Image size {imgsz} is not a positive multiple of {stride}; 320 and 640 are common.")
-            self._costs[imgsz] = CostModel(self.graph, self.checkpoint.model, imgsz)
-        return self._costs[imgsz]
+        return self._costs.get(imgsz, lambda: self._counted(imgsz))
 
-    def count_by(self, costs: CostModel, imgsz: int) -> None:
-        """Count budgets and curves at an image size by this cost model, such as one that predicts latency as well."""
-        if self._costs.get(imgsz) is not costs:
-            self._costs[imgsz] = costs
-            self._curves.clear()
+    def _counted(self, imgsz: int) -> CostModel:
+        stride = max(int(max(getattr(self.checkpoint.model, "stride", [32]))), 32)
+        if imgsz < stride or imgsz % stride:
+            raise PlanError(f"Image size {imgsz} is not a positive multiple of {stride}; 320 and 640 are common.")
+        return CostModel(self.graph, self.checkpoint.model, imgsz)
 
     def plan(
         self,
@@ -133,11 +132,23 @@ class Slimming:
         settings: SolverSettings | None = None,
         imgsz: int = 640,
         importance: ImportanceSettings | None = None,
+        costs: CostModel | None = None,
     ) -> PrunePlan:
-        """Solve for a ratio from 0 to 0.95, or for a budget at an image size."""
+        """Solve for a ratio from 0 to 0.95, or for a budget at an image size.
+
+        Args:
+            target: A ratio or a budget.
+            settings: Limits of the solver.
+            imgsz: Image size in pixels of a budget of GFLOPs or latency.
+            importance: How channels are scored.
+            costs: What a budget is counted by, such as one that predicts latency; this checkpoint's own by default.
+
+        Raises:
+            PlanError: The target cannot be met, or names a latency that nothing here predicts.
+        """
         ranking = self.ranking(settings, importance)
         if isinstance(target, Budget):
-            return solve_budget(ranking, self.budget_costs(target, imgsz), target)
+            return solve_budget(ranking, costs or self.budget_costs(target, imgsz), target)
         return solve(ranking, target)
 
     def budget_costs(self, budget: Budget, imgsz: int) -> CostModel:
@@ -186,12 +197,15 @@ class Slimming:
         settings: SolverSettings | None = None,
         imgsz: int = 640,
         importance: ImportanceSettings | None = None,
+        costs: CostModel | None = None,
     ) -> list[Cost]:
-        """Return the cost at each of many ratios; kept, because a slider asks for the same curve at every move."""
-        key = (tuple(ratios), settings, imgsz, importance)
-        if key not in self._curves:
-            self._curves[key] = cost_curve(self.ranking(settings, importance), self.cost_model(imgsz), ratios)
-        return self._curves[key]
+        """Return the cost at each of many ratios; kept, because a slider asks for the same curve at every move.
+
+        ``costs`` counts them, such as one that predicts latency; this checkpoint's own at the image size by default.
+        """
+        costs = costs or self.cost_model(imgsz)
+        key = (tuple(ratios), settings, importance, costs)  # a cost model is itself and no other
+        return self._curves.get(key, lambda: cost_curve(self.ranking(settings, importance), costs, ratios))
 
     def prune(
         self,
@@ -201,6 +215,7 @@ class Slimming:
         *,
         imgsz: int = 640,
         importance: ImportanceSettings | None = None,
+        costs: CostModel | None = None,
         compensated: bool = True,
         recalibration: Sequence[Path] = (),
     ) -> Path:
@@ -212,6 +227,7 @@ class Slimming:
             settings: Limits of the solver.
             imgsz: Image size in pixels of a GFLOPs budget.
             importance: How channels are scored.
+            costs: What a budget is counted by, as for ``plan``.
             compensated: Fold what removed channels still emitted into what reads them.
             recalibration: Unlabelled images to estimate the BatchNorm statistics on again, at the size that the
                 checkpoint was trained at; none by default.
@@ -223,7 +239,7 @@ class Slimming:
         settings, importance = settings or SolverSettings(), importance or ImportanceSettings()
         if not isinstance(target, Budget):
             require_feasible(self.ranking(settings, importance), target)
-        plan = self.plan(target, settings, imgsz, importance)
+        plan = self.plan(target, settings, imgsz, importance, costs)
         model = self.checkpoint.model
         if compensated and not plan.keep.all():
             model = compensate(model, self.graph, plan.keep)

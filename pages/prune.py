@@ -8,7 +8,7 @@ from app import format, library
 from app.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
 from app.data import choose_data
 from app.jobs import start_training
-from app.latency import predicted_latency, use_latency
+from app.latency import latency_costs, predicted_latency
 from app.live import show_job
 from app.plan import WITHIN_BUDGET
 from app.plan_settings import choose_limits, choose_repair, choose_scores, choose_target
@@ -23,8 +23,6 @@ from engine.verbs import plan_arguments
 
 def prune_now(model: Model, spec: dict[str, Any]) -> Model | None:
     with explained(), st.spinner("Pruning…"):
-        if "target_latency" in spec:
-            use_latency(slimming(model), spec["imgsz"])
         return library.prune_into(store(), model, spec)
     return None
 
@@ -88,11 +86,11 @@ def workbench(model: Model, opened: Slimming) -> None:
     spec |= choose_limits(opened) | choose_scores(known[0] if known else None)
     with curve, explained(stop=True):
         asked = plan_arguments(spec)
-        use_latency(opened, asked.imgsz)  # for the curve, whatever the plan is made for
-        plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance)
+        timed = latency_costs(opened, asked.imgsz)  # for the curve as well, whatever the plan is made for
+        plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance, timed)
         preview = opened.describe(plan, asked.imgsz)
-        costs = opened.curve(RATIOS, asked.settings, asked.imgsz, asked.importance)
-        latency = predicted_latency(opened, asked.imgsz, plan.keep)
+        costs = opened.curve(RATIOS, asked.settings, asked.imgsz, asked.importance, timed)
+        latency = predicted_latency(timed, asked.imgsz, plan.keep)
     by_ratio = "prune_ratio" in spec
     within_budget = not by_ratio and bool(plan.keep.all())
     accuracy = curve_of(model, asked)

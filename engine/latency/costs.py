@@ -18,6 +18,10 @@ from engine.graph.structure import RaggedRows
 from engine.latency.grid import grid_points, predict
 from engine.latency.layers import TimedConvolution
 from engine.latency.table import LatencyTable
+from engine.recent import Recent
+
+_WIDTHS_KEPT = 512
+"Of each convolution; a curve meets about a hundred."
 
 
 @dataclass(frozen=True)
@@ -109,15 +113,14 @@ class _Prediction:
     def __init__(self, layer: TimedConvolution, table: LatencyTable) -> None:
         self._layer = layer
         self._points = {point: table.convolution_ms(layer.shape, *point) for point in grid_points(layer)}
-        self._known: dict[tuple[int, int], float] = {}
+        self._known: Recent[tuple[int, int], float] = Recent(_WIDTHS_KEPT)
 
     def ms(self, inputs: int, outputs: int) -> float:
         """Return the milliseconds of all its calls in a pass."""
-        width = (inputs, outputs)
-        if width not in self._known:
-            alone = predict(self._layer, inputs, outputs, lambda *point: self._points[point])
-            self._known[width] = self._layer.calls * alone
-        return self._known[width]
+        return self._known.get((inputs, outputs), lambda: self._predicted_ms(inputs, outputs))
+
+    def _predicted_ms(self, inputs: int, outputs: int) -> float:
+        return self._layer.calls * predict(self._layer, inputs, outputs, lambda *point: self._points[point])
 
 
 def _values(layers: Sequence[TimedConvolution], widths: Sequence[tuple[int, int]]) -> int:

@@ -90,4 +90,4 @@ def known_costs(slimming: Slimming, imgsz: int, table: LatencyTable) -> LatencyC
     layers = convolutions(slimming.graph, checkpoint.model, imgsz)
     if not table.holds(layers):
         return None
-    return LatencyCosts(getattr(costs, "plain", costs), slimming.graph, layers, ModelParts(**parts), table)
+    return LatencyCosts(costs, slimming.graph, layers, ModelParts(**parts), table)

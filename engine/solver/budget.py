@@ -47,8 +47,14 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
     might.
 
     Raises:
-        PlanError: Even the smallest plan costs more; says how much that is.
+        PlanError: Even the smallest plan costs more; says how much that is. Or the budget names a latency, and the cost
+            model predicts none.
     """
+    if budget.latency_ms is not None and not hasattr(costs.before, "latency_ms"):
+        raise PlanError(
+            "Nothing here predicts the latency that this budget names; measure it first (in Python: "
+            "engine.latency.TimedSlimming), or name parameters or GFLOPs."
+        )
     candidates = _candidates(ranking)
     low, high = 0, len(candidates) - 1
     smallest = costs.cost(_keep(ranking, candidates[high]))

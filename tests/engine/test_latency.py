@@ -1,5 +1,6 @@
 import json
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from engine.latency.layers import ConvolutionShape, TimedConvolution, convolutio
 from engine.latency.micro import convolution_ms
 from engine.latency.text import latency_text, pruned_lines
 from engine.slimming import Slimming
-from engine.solver import Budget
+from engine.solver import Budget, SolverSettings
 from engine.verbs import run_verb
 from tests.models import build, graph_of
 
@@ -223,20 +224,47 @@ def test_a_full_table_predicts_and_one_that_lacks_something_does_not(tiny_checkp
     assert known_costs(slimming, 64, LatencyTable(table.path, 1)) is None
 
 
-def test_an_opened_checkpoint_accepts_latencies_and_counts_as_before(tiny_checkpoint, tmp_path):
+def test_a_plan_is_made_for_a_latency_by_costs_that_predict_it(tiny_checkpoint, tmp_path):
     slimming = Slimming.open(tiny_checkpoint())
-    table = full_table(slimming, tmp_path / "table.json")
     plain = slimming.cost_model(64)
-    for _ in range(2):  # what was accepted once is no hindrance to accepting it anew
-        costs = known_costs(slimming, 64, table)
-        slimming.count_by(costs, 64)
-        assert costs.plain is plain
-    plan = slimming.plan(Budget(latency_ms=6.0), imgsz=64)
+    costs = known_costs(slimming, 64, full_table(slimming, tmp_path / "table.json"))
+    plan = slimming.plan(Budget(latency_ms=6.0), imgsz=64, costs=costs)
     assert 5.5 < costs.latency_ms(plan.keep) <= 6.0
     preview = slimming.describe(plan, 64)
     assert (preview.params, preview.gflops) == (plain.cost(plan.keep).params, plain.cost(plan.keep).gflops)
     assert np.array_equal(costs.marginal_params(), plain.marginal_params())
     assert np.array_equal(costs.marginal_operations(), plain.marginal_operations())
+
+
+def test_a_latency_budget_without_anything_that_predicts_it_is_one_sentence(tiny_checkpoint, tmp_path):
+    slimming = Slimming.open(tiny_checkpoint())
+    for ask in (slimming.plan, slimming.preview, lambda budget: slimming.prune(budget, tmp_path / "pruned.pt")):
+        with pytest.raises(PlanError, match="Nothing here predicts the latency that this budget names; measure it"):
+            ask(Budget(params=2_000_000, latency_ms=6.0))
+    assert not (tmp_path / "pruned.pt").exists()
+
+
+def test_users_of_one_opened_checkpoint_get_what_each_of_them_would_get_alone(tiny_checkpoint, tmp_path):
+    slimming = Slimming.open(tiny_checkpoint())
+    parts = ModelParts(8.0, moving=1.0, rest=1.0), ModelParts(20.0, moving=3.0, rest=1.0)
+    users = [(64, None), (96, None)]
+    for imgsz, part in zip((64, 96), parts, strict=True):
+        layers = convolutions(slimming.graph, slimming.checkpoint.model, imgsz)
+        table = PlainTable(tmp_path / f"{imgsz}.json", 1)
+        users.append((imgsz, LatencyCosts(slimming.cost_model(imgsz), slimming.graph, layers, part, table)))
+
+    def ask(opened, user, floor):
+        (imgsz, costs), settings = user, SolverSettings(floor=floor)
+        budget = Budget(gflops=0.05 * (imgsz / 64) ** 2, latency_ms=0.7 * costs.before.latency_ms if costs else None)
+        plan = opened.plan(budget, settings, imgsz, costs=costs)
+        return plan.keep.tolist(), opened.describe(plan, imgsz), opened.curve([0.2, 0.5], settings, imgsz, costs=costs)
+
+    asked = [(user, floor) for floor in range(1, 5) for user in users]
+    alone = [ask(Slimming(slimming.checkpoint), *asking) for asking in asked[: len(users)]]
+    with ThreadPoolExecutor(len(users)) as pool:
+        together = list(pool.map(lambda asking: ask(slimming, *asking), asked * 2))
+    assert together[: len(users)] == alone
+    assert together[len(asked) :] == together[: len(asked)]
 
 
 def test_a_slider_asks_the_table_nothing(tiny_checkpoint, tmp_path):
