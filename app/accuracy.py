@@ -13,9 +13,10 @@ from app import charts, format
 from app.data import choose_data
 from app.measuring import Measurement, offer_measuring, remember
 from app.session import dark, explained, store
-from app.settings import devices
+from app.settings import devices, told_size
 from engine import jobs
 from engine.accuracy import FOLDER, HEADLINE, find_kept, interpolated, read_kept
+from engine.imgsz import model_stride
 from engine.slimming import Slimming
 from engine.store import Job, Model
 from engine.training.checks import TASKS
@@ -220,6 +221,7 @@ def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> Non
             help="Longest side in pixels.",
         ),
     }
+    spec["imgsz"] = told_size(spec["imgsz"], model_stride(opened.checkpoint.model))
     names = {device: name for device, name in devices().items() if "," not in device}
     spec["device"] = grid.selectbox(
         "Device", list(names), format_func=names.get, key="measure device", help="One job at a time uses a device."

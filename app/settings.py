@@ -8,6 +8,9 @@ from typing import Any, Literal
 import streamlit as st
 import torch
 
+from engine.imgsz import model_stride, rounded_side, rounding_words
+from engine.slimming import Slimming
+
 OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop")
 COMMON = {"batch": 16, "workers": 2, "nbs": 64}
 "What every training starts with, unless a preset says otherwise."
@@ -70,13 +73,18 @@ def _fill(key: str, epochs: int) -> None:
             st.session_state[f"{key} {name}"] = value
 
 
-def run_settings(key: str, *, imgsz: int, epochs: int | None, columns: int = 4, persist: Kept = None) -> dict[str, Any]:
+def run_settings(
+    key: str, *, imgsz: int, epochs: int | None, stride: int = 32, columns: int = 4, persist: Kept = None
+) -> dict[str, Any]:
     """Show epochs, image size, batch and device and return them under the verbs' names.
+
+    An image size that is no multiple of the model's stride is returned as what becomes of it, and the page says so.
 
     Args:
         key: Prefix of the widgets' keys.
         imgsz: Default image size in pixels.
         epochs: Default number of epochs; None for a verb that has none.
+        stride: What image sizes of the model are multiples of, in pixels.
         columns: How many of them stand side by side where there is room.
         persist: Whether the widgets keep their values across pages.
     """
@@ -92,14 +100,14 @@ def run_settings(key: str, *, imgsz: int, epochs: int | None, columns: int = 4, 
             help="Passes over the training images.",
         )
     # The size belongs to the model, so another model starts with its own.
-    spec["imgsz"] = grid.number_input(
+    size = grid.number_input(
         "Image size",
         32,
         2048,
         step=32,
         key=_preset(f"{key} imgsz {imgsz}", imgsz),
         persist_state=persist,
-        help="Longest side in pixels, a multiple of 32.",
+        help=f"Longest side in pixels, a multiple of {stride}.",
     )
     spec["batch"] = grid.number_input(
         "Batch",
@@ -119,7 +127,20 @@ def run_settings(key: str, *, imgsz: int, epochs: int | None, columns: int = 4, 
         persist_state=persist,
         help="One job at a time uses a device.",
     )
+    spec["imgsz"] = told_size(size, stride)
     return spec
+
+
+def own_size(opened: Slimming) -> dict[str, int]:
+    """Return the image size that a model was trained at, and its stride, in pixels, as ``run_settings`` takes them."""
+    return {"imgsz": opened.checkpoint.imgsz, "stride": model_stride(opened.checkpoint.model)}
+
+
+def told_size(size: int, stride: int) -> int:
+    """Return the image size in pixels that Ultralytics makes of one; a line says so where it differs."""
+    if words := rounding_words(size, stride):
+        st.caption(f":material/info: {words}")
+    return rounded_side(size, stride)
 
 
 def optimizer_settings(key: str, *, lr0: float, persist: Kept = None) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _imgsz_help(verb: str) -> str:
     if verb in ("inspect", "preview", "prune"):
         return "image size that GFLOPs are counted at, a multiple of 32 (640)"
-    return "image size (the checkpoint's own)"
+    return "image size, rounded up to the model's stride (the checkpoint's own)"
 
 
 def _no_options(parser: argparse.ArgumentParser) -> None:

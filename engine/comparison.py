@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CheckpointError, WorkbenchError
+from engine.imgsz import model_stride, told_imgsz
 from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 
 Report = Callable[[dict[str, Any]], None]
@@ -35,6 +36,8 @@ class ModelSize:
     gflops: float
     size_mb: float
     "Of the file; 1 MB is 1,000,000 bytes."
+    stride: int = 32
+    "What image sizes are multiples of, in pixels."
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,12 @@ def compare(
         data: the data set's YAML description.
         reference: what changes are relative to, the first model by default; put first where ``weights`` lacks it.
         imgsz: longest image side in pixels, the same for all; the one that the reference was trained at by default.
+            Rounded up to a multiple of the reference's stride, which a status says.
         gflops_imgsz: image size in pixels that GFLOPs are counted at.
         batch: images per forward pass.
         device: as Ultralytics writes it.
         split: ``train``, ``val`` or ``test``.
-        latency: time the models too, in turns in ONNX Runtime on this machine's processor; ``imgsz`` is then a
-            multiple of 32.
+        latency: time the models too, in turns in ONNX Runtime on this machine's processor.
         report: receives ``status`` events, and ``step`` events that count finished models.
         validate: as ``engine.evaluation.validate``.
         cache: asked before, and told after, each validation.
@@ -129,6 +132,7 @@ def compare(
     for size in sizes:
         check_alike(size, base)
     imgsz = base.trained_imgsz if imgsz is None else imgsz
+    imgsz = told_imgsz(imgsz, base.stride, report)
     data_key = dataset_digest(data, split) if cache is not None else ""
     # First, because it is quick and refuses what it cannot do.
     timed, conditions = _timed(paths, first, imgsz, _counting(report, 0, len(sizes))) if latency else ([], None)
@@ -176,6 +180,7 @@ def measure_size(path: Path, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
         params=checkpoint.params,
         gflops=operations / 1e9 * 2,
         size_mb=Path(path).stat().st_size / 1e6,
+        stride=model_stride(checkpoint.model),
     )
 
 

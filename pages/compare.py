@@ -64,7 +64,7 @@ def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | No
         if data is None:
             st.caption("With a data set, accuracy is measured as well.")
     with left:
-        spec = run_settings("compare", imgsz=trained, epochs=None, columns=3, persist="session")
+        spec = run_settings("compare", imgsz=trained, stride=size.stride, epochs=None, columns=3, persist="session")
         split = st.segmented_control(
             "Split",
             comparing_address.SPLITS,

@@ -14,7 +14,7 @@ from app.plan import WITHIN_BUDGET
 from app.plan_settings import choose_limits, choose_repair, choose_scores, choose_target
 from app.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
 from app.session import PAGES, explained, gammas, open_model, require_model, slimming, store
-from app.settings import optimizer_settings, run_settings
+from app.settings import optimizer_settings, own_size, run_settings
 from engine.gammas import summarise_gammas
 from engine.slimming import Slimming
 from engine.store import Model
@@ -27,11 +27,11 @@ def prune_now(model: Model, spec: dict[str, Any]) -> Model | None:
     return None
 
 
-def offer_pruning(model: Model, plan: dict[str, Any], sized: int, why_not: str) -> None:
+def offer_pruning(model: Model, plan: dict[str, Any], opened: Slimming, why_not: str) -> None:
     st.subheader("Make the smaller model")
     with st.container(border=True):
         data = choose_data(model, "finetune")
-        spec = run_settings("finetune", imgsz=sized, epochs=10)
+        spec = run_settings("finetune", **own_size(opened), epochs=10)
         with st.expander("Optimizer", icon=":material/speed:"):
             spec |= optimizer_settings("finetune", lr0=0.005)
         plan = {**plan, **choose_repair(), "data": data}
@@ -72,8 +72,8 @@ def show_pruned(model: Model) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"Made **{format.plain(made.name)}**, {format.count(made.params)} parameters.", width="content")
-        opened = st.button("Open the pruned model", key="open pruned", help="Makes it the current model.")
-    if opened:
+        chosen = st.button("Open the pruned model", key="open pruned", help="Makes it the current model.")
+    if chosen:
         open_model(made.id)
         st.switch_page(PAGES / "models.py", query_params={"model": made.id})
 
@@ -107,7 +107,7 @@ def workbench(model: Model, opened: Slimming) -> None:
     show_layers(preview)
     if measurable(opened):
         show_sensitivity(model, opened, spec)
-    offer_pruning(model, spec, opened.checkpoint.imgsz, "Nothing to prune." if within_budget else why_not)
+    offer_pruning(model, spec, opened, "Nothing to prune." if within_budget else why_not)
 
 
 st.title("Prune")

@@ -9,7 +9,7 @@ from app.data import choose_data
 from app.jobs import dense_ancestor, start_training, training_length
 from app.reach import show_outlook, training_images
 from app.session import PAGES, explained, gammas, require_model, slimming, store
-from app.settings import advanced_settings, choose_preset, optimizer_settings, run_settings
+from app.settings import advanced_settings, choose_preset, optimizer_settings, own_size, run_settings
 from app.sparsity import STRENGTH_KEY, choose_sparsity
 from engine.gammas import summarise_gammas
 from engine.slimming import Slimming
@@ -39,7 +39,7 @@ def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, An
     if kind == "sparsify":
         with st.container(border=True):
             aim = choose_sparsity(opened)
-    spec = run_settings(key, imgsz=opened.checkpoint.imgsz, epochs=epochs, columns=2, persist="session")
+    spec = run_settings(key, **own_size(opened), epochs=epochs, columns=2, persist="session")
     spec |= optimizer_settings(key, lr0=lr0, persist="session")
     # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
     spec |= advanced_settings(key, patience=0 if kind == "sparsify" else 100, persist="session")
@@ -62,7 +62,7 @@ def choose_teacher(model: Model) -> dict[str, Any]:
 
 
 def validation_settings(opened: Slimming) -> dict[str, Any]:
-    spec = run_settings("train val", imgsz=opened.checkpoint.imgsz, epochs=None, persist="session")
+    spec = run_settings("train val", **own_size(opened), epochs=None, persist="session")
     spec["split"] = st.segmented_control(
         "Split",
         ["val", "test", "train"],

@@ -14,6 +14,7 @@ from engine.accuracy.measuring import Bench, Report, counting
 from engine.accuracy.settings import HEADLINE, MeasureSettings
 from engine.accuracy.subset import choose_subset
 from engine.errors import StopRequested
+from engine.imgsz import model_stride, rounded_side
 from engine.importance import ImportanceSettings
 from engine.slimming import Slimming
 from engine.solver import SolverSettings, check_ratio, solve
@@ -89,7 +90,8 @@ def accuracy_curve(
     settings, importance = settings or SolverSettings(), importance or ImportanceSettings()
     for ratio in ratios:
         check_ratio(ratio)
-    ranking, costs = slimming.ranking(settings, importance), slimming.cost_model(_whole(measure.imgsz, slimming))
+    ranking = slimming.ranking(settings, importance)
+    costs = slimming.cost_model(rounded_side(measure.imgsz, model_stride(slimming.checkpoint.model)))
     wanted = sorted({round(float(ratio), 4) for ratio in ratios} - {0.0})
     possible = [ratio for ratio in wanted if ratio <= ranking.ceiling_ratio + 1e-9 or ranking.own.any()]
     subset = choose_subset(data, measure)
@@ -147,9 +149,3 @@ def _name(ratio: float) -> str:
 
 def _status(what: str, point: dict[str, Any]) -> dict[str, Any]:
     return {"kind": "status", "text": f"{what}: {HEADLINE} {point['metrics'][HEADLINE]:.3f}"}
-
-
-def _whole(imgsz: int, slimming: Slimming) -> int:
-    """Return an image size that costs can be counted at: validation rounds up to the stride as well."""
-    stride = max(int(max(getattr(slimming.checkpoint.model, "stride", [32]))), 32)
-    return -(-imgsz // stride) * stride

@@ -16,9 +16,9 @@ def accuracy(spec: Spec, report: Report) -> Result:
     """
     from engine.accuracy import DEFAULT_RATIOS, accuracy_curve
 
-    slimming, asked = _opened(spec, recalibrate_free=spec.get("recalibrate") is not None)
+    slimming, asked = _opened(spec, report, recalibrate_free=spec.get("recalibrate") is not None)
     curve = accuracy_curve(slimming, given(spec, "ratios", DEFAULT_RATIOS), **asked, report=report)
-    return _result(spec, curve)
+    return _result(spec, asked, curve)
 
 
 def sensitivity(spec: Spec, report: Report) -> Result:
@@ -27,13 +27,15 @@ def sensitivity(spec: Spec, report: Report) -> Result:
     from engine.accuracy import sensitivity as measure
 
     # Losses are counted from the whole model, which is recalibrated like the cut ones, so all are treated alike.
-    slimming, asked = _opened(spec, recalibrate_free=True)
-    return _result(spec, measure(slimming, **asked, shares=given(spec, "shares", SHARES), report=report))
+    slimming, asked = _opened(spec, report, recalibrate_free=True)
+    measured = measure(slimming, **asked, shares=given(spec, "shares", SHARES), report=report)
+    return _result(spec, asked, measured)
 
 
-def _opened(spec: Spec, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any]]:
+def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any]]:
     """Open the checkpoint and read what both measurements are asked for."""
     from engine.accuracy import MeasureSettings
+    from engine.imgsz import model_stride, told_imgsz
     from engine.slimming import Slimming
     from engine.training import check_device, check_task, default_device
 
@@ -41,10 +43,11 @@ def _opened(spec: Spec, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any]]
     device = str(given(spec, "device", default_device())).split(",")[0]
     check_device(device)
     slimming = Slimming.open(resolve_weights(spec["weights"]))
-    check_task(slimming.checkpoint.task)
+    checkpoint = slimming.checkpoint
+    check_task(checkpoint.task)
     plan = plan_arguments({**{key: spec[key] for key in spec if key not in ("imgsz", *_TARGETS)}, "prune_ratio": 0.0})
     measure = MeasureSettings(
-        imgsz=given(spec, "imgsz", slimming.checkpoint.imgsz),
+        imgsz=told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report),
         images=given(spec, "images", 64),
         recalibrate=given(spec, "recalibrate", 32),
         recalibrate_free=recalibrate_free,
@@ -65,5 +68,6 @@ def _opened(spec: Spec, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any]]
 _TARGETS = ("max_params", "max_gflops", "target_latency")
 
 
-def _result(spec: Spec, measured: Any) -> Result:
-    return {"weights": str(spec["weights"]), "metrics": {}, "artefacts": [], **measured.as_dict()}
+def _result(spec: Spec, asked: dict[str, Any], measured: Any) -> Result:
+    told = {"weights": str(spec["weights"]), "imgsz": asked["measure"].imgsz}
+    return {**told, "metrics": {}, "artefacts": [], **measured.as_dict()}

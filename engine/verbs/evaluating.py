@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.verbs.common import Report, Result, Spec, given, measurements, required, starting_point
+from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights
 
 
 def val(spec: Spec, report: Report) -> Result:
@@ -12,20 +12,22 @@ def val(spec: Spec, report: Report) -> Result:
     from engine.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.files import file_digest
+    from engine.checkpoint import open_checkpoint
+    from engine.imgsz import model_stride, told_imgsz
     from engine.measuring import BATCH, MeasurementKey, dataset_digest, measured_once
     from engine.training import check_task, default_device
 
-    weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=False)
-    check_task(task)
+    checkpoint = open_checkpoint(resolve_weights(spec["weights"]))
+    check_task(checkpoint.task)
+    weights = str(checkpoint.path.resolve())
     data, split, cache = Path(required(spec, "data")), given(spec, "split", "val"), measurements(spec)
     key = MeasurementKey(
-        weights="" if cache is None else file_digest(weights),
+        weights="" if cache is None else checkpoint.digest,
         data="" if cache is None else dataset_digest(data, split),
         split=split,
-        imgsz=given(spec, "imgsz", imgsz),
+        imgsz=told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report),
         batch=given(spec, "batch", BATCH),
         device=str(given(spec, "device", default_device())),
     )
     measured = measured_once(Path(weights), data, key, cache=cache, report=report)
-    return {"weights": weights, "artefacts": [], **measured}
+    return {"weights": weights, "imgsz": key.imgsz, "artefacts": [], **measured}

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import StorageError, TrainingError
-from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights, starting_point
+from engine.verbs.common import (
+    Report,
+    Result,
+    Spec,
+    given,
+    measurements,
+    required,
+    resolve_weights,
+    starting_point,
+)
 
 
 def train(spec: Spec, report: Report) -> Result:
@@ -64,6 +73,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     from engine.checkpoint import record_made
     from engine.datasets import check_dataset, resolved_yaml
     from engine.files import require_free_space
+    from engine.imgsz import model_stride, told_imgsz
     from engine.training import (
         TRAINING_BYTES,
         TrainSettings,
@@ -80,6 +90,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     save_dir = Path(spec["save_dir"])
     if save_dir.resolve() in Path(weights).resolve().parents:
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
+    imgsz = told_imgsz(given(spec, "imgsz", imgsz), model_stride(_module(weights)), report)
     lineage = _lineage(weights)
     teacher = _teacher(spec["teacher"], task, lineage) if spec.get("teacher") else None
     reference = str(_opened(spec["reference"], task).path.resolve()) if spec.get("reference") else None
@@ -96,7 +107,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         data=resolved_yaml(dataset, save_dir),
         save_dir=save_dir,
         epochs=given(spec, "epochs", defaults["epochs"]),
-        imgsz=given(spec, "imgsz", imgsz),
+        imgsz=imgsz,
         batch=given(spec, "batch", 16),
         device=given(spec, "device", default_device()),
         optimizer=given(spec, "optimizer", "SGD"),
@@ -140,6 +151,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         "last": str(result.last),
         "save_dir": str(save_dir),
         "params": result.params,
+        "imgsz": settings.imgsz,
         "epochs_done": result.epochs_done,
         "stopped": result.stopped,
         "optimizer": settings.optimizer,
@@ -157,6 +169,14 @@ def _asked_for(spec: Spec) -> set[str]:
     sparsity = {"method", "prune_ratio", "max_params", "max_gflops", "budget_imgsz", "sr", "schedule", "sr_warmup"}
     named = given_keys & {"epochs", "imgsz", "optimizer", "lr0", "nbs", "seed", "patience", "teacher"}
     return named | ({"sparsity"} if given_keys & sparsity else set())
+
+
+def _module(weights: str) -> Any:
+    """Return the module that a run starts from, built anew where it is a YAML."""
+    from engine.checkpoint import open_checkpoint
+    from engine.runtime import import_ultralytics
+
+    return open_checkpoint(weights).model if weights.endswith(".pt") else import_ultralytics().YOLO(weights).model
 
 
 def _lineage(weights: str) -> dict[str, Any]:

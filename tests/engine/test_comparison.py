@@ -111,7 +111,7 @@ def test_a_latency_that_cannot_be_measured_is_said_before_anything_is_validated(
         raise AssertionError("measured")
 
     with pytest.raises(ExportError, match="multiples of 32"):
-        compare([dense], data, imgsz=100, latency=True, validate=never)
+        compare([dense], data, imgsz=16, latency=True, validate=never)
 
 
 def test_the_terminal_offers_latency(dense, data, capsys):

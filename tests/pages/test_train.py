@@ -157,3 +157,14 @@ def test_a_model_without_a_dense_ancestor_has_nothing_to_distill_from(train, wor
     app = train("finetune")
     assert not [toggle for toggle in app.toggle if toggle.label.startswith("Distill")]
     assert "reference" not in only_job(app, workspace).spec
+
+
+@pytest.mark.parametrize("kind", ["sparsify", "val"])
+def test_an_image_size_of_333_is_said_to_become_352_where_it_is_entered(train, demo, workspace, started_jobs, kind):
+    from engine.checkpoint import open_checkpoint
+
+    app, key = train(kind), f"train {kind} imgsz {open_checkpoint(demo.dense.path).imgsz}"
+    assert not [caption for caption in app.caption if "becomes" in caption.value]
+    app.number_input(key=key).set_value(333).run()
+    assert [caption for caption in app.caption if "Image size 333 becomes 352" in caption.value]
+    assert only_job(app, workspace).spec["imgsz"] == 352
