@@ -11,7 +11,7 @@ import streamlit as st
 from app import format
 from app.session import store
 from engine import jobs
-from engine.sparsity import TrainingLength
+from engine.sparsity import TrainingLength, images_taken
 from engine.store import Job, Model
 
 _SUFFIXES = {"train": "trained", "sparsify": "sparse-trained", "finetune": "fine-tuned"}
@@ -65,8 +65,13 @@ def _params(model: Model) -> int | None:
 
 def training_length(spec: dict[str, Any], images: int) -> TrainingLength:
     """Return how long a training with these settings is on so many images."""
-    names = ("epochs", "batch", "nbs", "lr0", "optimizer")
-    return TrainingLength(images, **{name: spec[name] for name in names})
+    names, given = ("epochs", "batch", "nbs", "lr0", "optimizer"), spec.get("ultralytics") or {}
+    more = {name: given[name] for name in ("cos_lr", "momentum", "lrf") if name in given}
+    if "warmup_epochs" in given:
+        more["warmup"] = given["warmup_epochs"]
+    return TrainingLength(
+        images_taken(images, given.get("fraction", 1.0)), **{name: spec[name] for name in names}, **more
+    )
 
 
 def verb_word(verb: str) -> str:

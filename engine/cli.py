@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import WorkbenchError
 from engine.runtime import logs_to_stderr
-from engine.verb_facts import TRAINING
+from engine.verb_facts import TAKES_ARGUMENTS, TRAINING
 
 DESCRIPTIONS = {
     "inspect": "describe a checkpoint and its gammas",
@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--imgsz", type=int, metavar="PX", help=_imgsz_help(verb))
         sub.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
         _OPTIONS[verb](sub)
+        if verb in TAKES_ARGUMENTS:
+            _ultralytics_arguments(sub)
     _run_options(verbs.add_parser("run", help=RUN_DESCRIPTION, description=RUN_DESCRIPTION))
     return parser
 
@@ -64,6 +66,27 @@ def _imgsz_help(verb: str) -> str:
     if verb in ("inspect", "preview", "prune"):
         return "image size that GFLOPs are counted at, a multiple of 32 (640)"
     return "image size, rounded up to the model's stride (the checkpoint's own)"
+
+
+def read_terminal(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Return the options of a command line by their names, with Ultralytics' own arguments wherever they stood."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    options = vars(options)
+    if rest and ("ultralytics" not in options or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options["ultralytics"] = [*options["ultralytics"], *rest]
+    return options
+
+
+def _ultralytics_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "ultralytics",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="any other argument of Ultralytics, as on its own command line: mosaic=0.5 freeze=10 cache=ram",
+    )
 
 
 def _no_options(parser: argparse.ArgumentParser) -> None:
@@ -151,14 +174,24 @@ def _sensitivity_options(parser: argparse.ArgumentParser) -> None:
     _measuring_options(parser, "32")
 
 
-def _save_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--save-dir", metavar="DIR", help="folder for what is made (a new one below ./runs)")
+def _save_option(
+    parser: argparse.ArgumentParser, text: str = "folder for what is made (a new one below ./runs)"
+) -> None:
+    parser.add_argument("--save-dir", metavar="DIR", help=text)
+    parser.add_argument("--project", metavar="DIR", help="or, as in Ultralytics: the folder that --name lies in (runs)")
+    parser.add_argument("--name", metavar="NAME", help="of the folder below --project; -2, -3, ... where it exists")
+    parser.add_argument("--exist-ok", action="store_true", help="write into the folder of --name though it exists")
 
 
 def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="YAML", help="data set description")
     parser.add_argument("--batch", type=int, metavar="N", help="images a batch (16)")
     parser.add_argument("--device", metavar="D", help="cpu, 0, or 0,1 for two GPUs (the first GPU, else cpu)")
+
+
+def _plain_training_options(parser: argparse.ArgumentParser) -> None:
+    _training_options(parser)
+    parser.add_argument("--sr", type=float, metavar="S", help="strength of a penalty; 0 alone, for there is none here")
 
 
 def _training_options(parser: argparse.ArgumentParser) -> None:
@@ -215,9 +248,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="PT", help="model to start from (the recipe's own)")
     parser.add_argument("--data", metavar="YAML", help="data set description (the recipe's own)")
     parser.add_argument("--device", metavar="D", help="cpu, 0, ... (the recipe's own, else the first GPU, else cpu)")
-    parser.add_argument(
-        "--save-dir", metavar="DIR", help="folder for what is made (a new one below ./runs); one begun before goes on"
-    )
+    _save_option(parser, "folder for what is made (a new one below ./runs); one begun before goes on")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
 
 
@@ -257,7 +288,7 @@ _OPTIONS = {
     "accuracy": _accuracy_options,
     "sensitivity": _sensitivity_options,
     "prune": _prune_options,
-    "train": _training_options,
+    "train": _plain_training_options,
     "sparsify": _sparsify_options,
     "finetune": _finetune_options,
     "val": _val_options,
@@ -270,11 +301,11 @@ _OPTIONS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the terminal command and return its exit code: 0, or 2 for an error that the person can mend."""
-    options = vars(build_parser().parse_args(arguments))
+    options = read_terminal(arguments)
     verb, as_json = options.pop("verb"), options.pop("json")
-    if "save_dir" in options:
-        options["save_dir"] = str(Path(options["save_dir"]).expanduser() if options["save_dir"] else _new_folder(verb))
     try:
+        if "save_dir" in options:
+            options["save_dir"] = str(_save_dir(verb, options))
         with logs_to_stderr():
             result = _result(verb, options)
     except WorkbenchError as error:
@@ -298,6 +329,29 @@ def _result(verb: str, options: dict[str, Any]) -> Any:
     from engine.verbs import run_verb
 
     return run_verb(verb, options, log_event)
+
+
+def _save_dir(verb: str, options: dict[str, Any]) -> Path:
+    """Return the folder that the options name, and take those out of them that are Ultralytics' way of naming it.
+
+    Raises:
+        WorkbenchError: Both ways are used.
+    """
+    project, name, exist_ok = (options.pop(key) for key in ("project", "name", "exist_ok"))
+    if options["save_dir"]:
+        if project or name or exist_ok:
+            raise WorkbenchError("Say either --save-dir or --project and --name, not both.")
+        return Path(options["save_dir"]).expanduser()
+    if not (project or name or exist_ok):
+        return _new_folder(verb)
+    folder = Path(project or "runs").expanduser() / (name or verb)
+    return folder if exist_ok or options.get("resume") else _incremented(folder)
+
+
+def _incremented(folder: Path) -> Path:
+    """Return a folder that does not exist yet, as Ultralytics counts them: NAME, NAME-2, NAME-3, ..."""
+    candidates = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in range(1, 10_000))
+    return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _new_folder(verb: str) -> Path:

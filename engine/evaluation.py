@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -54,6 +55,7 @@ def validate(
     device: str = "cpu",
     split: str = "val",
     report: Reporter = lambda event: None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Validation:
     """Validate a checkpoint on one split of a YOLO data set.
 
@@ -65,6 +67,7 @@ def validate(
         device: as Ultralytics writes it: ``cpu``, ``0``, ``mps``; of several GPUs, which serve training, the first.
         split: ``train``, ``val`` or ``test``.
         report: receives ``status`` and ``step`` events.
+        arguments: further arguments of Ultralytics' validation, checked by ``engine.arguments``.
 
     Raises:
         CheckpointError: the weights cannot be opened.
@@ -91,9 +94,9 @@ def validate(
                 device=device,
                 split=split,
                 plots=False,
-                verbose=False,
                 project=temporary,
                 name="val",
+                **{"verbose": False, **(arguments or {})},
             )
         except StopRequested:
             raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from engine.arguments import argument_words
 from engine.cli import build_parser
 from engine.family_scores import FamilyScore
 from engine.store import Job, Model
@@ -94,7 +95,7 @@ def command_of(verb: str | None, spec: Mapping[str, Any]) -> str | None:
     for option in options:
         if spec.get(option.dest) is not None and option.dest != "resume":
             words += _words_of(option, spec[option.dest])
-    return shlex.join(words)
+    return shlex.join([*words, *argument_words(spec.get("ultralytics") or {})])
 
 
 def settings_of(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -102,7 +103,7 @@ def settings_of(spec: Mapping[str, Any]) -> dict[str, str]:
     return {
         key.replace("_", " "): _text(value)
         for key, value in spec.items()
-        if key not in _PLUMBING and value is not None and value != []
+        if key not in _PLUMBING and value not in (None, [], {})
     }
 
 
@@ -185,4 +186,6 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value))
+    if isinstance(value, Mapping):
+        return " ".join(argument_words(value))
     return str(value)

@@ -11,6 +11,8 @@ MEASURING = (*TRAINING, "val", "compare")
 "Look at the images of a data set, and need a device for themselves alone."
 TAKES_DATA = (*MEASURING, "prune", "export")
 TAKES_DEVICE = MEASURING
+TAKES_ARGUMENTS = (*TRAINING, "val")
+"Take Ultralytics' own arguments as well, see ``engine.arguments``."
 MODEL_MAKERS = ("train", "sparsify", "prune", "finetune")
 "Their result is what the next step of a recipe works on."
 STEP_VERBS = (*MODEL_MAKERS, "val", "compare", "export")

@@ -9,7 +9,8 @@
       - compare
 
 The settings of a step are the options that the terminal has for the same verb, with underscores; they are checked
-against the terminal's own parser. ``distill`` stands for a teacher: the model that the recipe starts from.
+against the terminal's own parser. ``distill`` stands for a teacher: the model that the recipe starts from, and
+``ultralytics`` for further arguments of Ultralytics: ``ultralytics: {mosaic: 0.5, freeze: 10}``.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from typing import Any
 import yaml
 
 from engine.errors import WorkbenchError
-from engine.verb_facts import MODEL_MAKERS, STEP_VERBS
+from engine.verb_facts import MODEL_MAKERS, STEP_VERBS, TAKES_ARGUMENTS
 
-SUPPLIED = frozenset({"help", "json", "weights", "data", "save_dir", "reference", "resume", "teacher", "chain"})
+SUPPLIED = frozenset("help json weights data save_dir project name exist_ok reference resume teacher chain".split())
 "What a step does not set, because the run knows it."
 MOST_BYTES = 64 * 1024
 MOST_STEPS = 100
@@ -49,7 +50,7 @@ class Step:
 
     verb: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    "The terminal's options with underscores; ``distill`` besides, in finetune."
+    "The terminal's options with underscores; ``distill`` besides, in finetune, and a mapping ``ultralytics``."
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ def recipe_from_job(verb: str, spec: Mapping[str, Any], name: str | None = None)
     }
     if spec.get("teacher"):
         settings["distill"] = True
+    if spec.get("ultralytics") and verb in TAKES_ARGUMENTS:
+        settings["ultralytics"] = spec["ultralytics"]
     return recipe_from_dict({"name": name or verb.capitalize(), "steps": [{verb: settings}]})
 
 
@@ -186,7 +189,7 @@ def _step(entry: Any, number: int) -> Step:
         raise RecipeError(f"{where} has distill, which only finetune knows; leave it out.")
     if supplied := sorted(SUPPLIED.intersection(map(str, settings))):
         raise RecipeError(f"{where} sets {supplied[0]}, which the run itself decides; leave it out.")
-    own = ("distill",) if verb == "finetune" else ()
+    own = (*(("distill",) if verb == "finetune" else ()), *(("ultralytics",) if verb in TAKES_ARGUMENTS else ()))
     options = setting_options(verb)
     _refuse_unknown(settings, (*options, *own), where)
     return Step(verb, {key: _value(where, key, value, options.get(key)) for key, value in settings.items()})
@@ -229,6 +232,8 @@ def _refuse_unknown(content: Mapping[Any, Any], known: Iterable[str], where: str
 def _value(where: str, key: str, value: Any, option: argparse.Action | None) -> Any:
     """Return a setting's value in the type that the terminal would give it."""
     try:
+        if key == "ultralytics":
+            return _arguments(value)
         if option is None or option.nargs == 0:
             return _boolean(value)
         if option.nargs in ("+", "*") or isinstance(option, argparse._AppendAction):
@@ -239,6 +244,19 @@ def _value(where: str, key: str, value: Any, option: argparse.Action | None) -> 
         return _single(value, option)
     except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
         raise RecipeError(f"{where} has {key}: {_shown(value)}; it must be {error}.") from error
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    """Return further arguments of Ultralytics; whether it knows them is looked at before a run, not here."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError("a group of Ultralytics arguments, {mosaic: 0.5}")
+    for entry in value.values():
+        for each in entry if isinstance(entry, list) else [entry]:
+            if isinstance(each, float):
+                _number(each)
+            elif not (each is None or isinstance(each, bool) or _is_integer(each)):
+                _plain(each)
+    return value
 
 
 def _single(value: Any, option: argparse.Action) -> Any:

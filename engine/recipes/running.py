@@ -17,7 +17,7 @@ from engine.errors import StorageError, WorkbenchError
 from engine.files import file_digest, write_text_atomic
 from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
-from engine.verb_facts import MEASURING, MODEL_MAKERS, TRAINING, needs_data
+from engine.verb_facts import MEASURING, MODEL_MAKERS, TAKES_ARGUMENTS, TRAINING, needs_data
 
 Report = Callable[[dict[str, Any]], None]
 RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
@@ -176,13 +176,18 @@ def check_run(run: Run) -> None:
 
 
 def _check_settings(step: Step) -> None:
+    from engine.arguments import merged_arguments
     from engine.verbs import plan_arguments
-    from engine.verbs.training import sparsity_settings
+    from engine.verbs.training import check_no_penalty, sparsity_settings
 
+    if step.verb in TAKES_ARGUMENTS:
+        merged_arguments(step.settings, step.verb)
     if step.verb == "prune":
         plan_arguments(dict(step.settings))
     elif step.verb == "sparsify":
         sparsity_settings(dict(step.settings))
+    elif step.verb == "train":
+        check_no_penalty(dict(step.settings))
 
 
 def _check_teacher(run: Run, number: int) -> None:

@@ -1,6 +1,6 @@
 """Sparse training: drive the gammas of channels that matter little to zero while the rest trains on."""
 
-from engine.sparsity.reach import Reach, TrainingLength, reach, strength_to_reach
+from engine.sparsity.reach import Reach, TrainingLength, images_taken, reach, strength_to_reach
 from engine.sparsity.settings import LOOK_SHARE, METHODS, SCHEDULES, SHRINK_END, SparsitySettings
 from engine.sparsity.sparsifier import Sparsifier
 
@@ -13,6 +13,7 @@ __all__ = [
     "Sparsifier",
     "SparsitySettings",
     "TrainingLength",
+    "images_taken",
     "reach",
     "strength_to_reach",
 ]

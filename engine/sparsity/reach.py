@@ -31,6 +31,10 @@ class TrainingLength:
     lr0: float = 0.01
     cos_lr: bool = False
     optimizer: str = "SGD"
+    momentum: float = MOMENTUM
+    lrf: float = LRF
+    warmup: float | None = None
+    "Epochs of warm-up where they are given; else as ``warmup_epochs`` has it."
 
     @property
     def batches(self) -> int:
@@ -40,7 +44,7 @@ class TrainingLength:
     @property
     def warmup_epochs(self) -> float:
         """Epochs over which the learning rate rises."""
-        return warmup_epochs(self.epochs)
+        return warmup_epochs(self.epochs) if self.warmup is None else self.warmup
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,19 @@ def warmup_epochs(epochs: int) -> float:
     return min(3.0, epochs / 10)
 
 
+def images_taken(images: int, fraction: float | int | list[float | int]) -> int:
+    """Return how many training images Ultralytics' ``fraction`` leaves: a share, a count, or one of those for each split."""
+    share = fraction[0] if isinstance(fraction, list) else fraction
+    if isinstance(share, int) and share > 1:
+        return min(share, images)
+    return max(1, round(images * share))
+
+
 def learning_rates(length: TrainingLength) -> tuple[np.ndarray, np.ndarray]:
     """Return the (S,) progress, 0 to 1, and (S,) learning rate at each optimizer step of an Ultralytics run.
 
     As ``BaseTrainer._do_train`` does it: the rate rises linearly over the warm-up, while the number of batches that
-    are gathered grows from one, and then falls, linearly or along a cosine, to 1 % at the last epoch.
+    are gathered grows from one, and then falls, linearly or along a cosine, to a share ``lrf`` (1 %) at the last epoch.
     """
     batches, epochs = length.batches, length.epochs
     gathered = min(max(round(length.nbs / length.batch), 1), batches * epochs)
@@ -77,7 +89,7 @@ def learning_rates(length: TrainingLength) -> tuple[np.ndarray, np.ndarray]:
     steps = np.concatenate([np.array(steps, dtype=int), np.arange(last + gathered, batches * epochs, gathered)])
     epoch = steps // batches
     share = (1 - np.cos(epoch * pi / epochs)) / 2 if length.cos_lr else epoch / epochs
-    rates = length.lr0 * (1 - share * (1 - LRF))
+    rates = length.lr0 * (1 - share * (1 - length.lrf))
     if warmup:
         rates = np.where(steps <= warmup, rates * np.minimum(steps / warmup, 1), rates)
     return (steps + 1) / (batches * epochs), rates
@@ -98,15 +110,15 @@ def reach(settings: SparsitySettings, length: TrainingLength) -> Reach:
         return Reach(float((rates * strengths).sum()), len(rates), certain=True)
     if length.optimizer.lower() in ADAPTIVE:
         return Reach(float(rates[strengths > 0].sum()), len(rates), certain=False)
-    return Reach(_with_momentum(rates, strengths), len(rates), certain=True)
+    return Reach(_with_momentum(rates, strengths, length.momentum), len(rates), certain=True)
 
 
-def _with_momentum(rates: np.ndarray, strengths: np.ndarray) -> float:
+def _with_momentum(rates: np.ndarray, strengths: np.ndarray, momentum: float) -> float:
     """Return the distance that SGD with Nesterov momentum, as Ultralytics sets it up, covers on the penalty alone."""
     velocity = distance = 0.0
     for rate, strength in zip(rates.tolist(), strengths.tolist(), strict=True):
-        velocity = MOMENTUM * velocity + strength
-        distance += rate * (strength + MOMENTUM * velocity)
+        velocity = momentum * velocity + strength
+        distance += rate * (strength + momentum * velocity)
     return distance
 
 

@@ -43,7 +43,10 @@ class SparsitySettings:
         if not 0 < self.ratio <= 0.95:
             raise TrainingError(f"A sparsity ratio of {self.ratio:g} is out of range; use more than 0, at most 0.95.")
         if not self.strength > 0:
-            raise TrainingError(f"A penalty strength (sr) of {self.strength:g} does nothing; use a positive number.")
+            raise TrainingError(
+                f"A penalty strength (sr) of {self.strength:g} does nothing; use a positive number, or plain training "
+                "(train), which has no penalty."
+            )
         if not 0 <= self.warmup <= 0.5:
             raise TrainingError(f"A penalty warm-up of {self.warmup:g} is out of range; use 0 to 0.5 of the run.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ultralytics.utils.torch_utils import get_num_params, unwrap_model
 
 from engine.errors import StopRequested, TrainingError
 from engine.files import atomic_path
-from engine.graph import trace
+from engine.graph import ChannelGraph, trace
 from engine.sparsity import Sparsifier
 from engine.training.resuming import STATE_NAME
 from engine.training.settings import TrainSettings, short_metrics
@@ -67,7 +67,9 @@ class Progress:
     def _start(self, trainer: BaseTrainer) -> None:
         model = student_of(trainer.model)
         if self._settings.sparsity:
-            self._sparsifier = Sparsifier(model, trace(model), self._settings.sparsity)
+            graph = trace(model)
+            _refuse_frozen(model, graph, self._settings.extra)
+            self._sparsifier = Sparsifier(model, graph, self._settings.sparsity)
             self._sparsifier.attach(trainer.optimizer)
             state = trainer.wdir / STATE_NAME
             if self._settings.resume and state.exists():
@@ -136,6 +138,28 @@ class Progress:
             event["gammas"] = self._sparsifier.statistics()
         self._epoch_start = 0.0
         self._send(trainer, event)
+
+
+def _refuse_frozen(model: nn.Module, graph: ChannelGraph, extra: Mapping[str, Any]) -> None:
+    """Refuse layers that are held still while sparse training should empty channels of them.
+
+    Without gradients every score is 0, so the targeted method would choose just these channels, and a penalty would
+    meet nothing that holds the gammas up.
+
+    Raises:
+        TrainingError: Names the first of them.
+    """
+    frozen = [
+        layer.name
+        for layer in graph.layers
+        if (layer.groups > 0).any() and not model.get_submodule(layer.name).weight.requires_grad
+    ]
+    if frozen:
+        raise TrainingError(
+            f"freeze={extra.get('freeze')} holds {len(frozen)} layers still whose channels sparse training chooses from "
+            f"({frozen[0]} is the first), and without gradients it cannot tell which of them matter; leave freeze out "
+            "here, and freeze in plain training or fine-tuning."
+        )
 
 
 def _losses(trainer: BaseTrainer) -> dict[str, float]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ultralytics.nn.tasks import load_checkpoint
 
+from engine.arguments import argument_words
 from engine.errors import TrainingError
 from engine.files import write_text_atomic
 from engine.training.settings import TrainSettings
@@ -100,10 +101,16 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
     for name in sorted(given - set(FREE)):
         if getattr(started, name) != getattr(wanted, name):
             raise TrainingError(
-                f"The run in {wanted.save_dir} was started with another {name} ({getattr(started, name)}); "
+                f"The run in {wanted.save_dir} was started with {_differing(started, name)}; "
                 "leave it out to go on, or start a new run."
             )
     return replace(started, **{name: getattr(wanted, name) for name in FREE})
+
+
+def _differing(started: TrainSettings, name: str) -> str:
+    if name != "extra":
+        return f"another {name} ({getattr(started, name)})"
+    return f"other Ultralytics arguments ({' '.join(argument_words(started.extra)) or 'none'})"
 
 
 def forget_state(save_dir: Path) -> None:

@@ -64,6 +64,10 @@ class TrainSettings:
             raise TrainingError(
                 f"A batch of {self.batch} cannot be shared evenly by {self.world_size} processes; use a multiple."
             )
+        if self.world_size > 1 and self.extra.get("rect"):
+            raise TrainingError(
+                "rect=True works with one process alone: several would share out images of other shapes; leave it out."
+            )
         if self.optimizer.lower() not in {name.lower() for name in OPTIMIZERS}:
             raise TrainingError(f"There is no optimizer {self.optimizer!r}; use {', '.join(OPTIMIZERS)}.")
         if not 0 < self.lr0 <= 1:

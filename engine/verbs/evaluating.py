@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from engine.arguments import merged_arguments
 from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights
 
 
 def val(spec: Spec, report: Report) -> Result:
-    """Measure mAP, precision and recall on a split of a data set; in a workspace, the same is not measured twice."""
+    """Measure mAP, precision and recall on a split of a data set; in a workspace, the same is not measured twice.
+
+    What is measured with arguments of Ultralytics that change the measurement, such as another iou, is not kept.
+    """
     from engine.runtime import import_ultralytics
 
     import_ultralytics()
     from engine.checkpoint import open_checkpoint
+    from engine.evaluation import validate
     from engine.imgsz import model_stride, told_imgsz
     from engine.measuring import BATCH, MeasurementKey, dataset_digest, measured_once
     from engine.training import check_task, default_device
 
+    spec, arguments = merged_arguments(spec, "val")
     checkpoint = open_checkpoint(resolve_weights(spec["weights"]))
     check_task(checkpoint.task)
     weights = str(checkpoint.path.resolve())
     data, split, cache = Path(required(spec, "data")), given(spec, "split", "val"), measurements(spec)
+    if arguments:
+        cache = None
     key = MeasurementKey(
         weights="" if cache is None else checkpoint.digest,
         data="" if cache is None else dataset_digest(data, split),
@@ -29,5 +38,6 @@ def val(spec: Spec, report: Report) -> Result:
         batch=given(spec, "batch", BATCH),
         device=str(given(spec, "device", default_device())),
     )
-    measured = measured_once(Path(weights), data, key, cache=cache, report=report)
-    return {"weights": weights, "imgsz": key.imgsz, "artefacts": [], **measured}
+    validate_so = partial(validate, arguments=arguments)
+    measured = measured_once(Path(weights), data, key, cache=cache, report=report, validate=validate_so)
+    return {"weights": weights, "imgsz": key.imgsz, "ultralytics": arguments, "artefacts": [], **measured}

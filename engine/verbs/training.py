@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from engine.arguments import merged_arguments
 from engine.errors import StorageError, TrainingError
 from engine.verbs.common import (
     Report,
@@ -19,10 +20,30 @@ from engine.verbs.common import (
     starting_point,
 )
 
+_VERBS = {"trained": "train", "sparse": "sparsify", "finetuned": "finetune"}
+"Kind of what comes out -> what makes it."
+
 
 def train(spec: Spec, report: Report) -> Result:
-    """Plain Ultralytics training, without any penalty."""
+    """Plain Ultralytics training, without any penalty.
+
+    Raises:
+        TrainingError: A penalty is asked for; its strength ``sr`` may be 0 alone, which says that there is none.
+    """
+    check_no_penalty(spec)
     return _train(spec, report, kind="trained", defaults={"epochs": 100, "lr0": 0.01})
+
+
+def check_no_penalty(spec: Spec) -> None:
+    """Refuse a penalty in a plain training.
+
+    Raises:
+        TrainingError: Its strength is not 0.
+    """
+    if spec.get("sr"):
+        raise TrainingError(
+            f"Plain training has no penalty (sr is {spec['sr']:g}); use sparse training (sparsify), or an sr of 0."
+        )
 
 
 def sparsify(spec: Spec, report: Report) -> Result:
@@ -84,6 +105,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         run_training,
     )
 
+    spec, extra = merged_arguments(spec, _VERBS[kind])
     weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=kind == "trained")
     check_task(task)
     check_device(given(spec, "device", default_device()))
@@ -98,13 +120,11 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
     dataset = check_dataset(required(spec, "data"))
     require_free_space(save_dir, TRAINING_BYTES)
-    is_new = not save_dir.exists()
-    save_dir.mkdir(parents=True, exist_ok=True)
     for problem in dataset.problems:
         report({"kind": "status", "text": f"Data set: {problem}"})
     settings = TrainSettings(
         weights=weights,
-        data=resolved_yaml(dataset, save_dir),
+        data=dataset.yaml_path,
         save_dir=save_dir,
         epochs=given(spec, "epochs", defaults["epochs"]),
         imgsz=imgsz,
@@ -112,7 +132,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         device=given(spec, "device", default_device()),
         optimizer=given(spec, "optimizer", "SGD"),
         lr0=given(spec, "lr0", defaults["lr0"]),
-        cos_lr=defaults.get("cos_lr", False),
+        cos_lr=given(spec, "cos_lr", defaults.get("cos_lr", False)),
         nbs=given(spec, "nbs", 64),
         workers=given(spec, "workers", 2),
         seed=given(spec, "seed", 0),
@@ -122,8 +142,12 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         teacher=teacher,
         resume=bool(spec.get("resume")),
         processes=given(spec, "processes", 1),
+        extra=extra,
     )
+    is_new = not save_dir.exists()
+    save_dir.mkdir(parents=True, exist_ok=True)
     try:
+        settings = replace(settings, data=resolved_yaml(dataset, save_dir))
         if settings.resume:
             settings = resumed_settings(settings, _asked_for(spec), str(lineage["parent"] or weights))
         result = run_training(settings, task, report)
@@ -156,6 +180,8 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         "stopped": result.stopped,
         "optimizer": settings.optimizer,
         "lr0": settings.lr0,
+        "batch": settings.batch,
+        "ultralytics": settings.extra,
         "sparsity": sparsity,
         "metrics": metrics,
         "comparison": compared,
@@ -167,8 +193,9 @@ def _asked_for(spec: Spec) -> set[str]:
     """Return the fields of ``TrainSettings`` that a specification names expressly."""
     given_keys = {key for key, value in spec.items() if value is not None}
     sparsity = {"method", "prune_ratio", "max_params", "max_gflops", "budget_imgsz", "sr", "schedule", "sr_warmup"}
-    named = given_keys & {"epochs", "imgsz", "optimizer", "lr0", "nbs", "seed", "patience", "teacher"}
-    return named | ({"sparsity"} if given_keys & sparsity else set())
+    named = given_keys & {"epochs", "imgsz", "optimizer", "lr0", "cos_lr", "nbs", "seed", "patience", "teacher"}
+    extra = {"extra"} if spec.get("ultralytics") else set()
+    return named | extra | ({"sparsity"} if given_keys & sparsity else set())
 
 
 def _module(weights: str) -> Any:
