@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -183,9 +184,22 @@ def _save_option(
     parser.add_argument("--exist-ok", action="store_true", help="write into the folder of --name though it exists")
 
 
-def _data_options(parser: argparse.ArgumentParser) -> None:
+def batch_size(text: str) -> int | float:
+    """Return a number of images, -1 for AutoBatch, or a share of the GPU's memory for it, as Ultralytics takes them."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a number of images, -1, or a share of the GPU's memory") from error
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError("a finite number of images")
+    return int(number) if number.is_integer() else number
+
+
+def _data_options(parser: argparse.ArgumentParser, *, training: bool = False) -> None:
     parser.add_argument("--data", required=True, metavar="YAML", help="data set description")
-    parser.add_argument("--batch", type=int, metavar="N", help="images a batch (16)")
+    text = "images a batch (16); -1 or a share such as 0.7: what fits into the GPU's memory (AutoBatch)"
+    kind = {"type": batch_size, "help": text} if training else {"type": int, "help": "images a batch (16)"}
+    parser.add_argument("--batch", metavar="N", **kind)
     parser.add_argument("--device", metavar="D", help="cpu, 0, or 0,1 for two GPUs (the first GPU, else cpu)")
 
 
@@ -195,7 +209,7 @@ def _plain_training_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _training_options(parser: argparse.ArgumentParser) -> None:
-    _data_options(parser)
+    _data_options(parser, training=True)
     _save_option(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     parser.add_argument("--optimizer", metavar="NAME", help="SGD, AdamW, ... (SGD; 'auto' ignores --lr0)")

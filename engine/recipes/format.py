@@ -269,7 +269,9 @@ def _single(value: Any, option: argparse.Action) -> Any:
     else:
         try:
             result = option.type(str(value))
-        except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(str(error)) from error
+        except (ValueError, TypeError) as error:
             raise ValueError(f"as --help of this verb says ({error})") from error
     if option.choices is not None and result not in option.choices:
         raise ValueError(f"one of {', '.join(map(str, option.choices))}")

@@ -65,7 +65,7 @@ def warmup_epochs(epochs: int) -> float:
 
 
 def images_taken(images: int, fraction: float | int | list[float | int]) -> int:
-    """Return how many training images Ultralytics' ``fraction`` leaves: a share, a count, or one of those for each split."""
+    """Return how many training images Ultralytics' ``fraction`` leaves: a share, a count, or a list by split."""
     share = fraction[0] if isinstance(fraction, list) else fraction
     if isinstance(share, int) and share > 1:
         return min(share, images)

@@ -3,6 +3,7 @@
 One process on one CPU or GPU, or one process for each of several GPUs; stopped and killed runs can be resumed.
 """
 
+from engine.training.batch import with_batch
 from engine.training.checks import check_device, check_task, default_device, explained
 from engine.training.compared import compared_models
 from engine.training.resuming import resumed_settings
@@ -25,4 +26,5 @@ __all__ = [
     "resumed_settings",
     "run_training",
     "short_metrics",
+    "with_batch",
 ]

@@ -156,7 +156,7 @@ def _refuse_frozen(model: nn.Module, graph: ChannelGraph, extra: Mapping[str, An
     ]
     if frozen:
         raise TrainingError(
-            f"freeze={extra.get('freeze')} holds {len(frozen)} layers still whose channels sparse training chooses from "
+            f"freeze={extra.get('freeze')} holds {len(frozen)} layers still that sparse training chooses channels from "
             f"({frozen[0]} is the first), and without gradients it cannot tell which of them matter; leave freeze out "
             "here, and freeze in plain training or fine-tuning."
         )

@@ -104,7 +104,9 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
                 f"The run in {wanted.save_dir} was started with {_differing(started, name)}; "
                 "leave it out to go on, or start a new run."
             )
-    return replace(started, **{name: getattr(wanted, name) for name in FREE})
+    # A batch that nobody names now stays what it was, and one that was chosen automatically is not chosen again.
+    kept = {"batch"} if "batch" not in given or wanted.automatic_batch else set()
+    return replace(started, **{name: getattr(wanted, name) for name in FREE if name not in kept})
 
 
 def _differing(started: TrainSettings, name: str) -> str:

@@ -66,7 +66,7 @@ def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResul
     overrides = settings.overrides()
     if settings.resume and (path := saved_run(settings.save_dir).path):
         overrides["resume"] = str(path)
-    with _errors_explained(settings):
+    with errors_explained(settings):
         trainer = TRAINERS[task](overrides=overrides)
         progress = Progress(settings, report)
         progress.attach(trainer)
@@ -134,7 +134,8 @@ def measure(weights: Path, settings: TrainSettings, report: Report) -> dict[str,
 
 
 @contextlib.contextmanager
-def _errors_explained(settings: TrainSettings) -> Iterator[None]:
+def errors_explained(settings: TrainSettings) -> Iterator[None]:
+    """Raise errors of Ultralytics as those for a person, where their cause is theirs to mend."""
     try:
         yield
     except (TrainingError, DatasetError, StorageError):

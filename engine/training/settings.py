@@ -30,7 +30,8 @@ class TrainSettings:
     save_dir: Path
     epochs: int
     imgsz: int
-    batch: int = 16
+    batch: int | float = 16
+    "Images a batch; -1, or a share of the GPU's memory, for what ``with_batch`` then chooses."
     device: str = "cpu"
     optimizer: str = "SGD"
     "Explicit: ``auto`` ignores the learning rate."
@@ -55,12 +56,14 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name, smallest in LEAST.items():
-            if getattr(self, name) < smallest:
+            if getattr(self, name) < smallest and not (name == "batch" and self.automatic_batch):
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least {smallest}.")
         check_device(self.device)
         if not 1 <= self.processes <= 64 or (self.processes > 1 and self.device != "cpu"):
             raise TrainingError(f"{self.processes} processes on {self.device}: only the CPU takes a number of them.")
-        if self.batch % self.world_size:
+        if not self.automatic_batch and self.batch != int(self.batch):
+            raise TrainingError(f"A batch of {self.batch:g} images cannot be; use a whole number.")
+        if not self.automatic_batch and self.batch % self.world_size:
             raise TrainingError(
                 f"A batch of {self.batch} cannot be shared evenly by {self.world_size} processes; use a multiple."
             )
@@ -72,6 +75,11 @@ class TrainSettings:
             raise TrainingError(f"There is no optimizer {self.optimizer!r}; use {', '.join(OPTIMIZERS)}.")
         if not 0 < self.lr0 <= 1:
             raise TrainingError(f"A learning rate (lr0) of {self.lr0:g} is out of range; use more than 0, at most 1.")
+
+    @property
+    def automatic_batch(self) -> bool:
+        """Whether the batch is still to be chosen (AutoBatch)."""
+        return self.batch == -1 or 0 < self.batch < 1
 
     @property
     def world_size(self) -> int:

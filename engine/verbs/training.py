@@ -103,6 +103,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         default_device,
         resumed_settings,
         run_training,
+        with_batch,
     )
 
     spec, extra = merged_arguments(spec, _VERBS[kind])
@@ -150,6 +151,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         settings = replace(settings, data=resolved_yaml(dataset, save_dir))
         if settings.resume:
             settings = resumed_settings(settings, _asked_for(spec), str(lineage["parent"] or weights))
+        settings = with_batch(settings, task, report)
         result = run_training(settings, task, report)
     except Exception:
         if is_new and not any(save_dir.glob("weights/*.pt")):  # refused before there was anything to keep
@@ -193,7 +195,18 @@ def _asked_for(spec: Spec) -> set[str]:
     """Return the fields of ``TrainSettings`` that a specification names expressly."""
     given_keys = {key for key, value in spec.items() if value is not None}
     sparsity = {"method", "prune_ratio", "max_params", "max_gflops", "budget_imgsz", "sr", "schedule", "sr_warmup"}
-    named = given_keys & {"epochs", "imgsz", "optimizer", "lr0", "cos_lr", "nbs", "seed", "patience", "teacher"}
+    named = given_keys & {
+        "epochs",
+        "imgsz",
+        "batch",
+        "optimizer",
+        "lr0",
+        "cos_lr",
+        "nbs",
+        "seed",
+        "patience",
+        "teacher",
+    }
     extra = {"extra"} if spec.get("ultralytics") else set()
     return named | extra | ({"sparsity"} if given_keys & sparsity else set())
 
