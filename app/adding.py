@@ -40,7 +40,7 @@ def _add_demo(primary: bool) -> None:
         help="Puts two models and their data set into the workspace.",
     ):
         with explained(), st.spinner("Preparing the demo…"):
-            model = library.add_demo(store())
+            model = library.add_demo(store(), session.tell_on_next_page)
         _open_and_go(model)
 
 
@@ -63,7 +63,7 @@ def _add_upload() -> None:
         return
     try:
         with st.spinner("Opening the checkpoint…"):
-            model = library.add_upload(store(), upload.name, upload.size, upload)
+            model = library.add_upload(store(), upload.name, upload.size, upload, session.tell_on_next_page)
     except WorkbenchError as error:
         st.session_state["refused upload"] = (upload.file_id, str(error))
         st.error(format.plain(str(error)), icon=":material/error:")
@@ -84,7 +84,7 @@ def _add_by_name() -> None:
         st.caption("Official weights such as yolov8n.pt or yolo11s.pt, or the path of a file on this machine.")
         if st.form_submit_button("Open", width="stretch", key="open by name") and name.strip():
             with explained(stop=True), st.spinner(f"Opening {format.plain(name)}…"):
-                model = library.add_official(store(), name)
+                model = library.add_official(store(), name, session.tell_on_next_page)
             _open_and_go(model)
 
 

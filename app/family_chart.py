@@ -49,7 +49,7 @@ def family_tree(members: Sequence[Member], shown: str, *, dark: bool) -> go.Figu
         orientation="h",
         width=_HEIGHT,
         marker={
-            "color": [colours.faded(0.26 if each else 0.08) for each in chosen],
+            "color": [_fill(member, shown, colours) for member in members],
             "line": {
                 "color": [colours.after if member.key == shown else _edge(member, colours) for member in members],
                 "width": [2 if each else 1 for each in chosen],
@@ -57,7 +57,7 @@ def family_tree(members: Sequence[Member], shown: str, *, dark: bool) -> go.Figu
             "cornerradius": 6,
         },
         customdata=[[member.key, member.name] for member in members],
-        hovertemplate="%{customdata[1]}<br>Click to open<extra></extra>",
+        hovertemplate="%{customdata[1]}<br>Click to show<extra></extra>",
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
     )
@@ -68,7 +68,7 @@ def family_tree(members: Sequence[Member], shown: str, *, dark: bool) -> go.Figu
         mode="text",
         text=[card_text(member) for member in members],
         textposition="middle right",
-        textfont={"color": colours.text, "size": 13},
+        textfont={"color": [colours.frozen if member.deleted else colours.text for member in members], "size": 13},
         hoverinfo="skip",
     )
     figure.update_xaxes(visible=False, range=[-0.1, _WIDTH + 0.1], fixedrange=True)
@@ -92,6 +92,8 @@ def card_text(member: Member) -> str:
 def facts(member: Member) -> str:
     """Return 'Pruned · ratio 0.50 · 922 k parameters · mAP50-95 0.716', as far as it is known."""
     told = [KINDS.get(member.kind, member.kind)]
+    if member.deleted:
+        told.append("deleted")
     if member.ratio is not None:
         told.append(f"ratio {member.ratio:.2f}")
     if member.params is not None:
@@ -111,6 +113,15 @@ def signed(change: float) -> str:
     return text if float(text) else "±0.000"
 
 
+def _fill(member: Member, shown: str, colours: Palette) -> str:
+    """Return the colour of a card: none for a placeholder, stronger for the one on show."""
+    if member.deleted and member.key != shown:
+        return "rgba(0, 0, 0, 0)"
+    return colours.faded(0.26 if member.key == shown else 0.08)
+
+
 def _edge(member: Member, colours: Palette) -> str:
     """Return the colour of a card's edge: amber where something was cut off, teal for what leaves the workbench."""
+    if member.deleted:
+        return colours.frozen
     return {"pruned": colours.floor, EXPORTED: colours.series[2]}.get(member.kind, colours.frozen)

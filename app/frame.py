@@ -46,4 +46,5 @@ if st.get_option("server.address") is None:
     )
 session.restore_model()
 show_sidebar()
+session.show_what_was_told()
 page.run()

@@ -47,14 +47,14 @@ def start_export(model: Model, spec: dict[str, Any]) -> Job:
 
 
 def dense_ancestor(lineage: list[Model]) -> Model | None:
-    """Return the nearest ancestor that is larger, the one a pruned model was cut from; None where there is none.
+    """Return the nearest ancestor that is there and larger, the one a pruned model was cut from, else None.
 
     Args:
         lineage: The ancestors and the model itself, the oldest first.
     """
     *ancestors, model = lineage
     for ancestor in reversed(ancestors):
-        if ancestor.kind in _DENSE_KINDS and (_params(ancestor) or 0) > (_params(model) or 0):
+        if not ancestor.deleted and ancestor.kind in _DENSE_KINDS and (_params(ancestor) or 0) > (_params(model) or 0):
             return ancestor
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,13 +17,19 @@ from engine.files import require_free_space, safe_name, writing_to
 from engine.official import fetch_official_weights
 from engine.slimming import Slimming
 from engine.solver import PrunePlan
-from engine.store import Model, Store
+from engine.store import Model, Registered, Store
 from engine.verbs import plan_arguments, recalibration_images
 
 _CHUNK_BYTES = 1 << 20
+Say = Callable[[str], None]
+"Receives the sentence that tells which model a file is that was here already."
 
 
-def add_upload(store: Store, name: str, size: int, stream: BinaryIO) -> Model:
+def _unsaid(sentence: str) -> None:
+    pass
+
+
+def add_upload(store: Store, name: str, size: int, stream: BinaryIO, say: Say = _unsaid) -> Model:
     """Register an uploaded checkpoint, once it has proved to be one that can be slimmed.
 
     Raises:
@@ -36,10 +42,10 @@ def add_upload(store: Store, name: str, size: int, stream: BinaryIO) -> Model:
         path = folder / f"{safe_name(given.stem)}{given.suffix.lower()}"
         with writing_to(folder), open(path, "wb") as file:
             shutil.copyfileobj(stream, file, _CHUNK_BYTES)
-        return _register(store, path, given.stem, given.name)
+        return _register(store, path, given.stem, given.name, say)
 
 
-def add_official(store: Store, name: str) -> Model:
+def add_official(store: Store, name: str, say: Say = _unsaid) -> Model:
     """Register official weights such as yolov8n.pt, downloaded on first use, or the checkpoint at a path.
 
     Raises:
@@ -48,24 +54,27 @@ def add_official(store: Store, name: str) -> Model:
     name = str(Path(name.strip()).expanduser())
     with _folder_aside(store) as folder:
         path = fetch_official_weights(name, folder)
-        return _register(store, path, Path(name).stem, Path(name).name)
+        return _register(store, path, Path(name).stem, Path(name).name, say)
 
 
-def add_demo(store: Store) -> Model:
+def add_demo(store: Store, say: Say = _unsaid) -> Model:
     """Put the demo into the workspace and return its sparse-trained model, the one to start with."""
     demo = open_demo(store)
+    if demo.note:
+        say(demo.note)
     for model in (demo.dense, demo.sparse):
         store.update_metrics(model.id, session.slimming(model).checkpoint.made.get("metrics", {}))
     return demo.sparse
 
 
-def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
+def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _unsaid) -> Model:
     """Write the model pruned by a specification into the workspace and register it as a child.
 
     Args:
         store: The workspace.
         model: What is pruned.
         spec: As the verb ``prune`` takes it, without weights and folder.
+        say: As for the files that are brought in: the same cut may have been made before.
 
     Raises:
         PlanError, DatasetError, StorageError: As the verb.
@@ -91,7 +100,7 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
             compensated=spec.get("compensate", True),
             recalibration=images,
         )
-        return store.add_model(
+        registered = store.register(
             path,
             f"{model.name}, pruned {preview.ratio_achieved:.2f}",
             "pruned",
@@ -100,6 +109,7 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any]) -> Model:
             params=preview.params,
             metrics={"gflops": preview.gflops, "imgsz": asked.imgsz},
         )
+    return _said(registered, say)
 
 
 def _recalibrated_on(opened: Slimming, plan: PrunePlan, spec: dict[str, Any]) -> int:
@@ -125,12 +135,18 @@ def family_data(store: Store, model: Model) -> str | None:
     return next(filter(None, used), None)
 
 
-def _register(store: Store, path: Path, name: str, file: str) -> Model:
+def _said(registered: Registered, say: Say) -> Model:
+    if registered.sentence:
+        say(registered.sentence)
+    return registered.model
+
+
+def _register(store: Store, path: Path, name: str, file: str, say: Say) -> Model:
     opened = Slimming.open(path)
     checkpoint = opened.checkpoint
     metrics = {"gflops": session.gflops_at_own_size(opened), "imgsz": checkpoint.imgsz}
     made = {"verb": "import", "file": file}
-    return store.add_model(path, name, "imported", made=made, params=checkpoint.params, metrics=metrics)
+    return _said(store.register(path, name, "imported", made=made, params=checkpoint.params, metrics=metrics), say)
 
 
 @contextmanager

@@ -16,33 +16,34 @@ from app.jobs import verb_word
 from app.session import PAGES, dark, open_model, store
 from engine.checkpoint import open_checkpoint
 from engine.family_scores import family_scores
-from engine.lineage import EXPORTED, Member, command_of, family, settings_of
+from engine.lineage import EXPORTED, Member, command_of, family, missing_files, settings_of
 from engine.store import Job, Model
 
 DEMO_COMMAND = "python -m engine.make_demo --save-dir runs/demo"
-_EXPORT = "lineage export"
+_ASIDE = "lineage aside"
+"Key of what is on show beside the current model: an exported file, or a model that was deleted."
 _INDENT = "\u2003"  # as wide as the letter m; a list drops ordinary spaces
 
 
 def family_of(model: Model) -> list[Member]:
     """Return the family of a model, each member with the accuracy that stands beside the others' in a report too."""
-    return family(store().models(), store().jobs(("done",)), family_scores(store(), model), model.id)
+    return family(store().models(deleted=True), store().jobs(("done",)), family_scores(store(), model), model.id)
 
 
 def shown_member(members: list[Member], current: Model) -> Member:
-    """Return the member on show: an exported file that was chosen, else the current model."""
+    """Return the member on show: what was chosen and cannot be the current model, else the current model."""
     by_key = {member.key: member for member in members}
-    export, beside = st.session_state.get(_EXPORT, ("", ""))
+    aside, beside = st.session_state.get(_ASIDE, ("", ""))
     # Choosing another model, here or in the sidebar, is a wish to see that model.
-    return by_key.get(export if beside == current.id else "", by_key[current.id])
+    return by_key.get(aside if beside == current.id else "", by_key[current.id])
 
 
 def open_member(member: Member) -> None:
-    """Make a model the current one, or put an exported file on show."""
-    if member.kind == EXPORTED:
-        st.session_state[_EXPORT] = (member.key, st.session_state.get("model_id"))
+    """Make a model the current one, or put on show what cannot be that: an exported file, a deleted model."""
+    if member.kind == EXPORTED or member.deleted:
+        st.session_state[_ASIDE] = (member.key, st.session_state.get("model_id"))
     else:
-        st.session_state.pop(_EXPORT, None)
+        st.session_state.pop(_ASIDE, None)
         open_model(member.key)
 
 
@@ -70,7 +71,8 @@ def show_tree(members: list[Member], shown: Member) -> None:
 def choose_member(members: list[Member], shown: Member) -> None:
     """Show the same choice as a list, for a keyboard."""
     by_key = {member.key: member for member in members}
-    labels = format.distinct_labels({member.key: member.name for member in members})
+    named = {member.key: f"{member.name} (deleted)" if member.deleted else member.name for member in members}
+    labels = format.distinct_labels(named)
     st.session_state["lineage member"] = shown.key
     st.selectbox(
         "Open",
@@ -85,10 +87,11 @@ def choose_member(members: list[Member], shown: Member) -> None:
 def show_member(member: Member) -> None:
     """Show the numbers of a member, every setting that made it, and the command that repeats it."""
     st.subheader(format.plain(member.name))
-    st.caption(f"{KINDS.get(member.kind, member.kind)} · {format.ago(member.created_at)}")
+    deleted = " · deleted" if member.deleted else ""
+    st.caption(f"{KINDS.get(member.kind, member.kind)} · {format.ago(member.created_at)}{deleted}")
     _show_numbers(member)
     if member.kind != EXPORTED and member.size_mb is None:
-        st.warning("Its file is gone; what is told here is what the workspace remembers.", icon=":material/link_off:")
+        _say_that_it_is_gone(member)
     st.markdown("**What made it**")
     _show_command(member)
     settings = settings_of(member.spec)
@@ -99,6 +102,16 @@ def show_member(member: Member) -> None:
         with st.expander("Everything that the checkpoint records", icon=":material/description:"):
             _show_settings("lineage recorded", recorded, list(recorded.values()))
     _offer_job(member)
+
+
+def _say_that_it_is_gone(member: Member) -> None:
+    was = "was deleted" if member.deleted else "is gone"
+    st.warning(
+        f"Its file {was}; what is told here is what the workspace remembers. The same file, opened again on Models, "
+        "takes this place again.",
+        icon=":material/link_off:",
+    )
+    st.caption(f"SHA-256 {member.digest}")
 
 
 def _show_settings(key: str, names: Iterable[str], values: list[str]) -> None:
@@ -119,8 +132,10 @@ def _show_settings(key: str, names: Iterable[str], values: list[str]) -> None:
 
 def recorded_settings(member: Member) -> dict[str, str]:
     """Return what a checkpoint says of its own making, the defaults that nobody chose included; empty if it is gone."""
+    if member.size_mb is None:
+        return {}
     model = store().model(member.key)
-    return _recorded(model.digest, model.path) if model.path.is_file() else {}
+    return _recorded(model.digest, model.path)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -180,18 +195,32 @@ def _show_command(member: Member) -> None:
 
 
 def _command_sentence(spec: Mapping[str, Any]) -> str:
-    """Return what a command is good for, or which file it lacks."""
-    names = {str(model.path): model.name for model in store().models()}
-    for given in (spec.get("weights"), spec.get("data")):
-        # An official name is fetched, and a relative path is meant from the folder where the command is run.
-        if isinstance(given, str) and Path(given).is_absolute() and not Path(given).exists():
-            return f"It cannot be repeated as it stands: {format.plain(names.get(given, given))} is gone."
-    return "Repeats it on the terminal, from the workbench's folder."
+    """Return what a command is good for, or which files it lacks and what to put back."""
+    missing = missing_files(spec)
+    if not missing:
+        return "Repeats it on the terminal, from the workbench's folder."
+    models = {str(model.path): model for model in store().models(deleted=True)}
+    said = [f"It cannot be repeated as it stands: {_listed([_name_in(models, path) for path in missing])} missing."]
+    for path in missing:
+        if model := models.get(path):
+            digest = f"the one whose SHA-256 starts with {model.digest[:12]}"
+            said.append(f"Put back {model.name}: open its file on Models, {digest}.")
+        else:
+            said.append(f"Put back {path}.")
+    return format.plain(" ".join(said))
+
+
+def _name_in(models: Mapping[str, Model], path: str) -> str:
+    return models[path].name if path in models else Path(path).name
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]} are" if len(names) > 1 else f"{names[0]} is"
 
 
 def _with_names(settings: dict[str, str]) -> list[str]:
     """Return the values, paths of the workspace's models as their names."""
-    names = {str(model.path): model.name for model in store().models()}
+    names = {str(model.path): model.name for model in store().models(deleted=True)}
     return [names.get(value, value) for value in settings.values()]
 
 

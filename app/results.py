@@ -22,8 +22,9 @@ def show_result(job: Job) -> None:
     """Show the result of a job, if it has one."""
     if not job.result:
         return
-    for model_id in job.result.get("model_ids", ()):
-        _offer_model(model_id, primary=job.state == "done")
+    for model_id in dict.fromkeys(job.result.get("model_ids", ())):
+        known = (job.result.get("known") or {}).get(model_id, "")
+        _offer_model(model_id, known, primary=job.state == "done")
     if job.result.get("comparison"):
         show_finetuning(job.result["comparison"], _known_names(job.result))
     if job.verb == "compare":
@@ -43,13 +44,15 @@ def show_result(job: Job) -> None:
         measured_results.show_sensitivity(job)
 
 
-def _offer_model(model_id: str, *, primary: bool) -> None:
+def _offer_model(model_id: str, known: str, *, primary: bool) -> None:
     try:
         model = store().model(model_id)
     except StorageError:
         return  # deleted since
     with st.container(border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"**Result:** {format.plain(model.name)}")
+        if known:
+            st.caption(format.plain(known))
         if st.button(
             "Open the model",
             key=f"open {model.id}",

@@ -112,6 +112,17 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
+def tell_on_next_page(sentence: str) -> None:
+    """Keep a sentence for the top of the page that is shown next."""
+    st.session_state["told later"] = sentence
+
+
+def show_what_was_told() -> None:
+    """Show the sentence that was kept for this page, once."""
+    if sentence := st.session_state.pop("told later", ""):
+        st.info(plain(sentence), icon=":material/info:")
+
+
 def close_model() -> None:
     """Forget the current model."""
     st.session_state.pop("model_id", None)

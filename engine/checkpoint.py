@@ -200,6 +200,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, *, source: Checkpoint, m
     content = {key: value for key, value in source.content.items() if key not in stale}
     content |= {"epoch": -1, "model": stored, "ema": None, "optimizer": None, MADE_KEY: made}
     require_free_space(path.parent, 8 * get_num_params(stored))
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # Given a path, torch writes its last part into the file; what is written aside has another one each time.
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
     return path

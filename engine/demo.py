@@ -24,6 +24,8 @@ class Demo:
     sparse: Model
     data: Path
     "data.yaml of the demo set."
+    note: str = ""
+    "Under which name the sparse-trained model was here already, empty where it was not."
 
 
 def demo_data(store: Store) -> Path:
@@ -41,5 +43,5 @@ def open_demo(store: Store) -> Demo:
         if not path.is_file():
             raise StorageError(f"{path.name} is missing from the demo folder; fetch the repository again.")
     dense = store.add_model(DENSE, "Demo: dense", "demo", made={"verb": "train"})
-    sparse = store.add_model(SPARSE, "Demo: sparse-trained", "demo", parent_id=dense.id, made={"verb": "sparsify"})
-    return Demo(dense, sparse, demo_data(store))
+    sparse = store.register(SPARSE, "Demo: sparse-trained", "demo", parent_id=dense.id, made={"verb": "sparsify"})
+    return Demo(dense, sparse.model, demo_data(store), sparse.sentence)

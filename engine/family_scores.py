@@ -59,7 +59,7 @@ def family_scores(store: Store, model: Model) -> dict[str, FamilyScore]:
 
     The family is all that descends from the oldest ancestor of the model.
     """
-    members = _family(store.models(), model)
+    members = _family(store.models(deleted=True), model)
     recorded = {member.digest: score for member in members if (score := recorded_score(member)) is not None}
     return shared_scores(store.measured(member.digest for member in members), recorded)
 

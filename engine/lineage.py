@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from engine.arguments import argument_words
 from engine.cli import build_parser
 from engine.family_scores import FamilyScore
 from engine.store import Job, Model
+from engine.store.uses import named_files
 
 EXPORTED = "exported"
 "Kind of a file that was exported for deployment; the others are those of models."
@@ -47,6 +49,10 @@ class Member:
     change: float | None = None
     """mAP50-95 of an exported file minus that of its checkpoint in fp32, both measured by the export alike. The file's
     own number is none for ``score``: one square image at a time, and with suppression inside of boxes above 0.25."""
+    digest: str = ""
+    "SHA-256 of a model's file."
+    deleted: bool = False
+    "Its file was deleted from the workspace: a placeholder in the tree."
     conditions: str = ""
     "What ``score`` was measured with, in words, where that was not what most of the family was; else empty."
 
@@ -57,7 +63,7 @@ def family(
     """Return all that descends from the oldest ancestor of a model, each member before its children.
 
     Args:
-        models: of the workspace.
+        models: of the workspace, those of which only the record is left included.
         jobs: of the workspace; what its exports wrote are leaves.
         scores: digest of a model's file -> its accuracy, see ``engine.family_scores``.
         model_id: one of ``models``.
@@ -98,6 +104,16 @@ def command_of(verb: str | None, spec: Mapping[str, Any]) -> str | None:
     return shlex.join([*words, *argument_words(spec.get("ultralytics") or {})])
 
 
+def missing_files(spec: Mapping[str, Any]) -> list[str]:
+    """Return the files that a command made from this specification would look for in vain, as it names them.
+
+    An official name is fetched, and a relative path is meant from the folder where the command is run: neither counts.
+    """
+    named = [*named_files({**spec, "chain": None}), spec.get("data"), spec.get("sensitivity")]
+    absolute = (each for each in named if isinstance(each, str) and Path(each).is_absolute())
+    return [each for each in dict.fromkeys(absolute) if not Path(each).exists()]
+
+
 def settings_of(spec: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings that were given, as words."""
     return {
@@ -128,6 +144,8 @@ def _model_member(model: Model, depth: int, scores: Mapping[str, FamilyScore], p
         conditions="" if score is None or score.shared else score.conditions,
         ratio=model.made.get("ratio_achieved", spec.get("prune_ratio")),
         created_at=model.created_at,
+        digest=model.digest,
+        deleted=model.deleted,
     )
 
 

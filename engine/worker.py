@@ -156,17 +156,20 @@ def _name_after(store: Store, job: Job, kind: str) -> str:
 def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, Any]:
     """Register the artefacts that ask for it and return the result with their ids under "model_ids".
 
+    Under "known" stands, by id, the sentence for each whose very file was in the workspace already.
+
     An artefact that names the path of an earlier one as its "parent" becomes its child; the others are children of
     the model that the job works on.
     """
     ids_by_path: dict[str, str] = {}
+    known: dict[str, str] = {}
     made = {"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}}
     if result.get("epochs_done") is not None:
         made["epochs_done"] = result["epochs_done"]  # fewer than asked for where the run was stopped
     for artefact in result.get("artefacts", ()):
         if not artefact.get("register"):
             continue
-        model = store.add_model(
+        registered = store.register(
             artefact["path"],
             _model_name(store, job, artefact),
             artefact["kind"],
@@ -175,8 +178,12 @@ def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, An
             params=artefact.get("params", result.get("params")),
             metrics=artefact.get("metrics", result.get("metrics", {})),
         )
-        ids_by_path[str(artefact["path"])] = model.id
-    return {**result, "model_ids": list(ids_by_path.values())}
+        model_id = registered.model.id
+        if registered.sentence and model_id not in ids_by_path.values():
+            known[model_id] = registered.sentence
+        ids_by_path[str(artefact["path"])] = model_id
+    told = {"known": known} if known else {}
+    return {**result, "model_ids": list(ids_by_path.values()), **told}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import streamlit as st
 
 from app import format, session
 from app.adding import PITCH, show_cards, show_steps
+from app.deleting import offer_deletion
 from app.downloads import offer_file
 from app.reporting import offer_report
 from app.session import explained, open_model, store
@@ -40,7 +41,7 @@ def show_current(model: Model) -> None:
             rename(model)
             offer_file("Download", "model", model.id, help="An ordinary Ultralytics checkpoint.")
             offer_report(store(), model)
-            delete(model)
+            offer_deletion(model)
 
 
 def rename(model: Model) -> None:
@@ -49,16 +50,6 @@ def rename(model: Model) -> None:
         if st.button("Rename", key=f"rename {model.id}", type="primary"):
             with explained():
                 store().rename_model(model.id, name)
-                st.rerun()
-
-
-def delete(model: Model) -> None:
-    with st.popover("Delete", icon=":material/delete:"):
-        st.markdown("Deletes the checkpoint from the workspace. Models that were made from it stay.")
-        if st.button("Delete the model", key=f"delete {model.id}", type="primary"):
-            with explained():
-                store().delete_model(model.id)
-                session.close_model()
                 st.rerun()
 
 

@@ -23,7 +23,10 @@ from engine.verbs import plan_arguments
 
 def prune_now(model: Model, spec: dict[str, Any]) -> Model | None:
     with explained(), st.spinner("Pruning…"):
-        return library.prune_into(store(), model, spec)
+        said: list[str] = []
+        made = library.prune_into(store(), model, spec, said.append)
+        st.session_state["pruned before"] = " ".join(said)
+        return made
     return None
 
 
@@ -71,7 +74,9 @@ def show_pruned(model: Model) -> None:
     if source != model.id or made is None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Made **{format.plain(made.name)}**, {format.count(made.params)} parameters.", width="content")
+        known = format.plain(st.session_state.get("pruned before", ""))
+        said = known or f"Made **{format.plain(made.name)}**, {format.count(made.params)} parameters."
+        st.markdown(said, width="content")
         chosen = st.button("Open the pruned model", key="open pruned", help="Makes it the current model.")
     if chosen:
         open_model(made.id)

@@ -144,7 +144,7 @@ def _registered(scores: Mapping[str, FamilyScore], model: Model) -> ReportedMode
         return _reported(scores, open_checkpoint(model.path), model.name, model.kind, model)
     except CheckpointError:
         return ReportedModel(
-            name=model.name,
+            name=f"{model.name} (deleted)" if model.deleted else model.name,
             kind=model.kind,
             created=model.created_at,
             made=model.made,

@@ -9,9 +9,11 @@ from engine.store.records import (
     UNFINISHED_ENDS,
     Chain,
     ChainPlace,
+    Dependants,
     Event,
     Job,
     Model,
+    Registered,
 )
 from engine.store.workspace import Store, default_workspace
 
@@ -22,10 +24,12 @@ __all__ = [
     "UNFINISHED_ENDS",
     "Chain",
     "ChainPlace",
+    "Dependants",
     "Event",
     "Job",
     "Model",
     "PlaceTaken",
+    "Registered",
     "Store",
     "StoredMeasurements",
     "default_workspace",

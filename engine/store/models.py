@@ -10,8 +10,8 @@ from typing import Any
 from engine.errors import JobError, StorageError
 from engine.files import copy_file_atomic, file_digest, safe_name, writing_to
 from engine.store.database import Database
-from engine.store.records import MODEL_KINDS, Model, model_from_row, to_json
-from engine.store.uses import why_needed
+from engine.store.records import MODEL_KINDS, Dependants, Model, Registered, model_from_row, to_json
+from engine.store.uses import dependants, is_missed, why_needed
 
 NAME_LENGTH = 120
 "Characters of a model's name at most; longer ones lose their middle."
@@ -29,7 +29,11 @@ SELECT models.* FROM models JOIN line ON models.id = line.id ORDER BY line.depth
 class ModelRegistry(Database):
     """Register, find, rename and delete models."""
 
-    def add_model(
+    def add_model(self, path: str | Path, name: str, kind: str, **told: Any) -> Model:
+        """Register a file and return its model, whether or not it was here before; all else as ``register``."""
+        return self.register(path, name, kind, **told).model
+
+    def register(
         self,
         path: str | Path,
         name: str,
@@ -40,11 +44,11 @@ class ModelRegistry(Database):
         params: int | None = None,
         metrics: dict[str, Any] | None = None,
         copy: bool = True,
-    ) -> Model:
-        """Register the file at ``path``, copied into the workspace unless ``copy`` is off, and return its model.
+    ) -> Registered:
+        """Register the file at ``path``, copied into the workspace unless ``copy`` is off.
 
-        A file whose content is registered already is not added again: the existing model is returned, with its file
-        put back if it was lost. A parent that was deleted meanwhile counts as none.
+        A file whose content is registered already is not added again: the existing model is returned as it is called,
+        with its file put back where it was lost or deleted. A parent that is not known any more counts as none.
 
         Raises:
             StorageError: the file cannot be read, or the workspace cannot be written.
@@ -55,9 +59,7 @@ class ModelRegistry(Database):
         source = Path(path).absolute()
         digest = file_digest(source)
         if existing := self.model_by_digest(digest):
-            if not existing.path.is_file():
-                copy_file_atomic(source, existing.path)
-            return existing
+            return self._known(existing, source)
         model_id = secrets.token_hex(4)
         target = source
         if copy:
@@ -84,23 +86,39 @@ class ModelRegistry(Database):
             )
             row = connection.execute("SELECT * FROM models WHERE digest = ?", (digest,)).fetchone()
         model = model_from_row(row, self.folder)
-        if copy and model.id != model_id:
+        if model.id == model_id:
+            return Registered(model, "new")
+        # Another process registered the same content meanwhile.
+        registered = self._known(model, target)
+        if copy:
             target.unlink(missing_ok=True)
-        return model
+        return registered
 
-    def models(self) -> list[Model]:
-        """Return every model, the newest first."""
+    def _known(self, model: Model, source: Path) -> Registered:
+        """Return a model that is registered, its file put back from ``source`` if it is gone."""
+        lost = not model.path.is_file()
+        if not lost and not model.deleted:
+            return Registered(model, "known")
+        if lost:  # to its old place, where the commands that need it look for it
+            copy_file_atomic(source, model.path)
+        with self._writing() as connection:
+            connection.execute("UPDATE models SET deleted_at = NULL WHERE id = ?", (model.id,))
+        return Registered(self.model(model.id), "revived")
+
+    def models(self, *, deleted: bool = False) -> list[Model]:
+        """Return every model, the newest first; with ``deleted`` also those of which only the record is left."""
         with self._reading() as connection:
             rows = connection.execute("SELECT * FROM models ORDER BY number DESC").fetchall()
-        return [model_from_row(row, self.folder) for row in rows]
+        models = [model_from_row(row, self.folder) for row in rows]
+        return [model for model in models if deleted or not model.deleted]
 
     def model(self, model_id: str) -> Model:
-        """Return one model. Raises StorageError when there is none of this id."""
+        """Return one model. Raises StorageError when there is none of this id, or its file was deleted."""
         with self._reading() as connection:
             return model_from_row(_row_of(connection, model_id), self.folder)
 
     def model_by_digest(self, digest: str) -> Model | None:
-        """Return the model whose file has this SHA-256, if it is registered."""
+        """Return the model whose file has this SHA-256, if it is registered; one that was deleted counts too."""
         with self._reading() as connection:
             row = connection.execute("SELECT * FROM models WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else model_from_row(row, self.folder)
@@ -117,7 +135,11 @@ class ModelRegistry(Database):
         return self.model(model_id)
 
     def delete_model(self, model_id: str) -> None:
-        """Delete the model and its file in the workspace; a file elsewhere stays. Its children stay, without a parent.
+        """Delete the model and its file in the workspace; a file elsewhere stays.
+
+        Where others descend from it, or name it in the settings that made them, its record stays as a placeholder, see
+        ``models(deleted=True)``. The same file, registered again, brings the model back. A placeholder that nobody
+        misses any more goes with the last one who did.
 
         Raises:
             JobError: a job that has not ended, or a recipe that has not finished, needs this model.
@@ -127,13 +149,31 @@ class ModelRegistry(Database):
             model = model_from_row(_row_of(connection, model_id), self.folder)
             if reason := why_needed(connection, model):
                 raise JobError(reason)
-            connection.execute("DELETE FROM models WHERE id = ?", (model_id,))
+            if is_missed(connection, model):
+                connection.execute("UPDATE models SET deleted_at = ? WHERE id = ?", (self._now(), model_id))
+            else:
+                connection.execute("DELETE FROM models WHERE id = ?", (model_id,))
+                self._forget_unmissed(connection)
             if model.path.parent == self.models_folder:
                 with writing_to(self.models_folder):
                     model.path.unlink(missing_ok=True)
 
+    def dependants(self, model_id: str) -> Dependants:
+        """Return what would miss the model if it were deleted. Raises StorageError when there is none of this id."""
+        with self._reading() as connection:
+            return dependants(connection, model_from_row(_row_of(connection, model_id), self.folder))
+
+    def _forget_unmissed(self, connection: sqlite3.Connection) -> None:
+        """Delete the placeholders that nobody misses; each may have been missed by another one of them."""
+        rows = connection.execute("SELECT * FROM models WHERE deleted_at IS NOT NULL").fetchall()
+        placeholders = [model_from_row(row, self.folder) for row in rows]
+        while unmissed := [model for model in placeholders if not is_missed(connection, model)]:
+            for model in unmissed:
+                connection.execute("DELETE FROM models WHERE id = ?", (model.id,))
+            placeholders = [model for model in placeholders if model not in unmissed]
+
     def lineage(self, model_id: str) -> list[Model]:
-        """Return the model's ancestors and itself, the oldest ancestor first."""
+        """Return the model's ancestors and itself, the oldest first; of those that were deleted, the record."""
         with self._reading() as connection:
             _row_of(connection, model_id)
             rows = connection.execute(_LINEAGE, (model_id,)).fetchall()
@@ -153,6 +193,8 @@ def _row_of(connection: sqlite3.Connection, model_id: str) -> sqlite3.Row:
     row = connection.execute("SELECT * FROM models WHERE id = ?", (model_id,)).fetchone()
     if row is None:
         raise StorageError(f"There is no model {model_id} in this workspace: it may have been deleted; choose another.")
+    if row["deleted_at"] is not None:
+        raise StorageError(f"{row['name']} was deleted from this workspace; open its file again, or choose another.")
     return row
 
 

@@ -31,6 +31,39 @@ class Model:
     params: int | None
     metrics: dict[str, Any]
     created_at: datetime
+    deleted_at: datetime | None = None  # its file was deleted, and its record kept because others descend from it
+
+    @property
+    def deleted(self) -> bool:
+        """Whether only the record is left, as a placeholder in the tree of its family."""
+        return self.deleted_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What became of a file that was to be registered."""
+
+    model: Model
+    outcome: str  # "new"; "known": its content was here already; "revived": here already, but its file was not
+
+    @property
+    def sentence(self) -> str:
+        """What to tell a person who gave the file, empty for a new one."""
+        if self.outcome == "known":
+            return f"The same file as {self.model.name}, already here."
+        return f"The same file as {self.model.name}, which is back with it." if self.outcome == "revived" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependants:
+    """Names of what would miss a model that is deleted."""
+
+    children: tuple[str, ...]  # models that were made from it
+    commands: tuple[str, ...]  # models whose recorded command names its file
+    guided: tuple[str, ...]  # models that were trained with it as teacher, or measured beside it as reference
+    ended_early: tuple[str, ...]  # jobs that cannot go on without it
+    exports: int  # exported files that stand below it in the tree
+    needed: str | None  # the sentence that says who needs it now, which forbids deleting it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +153,7 @@ def model_from_row(row: sqlite3.Row, folder: Path) -> Model:
         params=row["params"],
         metrics=json.loads(row["metrics"]),
         created_at=datetime.fromisoformat(row["created_at"]),
+        deleted_at=_time_or_none(row["deleted_at"]),
     )
 
 

@@ -115,10 +115,16 @@ def _measurements(connection: sqlite3.Connection) -> None:
     connection.execute(_MEASUREMENTS)
 
 
+def _deleted_models(connection: sqlite3.Connection) -> None:
+    # When the file of a model was deleted whose record stays, because others descend from it.
+    connection.execute("ALTER TABLE models ADD COLUMN deleted_at TEXT")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("001 models, jobs, events", _models_jobs_events),
     ("002 chains", _chains),
     ("003 measurements", _measurements),
+    ("004 deleted models", _deleted_models),
 )
 
 

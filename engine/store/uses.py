@@ -1,4 +1,4 @@
-"""Who still needs the file of a model: jobs that have not ended, and recipes that have not finished."""
+"""Who needs the file of a model: jobs and recipes that have not finished; and who would miss it later."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from engine.store.records import ACTIVE_STATES, Model
+from engine.store.records import ACTIVE_STATES, UNFINISHED_ENDS, Dependants, Model
 
-_ACTIVE = f"SELECT title, spec, model_id FROM jobs WHERE state IN ({', '.join('?' * len(ACTIVE_STATES))})"
+_IN_STATES = "SELECT title, spec, model_id FROM jobs WHERE state IN ({})"
+_GUIDES = ("teacher", "reference")
 # One whose job was deleted is given up, so it needs nothing any more.
 _UNFINISHED = (
     "SELECT chains.title, chains.base, jobs.spec, jobs.result FROM chains JOIN jobs ON jobs.id = chains.job_id "
@@ -21,7 +22,7 @@ _UNFINISHED = (
 def why_needed(connection: sqlite3.Connection, model: Model) -> str | None:
     """Return the sentence that says who still needs a model and how to change that; None where nobody does."""
     path = os.path.realpath(model.path)
-    for job in connection.execute(_ACTIVE, ACTIVE_STATES):
+    for job in _jobs(connection, ACTIVE_STATES):
         if job["model_id"] == model.id or path in _real(named_files(json.loads(job["spec"]))):
             return f"{model.name} is in use by the job {job['title']}: stop it, or wait until it has ended."
     for chain in connection.execute(_UNFINISHED):
@@ -33,6 +34,52 @@ def why_needed(connection: sqlite3.Connection, model: Model) -> str | None:
                 "or delete the job that it stopped at."
             )
     return None
+
+
+def dependants(connection: sqlite3.Connection, model: Model) -> Dependants:
+    """Return what would miss a model, by name; what was deleted itself misses nothing."""
+    path = os.path.realpath(model.path)
+    children, commands, guided = [], [], []
+    for other in _others(connection, model):
+        made, is_child = json.loads(other["made"]), other["parent_id"] == model.id
+        spec = made.get("spec") or {}
+        if is_child:
+            children.append(other["name"])
+        # The specification of what a page made names no weights: they are those of the parent.
+        if path in _real(named_files(spec)) or (is_child and spec and not spec.get("weights")):
+            commands.append(other["name"])
+        if path in _real(spec.get(role) for role in _GUIDES):
+            guided.append(other["name"])
+    early = [
+        job["title"]
+        for job in _jobs(connection, UNFINISHED_ENDS)
+        if job["model_id"] == model.id or path in _real(named_files(json.loads(job["spec"])))
+    ]
+    exports = connection.execute(
+        "SELECT COUNT(*) FROM jobs WHERE verb = 'export' AND state = 'done' AND model_id = ?", (model.id,)
+    ).fetchone()[0]
+    needed = why_needed(connection, model)
+    return Dependants(tuple(children), tuple(commands), tuple(guided), tuple(early), exports, needed)
+
+
+def is_missed(connection: sqlite3.Connection, model: Model) -> bool:
+    """Whether the record of a model serves others: they descend from it, or the commands that made them name it."""
+    path = os.path.realpath(model.path)
+    rows = connection.execute("SELECT parent_id, made FROM models WHERE id <> ?", (model.id,))
+    return any(
+        row["parent_id"] == model.id or path in _real(named_files(json.loads(row["made"]).get("spec") or {}))
+        for row in rows
+    )
+
+
+def _others(connection: sqlite3.Connection, model: Model) -> list[sqlite3.Row]:
+    return connection.execute(
+        "SELECT name, parent_id, made FROM models WHERE id <> ? AND deleted_at IS NULL ORDER BY number", (model.id,)
+    ).fetchall()
+
+
+def _jobs(connection: sqlite3.Connection, states: tuple[str, ...]) -> list[sqlite3.Row]:
+    return connection.execute(_IN_STATES.format(", ".join("?" * len(states))), states).fetchall()
 
 
 def named_files(spec: Mapping[str, Any]) -> Iterator[Any]:
