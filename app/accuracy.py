@@ -15,11 +15,11 @@ from app.measuring import Measurement, offer_measuring, remember
 from app.session import dark, explained, store
 from app.settings import devices, told_size
 from engine import jobs
-from engine.accuracy import FOLDER, HEADLINE, find_kept, interpolated, read_kept
+from engine.accuracy import FOLDER, find_kept, interpolated, read_kept
 from engine.imgsz import model_stride
 from engine.slimming import Slimming
 from engine.store import Job, Model
-from engine.training.checks import TASKS
+from engine.tasks import TASKS, main_metric, main_score, metric_label
 
 VERBS = {"accuracy": "Measure accuracy", "sensitivity": "Measure sensitivity"}
 STEPS = {0.1: "Every 0.1", 0.05: "Every 0.05"}
@@ -32,27 +32,33 @@ _MAP_WIDTH = 620
 
 @dataclass(frozen=True)
 class MeasuredCurve:
-    """mAP50-95 against the ratio, as measured."""
+    """The metric that judges a model against the ratio, as measured."""
+
+    score: str
+    "What the metric is called, such as mAP50-95."
 
     dense: float
     "Of the whole model, 0 to 1."
     points: tuple[tuple[float, float], ...]
-    "(ratio achieved, mAP50-95) pairs, ascending, the whole model first."
+    "(ratio achieved, metric) pairs, ascending, the whole model first."
     about: str
     "What it was measured on, in a sentence."
 
     def at(self, ratio: float) -> float | None:
-        """Return mAP50-95 at a ratio, between the measured ones; None beyond them."""
+        """Return the metric at a ratio, between the measured ones; None beyond them."""
         return interpolated(self.points, ratio)
 
     def relative(self) -> list[tuple[float, float]]:
-        """Return (ratio achieved, percent of the whole model's mAP50-95) pairs."""
+        """Return (ratio achieved, percent of the whole model's metric) pairs."""
         return [(ratio, 100 * value / self.dense) for ratio, value in self.points] if self.dense else []
 
 
 @dataclass(frozen=True)
 class MeasuredBlocks:
-    """The loss of mAP50-95 with one block pruned alone, as measured."""
+    """The loss of the metric that judges a model with one block pruned alone, as measured."""
+
+    score: str
+    "What the metric is called."
 
     names: tuple[str, ...]
     "Such as model.4."
@@ -60,30 +66,33 @@ class MeasuredBlocks:
     "Such as C2f."
     shares: tuple[float, ...]
     changes: tuple[tuple[float | None, ...], ...]
-    "By block, then share: change of mAP50-95; None where a floor forbids the share."
+    "By block, then share: change of the metric; None where a floor forbids the share."
     about: str
 
 
 def measured_curve(content: dict[str, Any]) -> MeasuredCurve | None:
     """Return the curve of a measurement file's content, None while only the whole model was measured."""
     points = dict(content["points"])
-    dense = points.pop("dense", {}).get("metrics", {}).get(HEADLINE)
+    metrics = points.pop("dense", {}).get("metrics", {})
+    dense = main_score(metrics)
     if dense is None or not points:
         return None
-    pairs = sorted((point["ratio_achieved"], point["metrics"][HEADLINE]) for point in points.values())
-    return MeasuredCurve(dense, ((0.0, dense), *pairs), _about(content))
+    pairs = sorted((point["ratio_achieved"], main_score(point["metrics"])) for point in points.values())
+    return MeasuredCurve(metric_label(main_metric(metrics)), dense, ((0.0, dense), *pairs), _about(content))
 
 
 def measured_blocks(content: dict[str, Any]) -> MeasuredBlocks | None:
     """Return the heat map of a measurement file's content, None before the first block was measured."""
     points = content["points"]
-    cut = {(at["block"], at["share"]): at["metrics"][HEADLINE] for at in points.values() if "block" in at}
+    cut = {(at["block"], at["share"]): main_score(at["metrics"]) for at in points.values() if "block" in at}
     if not cut:
         return None
-    whole = points["repaired"]["metrics"][HEADLINE]
+    repaired = points["repaired"]["metrics"]
+    whole = main_score(repaired)
     shares = tuple(sorted({share for _, share in cut}))
     names = tuple(block["block"] for block in content["blocks"])
     return MeasuredBlocks(
+        score=metric_label(main_metric(repaired)),
         names=names,
         kinds=tuple(block["kind"] for block in content["blocks"]),
         shares=shares,
@@ -167,15 +176,21 @@ def show_sensitivity(model: Model, opened: Slimming, plan: dict[str, Any]) -> No
     with st.expander("Sensitivity: where cutting hurts", icon=":material/grid_on:"):
         if known:
             _, blocks = known
-            figure = charts.sensitivity_map(blocks.names, blocks.kinds, blocks.shares, blocks.changes, dark=dark())
+            figure = charts.sensitivity_map(
+                blocks.names, blocks.kinds, blocks.shares, blocks.changes, score=blocks.score, dark=dark()
+            )
             with st.container(width=_MAP_WIDTH):
                 st.plotly_chart(figure, config=charts.CONFIG, key="sensitivity map")
         said = (
-            f"Change of {HEADLINE} with one block alone pruned. {known[1].about}"
+            f"Change of {known[1].score} with one block alone pruned. {known[1].about}"
             if known
-            else f"Prunes one block at a time, at 25, 50 and 75 %, and measures what is left of {HEADLINE}."
+            else f"Prunes one block at a time, at 25, 50 and 75 %, and measures what is left of {_metric_of(opened)}."
         )
         _offer("sensitivity", model, opened, plan, said, measured=known is not None)
+
+
+def _metric_of(opened: Slimming) -> str:
+    return metric_label(TASKS[opened.checkpoint.task].metric)
 
 
 def _offer(verb: str, model: Model, opened: Slimming, plan: dict[str, Any], said: str, *, measured: bool) -> None:

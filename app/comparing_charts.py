@@ -69,11 +69,12 @@ def accuracy_against_cost(
     return _framed(figure, 380)
 
 
-def class_bars(changes: Mapping[str, Mapping[str, float]], *, dark: bool) -> go.Figure:
-    """Draw the change of every class's AP, a bar for each model, the classes that changed most first.
+def class_bars(changes: Mapping[str, Mapping[str, float]], *, score: str = "AP", dark: bool) -> go.Figure:
+    """Draw the change of every class's score, a bar for each model, the classes that changed most first.
 
     Args:
         changes: Name of a model -> class -> change; MOST_CLASSES classes of the first MOST_MODELS models are drawn.
+        score: What the number of a class is called.
         dark: Whether the theme is dark.
     """
     colours = palette(dark)
@@ -93,13 +94,13 @@ def class_bars(changes: Mapping[str, Mapping[str, float]], *, dark: bool) -> go.
     largest = max((abs(value) for of_model in changes.values() for value in of_model.values()), default=0.0)
     end = max(1.1 * largest, 0.01)
     figure.update_layout(bargap=0.3, bargroupgap=0.08, showlegend=True)
-    figure.update_xaxes(title="Change of AP (IoU 0.50 to 0.95)", range=[-end, end], tickformat=".3~f", nticks=7)
+    figure.update_xaxes(title=f"Change of {score}", range=[-end, end], tickformat=".3~f", nticks=7)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     return _framed(figure, 110 + len(classes) * (14 + 12 * len(changes)))
 
 
 def most_changed(changes: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the classes whose AP changed most in any model, at most MOST_CLASSES of them."""
+    """Return the classes whose score changed most in any model, at most MOST_CLASSES of them."""
     classes = dict.fromkeys(each for of_model in changes.values() for each in of_model)
     largest = {each: max(abs(of_model.get(each, 0.0)) for of_model in changes.values()) for each in classes}
     return sorted(classes, key=lambda each: -largest[each])[:MOST_CLASSES]

@@ -11,19 +11,17 @@ from pandas.io.formats.style import Styler
 from app.comparing_charts import shortened
 from app.palette import palette
 from engine.comparison import Comparison
+from engine.tasks import METRICS, TASKS, metric_label
 
 COSTS = {"Parameters": "params", "GFLOPs": "gflops", "MB": "size_mb"}
 "Column -> field of a compared model. Less is better, and changes are relative."
 LATENCY = "Latency, ms"
 _NOTHING = 0.0005
 "What rounds to no change is neither better nor worse."
-METRICS = {"mAP50-95": "mAP50-95", "mAP50": "mAP50", "Precision": "precision", "Recall": "recall"}
-"Column -> metric of every task."
+_ERRORS = frozenset(metric.label for metric in METRICS.values() if not metric.larger_is_better)
+"Columns of metrics where less is better."
 HELP = {
-    "mAP50-95": "Mean average precision over IoU 0.50 to 0.95, 0 to 1.",
-    "mAP50": "Mean average precision at IoU 0.50, 0 to 1.",
-    "Precision": "Share of the boxes that are right, at the confidence of the best F1.",
-    "Recall": "Share of the objects that are found, at the confidence of the best F1.",
+    **{metric.label: metric.help for metric in METRICS.values()},
     "GFLOPs": "At 640 px, as Ultralytics counts.",
     "MB": "Size of the file; 1 MB is 1,000,000 bytes.",
     LATENCY: "Median of one image in ONNX Runtime on this machine's processor, the models taken in turns.",
@@ -39,8 +37,8 @@ def comparison_table(comparison: Comparison, names: Mapping[str, str], latency: 
         latency: Path -> milliseconds an image, empty where it was not measured.
     """
     models = comparison.models
-    others = dict.fromkeys(name for model in models for name in model.metrics if name not in METRICS.values())
-    metrics = METRICS | {name: name for name in others}
+    names_of = dict.fromkeys((*TASKS[comparison.task].metrics, *(name for model in models for name in model.metrics)))
+    metrics = {metric_label(name): name for name in names_of}
     columns: dict[str, list[Any]] = {"Model": [names.get(model.weights, model.name) for model in models]}
     columns |= {name: [model.metrics.get(metric) for model in models] for name, metric in metrics.items()}
     columns |= {name: [getattr(model, field) for model in models] for name, field in COSTS.items()}
@@ -79,7 +77,7 @@ def table_csv(table: pd.DataFrame, reference: int) -> str:
 
 
 def class_table(comparison: Comparison, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return one line for each class: the AP over IoU 0.50 to 0.95 of each model."""
+    """Return one line for each class: the score of each model, as ``Task.per_class`` calls it."""
     models = comparison.models
     classes = list(dict.fromkeys(name for model in models for name in model.per_class))
     columns = {
@@ -89,7 +87,7 @@ def class_table(comparison: Comparison, names: Mapping[str, str]) -> pd.DataFram
 
 
 def class_changes(comparison: Comparison, names: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Return name of a model -> class -> change of its AP against the reference, without the reference itself."""
+    """Return name of a model -> class -> change of its score against the reference, without the reference itself."""
     return {
         names.get(model.weights, model.name): model.change_per_class
         for model in comparison.models
@@ -132,7 +130,7 @@ def _colour(name: str, base: float, dark: bool) -> Callable[[float], str]:
         change = _change(name, value, base)
         if change is None or abs(change) < _NOTHING:
             return ""
-        better = (change < 0) == _is_cost(name)
+        better = (change < 0) == (_is_cost(name) or name in _ERRORS)
         return f"color: {colours.better if better else colours.worse}"
 
     return style

@@ -12,8 +12,8 @@ from app.comparing import SideBySide
 from app.comparing_tables import COSTS, LATENCY, class_changes, class_table, comparison_table, reference_row
 from app.session import dark
 from engine.pareto import pareto_front
+from engine.tasks import TASKS, metric_label
 
-_SCORE = "mAP50-95"
 _MOST_LINES = 16
 "Of the table, before it scrolls."
 _NOTHING_MEASURED = "No model was measured under these conditions yet."
@@ -54,25 +54,34 @@ def show_scatter(found: SideBySide) -> None:
         key=f"compare cost {len(costs)}",
         help="What the accuracy is held against. Latency can be chosen once it was measured for all of the models.",
     )
-    measured = table.dropna(subset=[_SCORE, cost])
+    score = metric_label(TASKS[found.comparison.task].metric)
+    measured = table.dropna(subset=[score, cost])
     if measured.empty:
         st.caption(_NOTHING_MEASURED)
         return
-    points = [measured[name].tolist() for name in ("Model", cost, _SCORE)]
-    figure = comparing_charts.accuracy_against_cost(*points, cost=cost, score=_SCORE, dark=dark())
+    points = [measured[name].tolist() for name in ("Model", cost, score)]
+    figure = comparing_charts.accuracy_against_cost(*points, cost=cost, score=score, dark=dark())
     st.plotly_chart(figure, config=CONFIG, key="compare scatter")
     st.caption(_ONE_MODEL if len(found.models) == 1 else _front_sentence(*points))
 
 
 def show_by_class(found: SideBySide) -> None:
-    """Draw how the AP of every class changed, with the numbers below, as CSV too."""
+    """Draw how the score of every class changed, with the numbers below, as CSV too."""
+    task = TASKS[found.comparison.task]
+    if not task.per_class:
+        st.caption(f"A model for {task.words} knows no classes, so there is nothing to tell by class.")
+        return
     table = class_table(found.comparison, found.names)
     if table.empty:
         st.caption(_NOTHING_MEASURED)
         return
     changes = class_changes(found.comparison, found.names)
     if changes:
-        st.plotly_chart(comparing_charts.class_bars(changes, dark=dark()), config=CONFIG, key="compare classes")
+        st.plotly_chart(
+            comparing_charts.class_bars(changes, score=task.per_class, dark=dark()),
+            config=CONFIG,
+            key="compare classes",
+        )
         st.caption(_class_sentence(found, len(table), len(changes)))
     else:
         waiting = "Changes are shown once the reference and another model were measured."

@@ -10,6 +10,7 @@ from app import format
 from app.comparing_charts import shortened
 from app.palette import Palette, palette
 from engine.lineage import EXPORTED, Member
+from engine.tasks import metric_label
 
 KINDS = {**format.KINDS, EXPORTED: "Exported"}
 _LINE_PX = 58
@@ -101,14 +102,14 @@ def facts(member: Member) -> str:
     if member.kind == EXPORTED and member.size_mb is not None:
         told.append(f"{member.size_mb:.1f} MB")
     if member.score is not None:
-        told.append(f"mAP50-95 {format.score(member.score)}{' *' if member.conditions else ''}")
+        told.append(f"{metric_label(member.metric)} {format.score(member.score)}{' *' if member.conditions else ''}")
     if member.change is not None:
-        told.append(f"mAP50-95 {signed(member.change)} by export")
+        told.append(f"{metric_label(member.metric)} {signed(member.change)} by export")
     return " · ".join(told)
 
 
 def signed(change: float) -> str:
-    """Return a change of mAP as '-0.002', '+0.012' or '±0.000'."""
+    """Return a change of a metric as '-0.002', '+0.012' or '±0.000'."""
     text = f"{change:+.3f}"
     return text if float(text) else "±0.000"
 

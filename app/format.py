@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.store import Job, Model
+from engine.tasks import main_metric, main_score, metric_label
 from engine.verb_facts import WORDS
 
 KINDS = {
@@ -132,6 +133,14 @@ def run_time(job: Job, now: datetime | None = None) -> float | None:
 def score(value: Any) -> str:
     """Return a metric from 0 to 1 with three decimals."""
     return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+
+
+def judged(metrics: Mapping[str, Any], heading: str) -> str:
+    """Return the metric that judges a model: '0.716', or with its name where the column's heading is another."""
+    name = main_metric(metrics)
+    if name is None or metric_label(name) == heading:
+        return score(main_score(metrics))
+    return f"{metric_label(name)} {score(main_score(metrics))}"
 
 
 def milliseconds(time_ms: float) -> str:

@@ -18,6 +18,7 @@ from engine.checkpoint import open_checkpoint
 from engine.family_scores import family_scores
 from engine.lineage import EXPORTED, Member, command_of, family, missing_files, settings_of
 from engine.store import Job, Model
+from engine.tasks import metric_label
 
 DEMO_COMMAND = "python -m engine.make_demo --save-dir runs/demo"
 _ASIDE = "lineage aside"
@@ -156,11 +157,12 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _show_numbers(member: Member) -> None:
+    metric = metric_label(member.metric)
     numbers = {
         "Parameters": (format.count(member.params), f"{member.params:,}" if member.params else None),
         "GFLOPs": (format.gflops(member.gflops), "At the image size it was made with."),
-        "mAP50-95": (format.score(member.score), _score_help(member)),
-        "mAP50-95 by export": (
+        metric: (format.score(member.score), _score_help(member)),
+        f"{metric} by export": (
             "–" if member.change is None else signed(member.change),
             "Of the file, less that of its model in FP32: both on single square images, with NMS inside only of boxes "
             "that score above 0.25.",

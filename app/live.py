@@ -16,8 +16,8 @@ from engine import jobs
 from engine.errors import JobError
 from engine.jobs import Progress
 from engine.store import Job
+from engine.tasks import METRICS, TASKS, metric_label, task_of
 
-SCORES = ("mAP50", "mAP50-95", "precision", "recall")
 _POLL_S = 1.0
 _LAST_LINES = 8
 "Of the log, shown with the reason why a job failed."
@@ -115,21 +115,27 @@ def progress_text(at: Progress) -> str:
     return format.plain(" · ".join(parts) or at.status)
 
 
+def _scores(epochs: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the four metrics that are shown as numbers, as the task of the run has them."""
+    task = task_of(epochs[-1].get("metrics", {})) or TASKS["detect"]
+    return task.metrics[:4]
+
+
 def _show_tiles(epochs: list[dict[str, Any]]) -> None:
     if not epochs:
         return
     gammas = epochs[-1].get("gammas")
-    series = metric_series(epochs, SCORES)
+    series = metric_series(epochs, _scores(epochs))
     with st.grid(3 if gammas else len(series), min_column_width=150):
         for name, points in series.items():
             values = [value for _, value in points]
             change = values[-1] - values[-2] if len(values) > 1 else None
             still = change is not None and abs(change) < 0.0005
             st.metric(
-                name[0].upper() + name[1:] if name in ("precision", "recall") else name,
+                metric_label(name),
                 format.score(values[-1]),
                 delta=None if change is None else "no change" if still else f"{change:+.3f}",
-                delta_color="off" if still else "normal",
+                delta_color="off" if still else "normal" if METRICS[name].larger_is_better else "inverse",
                 delta_arrow="off" if still else "auto",
                 help="Of the latest epoch, with the change since the epoch before.",
                 border=True,
@@ -161,8 +167,12 @@ def _show_curves(epochs: list[dict[str, Any]]) -> None:
         return
     total = epochs[-1].get("epochs", len(epochs))
     with st.grid(2, min_column_width=280):
-        if scores := metric_series(epochs, SCORES[:2]):
-            _draw("live scores", charts.score_curves(scores, total, dark=dark()))
+        task = task_of(epochs[-1].get("metrics", {})) or TASKS["detect"]
+        shares = tuple(name for name in task.metrics if METRICS[name].share)[:2]
+        if scores := metric_series(epochs, shares):
+            scores = {metric_label(name): points for name, points in scores.items()}
+            title = "mAP" if task.boxes else metric_label(task.metric)
+            _draw("live scores", charts.score_curves(scores, total, title=title, dark=dark()))
         if losses := loss_series(epochs):
             _draw("live losses", charts.loss_curves(losses, total, dark=dark()))
         if distances := loss_series(epochs, teacher=True):

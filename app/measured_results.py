@@ -13,14 +13,16 @@ from app import charts, format
 from app.accuracy import measured_blocks, measured_curve
 from app.measured_charts import accuracy_line
 from app.session import PAGES, dark, store
-from engine.accuracy import HEADLINE, read_kept
+from engine.accuracy import read_kept
 from engine.errors import StorageError
 from engine.store import Job
+from engine.tasks import SHOWN, main_metric, main_score, metric_label, task_of
 
 RUNTIMES = {"onnx": "ONNX Runtime", "torch": "PyTorch", "cuda": "PyTorch on the GPU"}
 "Runtime, as the engine calls it -> what a person calls it."
 _CHART_WIDTH = 620
 "Pixels at most: a few numbers."
+_LABELS = frozenset(map(metric_label, SHOWN))
 
 
 def show_latency(result: Mapping[str, Any], names: Mapping[str, str]) -> None:
@@ -90,22 +92,23 @@ def latency_table(results: list[dict[str, Any]], names: Mapping[str, str]) -> pd
 
 
 def show_accuracy(job: Job) -> None:
-    """Show mAP by ratio as a line and a table, and lead to the page where it serves."""
+    """Show accuracy by ratio as a line and a table, and lead to the page where it serves."""
     result = job.result or {}
     if not result.get("dense"):
         return
-    whole = result["dense"][HEADLINE]
+    whole, score = main_score(result["dense"]), metric_label(main_metric(result["dense"]))
     st.markdown("**Accuracy right after the cut**")
     if result["points"]:
-        pairs = sorted((point["ratio_achieved"], point["metrics"][HEADLINE]) for point in result["points"])
-        figure = accuracy_line([(0.0, whole), *pairs], whole=whole, score=HEADLINE, dark=dark())
+        pairs = sorted((point["ratio_achieved"], main_score(point["metrics"])) for point in result["points"])
+        figure = accuracy_line([(0.0, whole), *pairs], whole=whole, score=score, dark=dark())
         with st.container(width=_CHART_WIDTH):
             st.plotly_chart(figure, config=charts.CONFIG, key="measured accuracy")
-    ratio, score = (st.column_config.NumberColumn(format=shape) for shape in ("%.2f", "%.3f"))
+    ratio, number = (st.column_config.NumberColumn(format=shape) for shape in ("%.2f", "%.3f"))
+    table = accuracy_table(result)
     st.dataframe(
-        accuracy_table(result),
+        table,
         hide_index=True,
-        column_config={"Ratio": ratio, HEADLINE: score, "mAP50": score},
+        column_config={"Ratio": ratio, **{name: number for name in table if name in _LABELS}},
         key="accuracy points",
     )
     curve = measured_curve(_kept(result))
@@ -118,12 +121,13 @@ def accuracy_table(result: Mapping[str, Any]) -> pd.DataFrame:
     """Return one line for each ratio, the whole model first."""
     points, whole = result["points"], result["dense"]
     scores = [whole, *(point["metrics"] for point in points)]
+    name, *others = task_of(whole).metrics[:2]
     return pd.DataFrame(
         {
             "Ratio": [0.0, *(point["ratio_achieved"] for point in points)],
-            HEADLINE: [metrics[HEADLINE] for metrics in scores],
-            "Change": ["–", *(change_words(metrics[HEADLINE] - whole[HEADLINE]) for metrics in scores[1:])],
-            "mAP50": [metrics["mAP50"] for metrics in scores],
+            metric_label(name): [metrics[name] for metrics in scores],
+            "Change": ["–", *(change_words(metrics[name] - whole[name]) for metrics in scores[1:])],
+            **{metric_label(other): [metrics.get(other) for metrics in scores] for other in others},
             "Parameters": ["–", *(format.count(point["params"]) for point in points)],
             "GFLOPs": ["–", *(format.gflops(point["gflops"]) for point in points)],
             "Recalibrated": ["–", *(_images(point.get("recalibrated")) for point in points)],
@@ -149,22 +153,27 @@ def show_sensitivity(job: Job) -> None:
         [block["kind"] for block in blocks],
         result["shares"],
         changes,
+        score=metric_label(main_metric(result["repaired"])),
         dark=dark(),
     )
     with st.container(width=_CHART_WIDTH):
         st.plotly_chart(figure, config=charts.CONFIG, key="measured sensitivity")
     known = measured_blocks(_kept(result))
-    _say(f"Change of {HEADLINE} with one block alone pruned.", known.about if known else "")
+    _say(
+        f"Change of {metric_label(main_metric(result['repaired']))} with one block alone pruned.",
+        known.about if known else "",
+    )
     _lead_to_pruning(job)
 
 
 def block_changes(result: Mapping[str, Any]) -> list[list[float | None]]:
-    """Return by block, then share, the change of mAP50-95; None where a floor forbids it or it was not measured."""
-    whole = result.get("repaired", {}).get(HEADLINE)
+    """Return by block, then share, the change of the metric that judges; None where a floor forbids it or it is not
+    known."""
+    whole = main_score(result.get("repaired", {}))
     if whole is None:
         return []
     measured = [[block["metrics"].get(f"{share:g}") for share in result["shares"]] for block in result["blocks"]]
-    return [[None if metrics is None else metrics[HEADLINE] - whole for metrics in row] for row in measured]
+    return [[None if metrics is None else main_score(metrics) - whole for metrics in row] for row in measured]
 
 
 def _kept(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from app.accuracy import MeasuredCurve
 from app.latency import PredictedLatency
 from app.plan import layer_table, limit_sentence, max_ratio_sentence
 from app.session import dark
-from engine.accuracy import HEADLINE, interpolated
+from engine.accuracy import interpolated
 from engine.cost import Cost
 from engine.slimming import Preview
 
@@ -23,7 +23,8 @@ def show_curve(preview: Preview, costs: Sequence[Cost], accuracy: MeasuredCurve 
     """Show what every ratio would leave of parameters, GFLOPs and measured accuracy, with the present one marked."""
     measured = accuracy.relative() if accuracy else []
     now = interpolated(measured, preview.ratio_achieved)
-    option = charts.cost_curve(RATIOS, costs, preview.ratio_achieved, measured, now, dark=dark())
+    named = {"score": accuracy.score} if accuracy else {}
+    option = charts.cost_curve(RATIOS, costs, preview.ratio_achieved, measured, now, **named, dark=dark())
     st.echarts_chart(option, height=160 if measured else 120, key="curve")
 
 
@@ -81,7 +82,7 @@ def _show_accuracy(preview: Preview, accuracy: MeasuredCurve) -> None:
     now = accuracy.at(preview.ratio_achieved)
     still = now is None or abs(now - accuracy.dense) < 0.0005
     st.metric(
-        HEADLINE,
+        accuracy.score,
         format.score(now),
         delta="not measured so far out" if now is None else "no change" if still else f"{now - accuracy.dense:+.3f}",
         delta_color="off" if still else "normal",

@@ -13,6 +13,7 @@ from app.session import PAGES, open_model, store
 from engine.errors import StorageError
 from engine.latency.text import measured_lines
 from engine.store import Job
+from engine.tasks import SHOWN, TASKS, main_metric, metric_help, metric_label, task_of
 
 ROLES = {"reference": "Dense original", "parent": "Before fine-tuning", "child": "After fine-tuning"}
 "Role in the comparison of a fine-tuning -> what a person calls it, in the order of the story."
@@ -112,9 +113,10 @@ def show_comparison(result: dict[str, Any], names: dict[str, str]) -> None:
 
 
 def comparison_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFrame:
-    """Return one line for each model: size, cost, accuracy, and the change of mAP50-95."""
+    """Return one line for each model: size, cost, accuracy, and the change of the metric that judges."""
     models = result["models"]
-    changes = [model.get("change", {}).get("mAP50-95") for model in models]
+    metric = next(filter(None, (main_metric(model["metrics"]) for model in models)), "mAP50-95")
+    changes = [model.get("change", {}).get(metric) for model in models]
     columns = {
         "Model": [names.get(model["weights"]) or model["name"] for model in models],
         **_metric_columns(models),
@@ -123,12 +125,12 @@ def comparison_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFr
         "GFLOPs": [format.gflops(model["gflops"]) for model in models],
         "MB": [f"{model['size_mb']:.1f}" for model in models],
     }
-    told = ("Model", "mAP50-95", "Change", "Parameters", "GFLOPs", "MB")
+    told = ("Model", metric_label(metric), "Change", "Parameters", "GFLOPs", "MB")
     return pd.DataFrame({name: columns[name] for name in dict.fromkeys((*told, *columns)) if name in columns})
 
 
 def class_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFrame:
-    """Return one line for each class and one column of mAP50-95 for each model."""
+    """Return one line for each class and one column of its score for each model."""
     models = result["models"]
     classes = list(dict.fromkeys(name for model in models for name in model["per_class"]))
     columns = _distinct([names.get(model["weights"]) or model["name"] for model in models])
@@ -141,8 +143,8 @@ def class_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFrame:
 
 def _metric_columns(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
     """Return metric -> its value in each row, the one that decides first."""
-    names = dict.fromkeys(("mAP50-95", "mAP50", *(name for row in rows for name in row["metrics"])))
-    columns = {name: [row["metrics"].get(name) for row in rows] for name in names}
+    names = dict.fromkeys((*SHOWN, *(name for row in rows for name in row["metrics"])))
+    columns = {metric_label(name): [row["metrics"].get(name) for row in rows] for name in names}
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
 
@@ -166,14 +168,18 @@ def _show_scores(table: pd.DataFrame, key: str) -> None:
 def _show_validation(result: dict) -> None:
     with st.grid(4, min_column_width=150):
         for name, value in result["metrics"].items():
-            st.metric(name, format.score(value), border=True)
+            st.metric(metric_label(name), format.score(value), help=metric_help(name), border=True)
     speed = result.get("speed_ms", {}).get("inference")
     measured = f", {speed:.1f} ms a picture" if speed else ""
-    st.caption(f"{result['images']} images, {result['instances']} boxes{measured}")
-    table = pd.DataFrame({"Class": list(result["per_class"]), "mAP50-95": list(result["per_class"].values())})
+    task = task_of(result["metrics"]) or TASKS["detect"]
+    seen = f", {result['instances']} {task.seen}" if task.boxes else ""
+    st.caption(f"{result['images']} images{seen}{measured}")
+    if not result["per_class"]:
+        return
+    table = pd.DataFrame({"Class": list(result["per_class"]), task.per_class: list(result["per_class"].values())})
     st.dataframe(
         table,
         hide_index=True,
-        column_config={"mAP50-95": st.column_config.ProgressColumn(format="%.3f", min_value=0, max_value=1)},
+        column_config={task.per_class: st.column_config.ProgressColumn(format="%.3f", min_value=0, max_value=1)},
         key="per class",
     )

@@ -14,6 +14,7 @@ from typing import Any
 from engine.errors import CheckpointError, WorkbenchError
 from engine.imgsz import model_stride, told_imgsz
 from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
+from engine.tasks import TASKS, metric_label
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -53,7 +54,7 @@ class ComparedModel:
     metrics: dict[str, float]
     "Short name, such as mAP50-95 -> 0 to 1."
     per_class: dict[str, float]
-    "Class name -> average precision over IoU 0.50 to 0.95, 0 to 1."
+    "Class name -> its own score, see ``engine.tasks``."
     speed_ms: dict[str, float]
     "Stage -> milliseconds an image."
     change: dict[str, float]
@@ -74,6 +75,8 @@ class Comparison:
     imgsz: int
     gflops_imgsz: int
     models: tuple[ComparedModel, ...]
+    task: str = "detect"
+    "Of all of them."
     latency: dict[str, Any] | None = None
     "What latency was measured with: runtime, threads, imgsz and repeats; None where it was not measured."
 
@@ -161,7 +164,7 @@ def side_by_side(
     names = distinct_names([size.path for size in sizes])
     base, base_measured = sizes[reference], measured[reference]
     models = [_compared(*entry, base, base_measured) for entry in zip(sizes, names, measured, strict=True)]
-    return Comparison(str(base.path), data, split, imgsz, gflops_imgsz, tuple(models))
+    return Comparison(str(base.path), data, split, imgsz, gflops_imgsz, tuple(models), base.task)
 
 
 def measure_size(path: Path, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
@@ -238,6 +241,7 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     models = result["models"]
     metrics = list(dict.fromkeys(name for model in models for name in model["metrics"]))
     classes = list(dict.fromkeys(name for model in models for name in model["per_class"]))
+    per_class = TASKS[result.get("task", "detect")].per_class.partition(" (")[0]
     rows = [["", *(model["name"] for model in models)]]
     rows.append(["parameters", *(_cell(f"{m['params']:,}", m["change"].get("params"), "%") for m in models)])
     rows.append(["GFLOPs", *(_cell(f"{m['gflops']:.2f}", m["change"].get("gflops"), "%") for m in models)])
@@ -245,8 +249,8 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     if timing := result.get("latency"):
         timed = [(f"{m['latency_ms']:.2f}", m["change"].get("latency_ms")) for m in models]
         rows.append(["p50 ms", *(_cell(*each, "%") for each in timed)])
-    for title, key, of in [(name, name, ("metrics", "change")) for name in metrics] + [
-        (f"AP {name}", name, ("per_class", "change_per_class")) for name in classes
+    for title, key, of in [(metric_label(name), name, ("metrics", "change")) for name in metrics] + [
+        (f"{per_class} {name}", name, ("per_class", "change_per_class")) for name in classes
     ]:
         rows.append([title, *(_cell(_number(m[of[0]].get(key)), m[of[1]].get(key)) for m in models)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

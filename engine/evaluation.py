@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import DatasetError, StopRequested, TrainingError
 from engine.events import step_event
 from engine.runtime import import_ultralytics
+
+if TYPE_CHECKING:
+    from engine.checkpoint import Checkpoint
+    from engine.datasets import DatasetInfo
 
 Reporter = Callable[[dict], None]
 
@@ -24,18 +26,20 @@ _SECONDS_BETWEEN_STEPS = 0.5
 class Validation:
     """What a validation measured; the same numbers as ``yolo val`` prints."""
 
-    map50: float
-    """mean average precision at IoU 0.50, 0 to 1"""
-    map50_95: float
+    map50: float | None
+    """mean average precision at IoU 0.50, 0 to 1; like the next three, None where the task finds no boxes"""
+    map50_95: float | None
     """mean average precision over IoU 0.50 to 0.95, 0 to 1"""
-    precision: float
+    precision: float | None
     """mean over classes at the confidence of the best F1, 0 to 1"""
-    recall: float
+    recall: float | None
     """mean over classes at the confidence of the best F1, 0 to 1"""
     per_class: dict[str, float]
-    """class name -> average precision over IoU 0.50 to 0.95; only classes that the split shows"""
+    """class name -> average precision over IoU 0.50 to 0.95, share of its images that come first, or IoU of its
+    pixels, as ``engine.tasks`` says; only classes that the split shows"""
     images: int
     instances: int
+    """boxes; images or pictures of labels where the task has no boxes"""
     speed_ms: dict[str, float]
     """stage (preprocess, inference, loss, postprocess) -> milliseconds per image"""
     metrics: dict[str, float]
@@ -61,7 +65,7 @@ def validate(
 
     Args:
         weights: a checkpoint that ``open_checkpoint`` accepts.
-        data: the data set's YAML description.
+        data: the data set's YAML description, or its folder for classification.
         imgsz: longest image side in pixels.
         batch: images per forward pass.
         device: as Ultralytics writes it: ``cpu``, ``0``, ``mps``; of several GPUs, which serve training, the first.
@@ -74,6 +78,8 @@ def validate(
         DatasetError: the data set is unusable, lacks the split, or has other classes than the model.
         TrainingError: the device, batch or image size cannot be used.
     """
+    from engine.checkpoint import open_checkpoint
+    from engine.datasets import check_dataset, resolved_yaml
     from engine.training import check_device, explained
 
     check_device(device)
@@ -81,8 +87,10 @@ def validate(
     if batch < 1 or imgsz < 32:
         raise TrainingError(f"Batch {batch} and {imgsz} px cannot be validated; use at least 1 and 32.")
     with tempfile.TemporaryDirectory(prefix="validation-") as temporary:
-        description = _resolved_description(Path(data), Path(temporary))
-        _check_fit(Path(weights), description, split)
+        checkpoint = open_checkpoint(weights)
+        info = check_dataset(data, checkpoint.task)
+        _check_fit(checkpoint, info, split)
+        description = resolved_yaml(info, temporary)
         model = import_ultralytics().YOLO(str(weights))
         validators = _observe(model, report)
         report({"kind": "status", "text": f"Validating {Path(weights).name} on the {split} split"})
@@ -105,24 +113,14 @@ def validate(
         return _validation(validators[-1])
 
 
-def _resolved_description(data: Path, folder: Path) -> Path:
-    """Check the data set and write a description of it that holds absolute paths."""
-    from engine.datasets import check_dataset, resolved_yaml
-
-    return Path(resolved_yaml(check_dataset(data), folder))
-
-
-def _check_fit(weights: Path, description: Path, split: str) -> None:
+def _check_fit(checkpoint: Checkpoint, info: DatasetInfo, split: str) -> None:
     """Refuse, before anything runs, a data set that does not fit the model."""
-    from engine.checkpoint import open_checkpoint
-
-    data = yaml.safe_load(description.read_text(encoding="utf-8"))
-    if not data.get(split):
+    if split not in info.images:
         raise DatasetError(f"The data set has no {split} split; name one of train, val, test that it has.")
-    known, described = len(open_checkpoint(weights).names), len(data["names"])
+    known, described = len(checkpoint.names), len(info.names)
     if known != described:
         raise DatasetError(
-            f"The data set describes {described} classes, but {weights.name} knows {known}; "
+            f"The data set describes {described} classes, but {checkpoint.path.name} knows {known}; "
             "validate on the data set that the model was trained for."
         )
 
@@ -145,19 +143,37 @@ def _observe(model, report: Reporter) -> list:
     return finished
 
 
-def _validation(validator) -> Validation:
+def _validation(validator: Any) -> Validation:
     from engine.training import short_metrics
 
-    metrics = validator.metrics
-    box = metrics.box
+    measured = short_metrics(validator.metrics.results_dict)
+    images = int(validator.seen or len(validator.dataloader.dataset))
+    boxes = getattr(validator.metrics, "box", None)
+    counted = validator.metrics.nt_per_class if boxes is not None else None
     return Validation(
-        map50=float(box.map50),
-        map50_95=float(box.map),
-        precision=float(box.mp),
-        recall=float(box.mr),
-        per_class={metrics.names[int(index)]: float(ap) for index, ap in zip(box.ap_class_index, box.ap, strict=True)},
-        images=int(validator.seen),
-        instances=int(metrics.nt_per_class.sum()) if metrics.nt_per_class is not None else 0,
-        metrics=short_metrics(metrics.results_dict),
-        speed_ms={stage: float(milliseconds) for stage, milliseconds in metrics.speed.items()},
+        map50=measured.get("mAP50"),
+        map50_95=measured.get("mAP50-95"),
+        precision=measured.get("precision"),
+        recall=measured.get("recall"),
+        per_class=_per_class(validator),
+        images=images,
+        instances=images if boxes is None else int(counted.sum()) if counted is not None else 0,
+        metrics=measured,
+        speed_ms={stage: float(milliseconds) for stage, milliseconds in validator.metrics.speed.items()},
     )
+
+
+def _per_class(validator: Any) -> dict[str, float]:
+    """Return class name -> its own score, of the classes that the split shows; empty for depth, which has none."""
+    metrics, task = validator.metrics, validator.args.task
+    if hasattr(metrics, "box"):
+        scored = zip(metrics.box.ap_class_index, metrics.box.ap, strict=True)
+    elif task == "classify":
+        matrix = validator.confusion_matrix.matrix  # (predicted, true)
+        shown = matrix.sum(axis=0)
+        scored = ((index, matrix[index, index] / shown[index]) for index in validator.names if shown[index])
+    elif task == "semantic":
+        scored = ((index, metrics.per_class_iou[index]) for index in metrics.ap_class_index)
+    else:
+        return {}
+    return {validator.names[int(index)]: float(score) for index, score in scored}

@@ -11,13 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine.accuracy.settings import HEADLINE
 from engine.checkpoint import Checkpoint, open_checkpoint
 from engine.errors import CheckpointError
 from engine.measuring import MeasurementKey
 from engine.store import Model, Store
-
-_NAMES = ("mAP50", HEADLINE, "precision", "recall")
+from engine.tasks import SHOWN, main_metric
 
 
 @dataclass(frozen=True)
@@ -125,9 +123,9 @@ def file_score(checkpoint: Checkpoint) -> RecordedScore:
 
 
 def scores_of(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the accuracies among metrics; empty without mAP50-95, which everything is judged by."""
-    scores = {name: float(metrics[name]) for name in _NAMES if isinstance(metrics.get(name), (int, float))}
-    return scores if HEADLINE in scores else {}
+    """Return the accuracies among metrics; empty without the one that a task is judged by."""
+    scores = {name: float(metrics[name]) for name in SHOWN if isinstance(metrics.get(name), (int, float))}
+    return scores if main_metric(scores) else {}
 
 
 @lru_cache(maxsize=64)

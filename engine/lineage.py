@@ -15,6 +15,7 @@ from engine.cli import build_parser
 from engine.family_scores import FamilyScore
 from engine.store import Job, Model
 from engine.store.uses import named_files
+from engine.tasks import main_metric, main_score
 
 EXPORTED = "exported"
 "Kind of a file that was exported for deployment; the others are those of models."
@@ -42,13 +43,16 @@ class Member:
     gflops: float | None
     size_mb: float | None
     score: float | None
-    "mAP50-95, 0 to 1, where it was measured."
+    "The metric that its task is judged by, where it was measured."
     ratio: float | None
     "Share of channels that was pruned, or faded to be pruned."
     created_at: datetime
     change: float | None = None
-    """mAP50-95 of an exported file minus that of its checkpoint in fp32, both measured by the export alike. The file's
-    own number is none for ``score``: one square image at a time, and with suppression inside of boxes above 0.25."""
+    """That metric of an exported file minus that of its checkpoint in fp32, both measured by the export alike. The
+    file's own number is none for ``score``: one square image at a time, and with suppression inside of boxes above
+    0.25."""
+    metric: str = "mAP50-95"
+    "Short name of the metric that ``score`` and ``change`` are of."
     digest: str = ""
     "SHA-256 of a model's file."
     deleted: bool = False
@@ -140,7 +144,8 @@ def _model_member(model: Model, depth: int, scores: Mapping[str, FamilyScore], p
         params=model.params or model.metrics.get("params"),
         gflops=model.metrics.get("gflops"),
         size_mb=model.path.stat().st_size / 1e6 if model.path.is_file() else None,
-        score=score.metrics["mAP50-95"] if score else None,
+        score=main_score(score.metrics) if score else None,
+        metric=(main_metric(score.metrics) if score else None) or "mAP50-95",
         conditions="" if score is None or score.shared else score.conditions,
         ratio=model.made.get("ratio_achieved", spec.get("prune_ratio")),
         created_at=model.created_at,
@@ -167,8 +172,15 @@ def _export_member(job: Job, model: Model, depth: int) -> Member:
         score=None,
         ratio=None,
         created_at=job.created_at,
-        change=measured["mAP50-95"] - measured["mAP50-95 fp32"] if "mAP50-95 fp32" in measured else None,
+        change=_export_change(measured),
+        metric=main_metric(measured) or "mAP50-95",
     )
+
+
+def _export_change(measured: Mapping[str, Any]) -> float | None:
+    """Return what an export changed of the metric that judges, None where it did not measure both sides."""
+    full = measured.get(f"{main_metric(measured)} fp32")
+    return None if full is None else main_score(measured) - full
 
 
 def _options_of(verb: str | None) -> list[argparse.Action] | None:

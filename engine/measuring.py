@@ -62,7 +62,7 @@ def measured_once(
 
     Args:
         path: the checkpoint whose digest ``key`` holds.
-        data: the data set's YAML description, whose digest ``key`` holds.
+        data: the data set's description or folder, whose digest ``key`` holds.
         key: what to measure with; its digests may be empty where there is no cache.
         cache: asked before, and told after, the validation.
         report: receives a ``status`` event, and those of the validation.
@@ -101,14 +101,13 @@ def dataset_digest(data: Path, split: str) -> str:
     Raises:
         DatasetError: the data set is unusable or has no such split.
     """
-    from ultralytics.data.utils import img2label_paths
-
-    from engine.datasets import check_dataset, image_files
+    from engine.datasets import check_dataset, image_files, label_files
 
     info = check_dataset(data)
-    images = [str(path) for path in image_files(info, split)]
-    digest = hashlib.sha256(info.yaml_path.read_bytes())
-    for file in (*images, *img2label_paths(images)):
+    images = image_files(info, split)
+    # A set for classification has no description; its classes are folders, which the images' paths name.
+    digest = hashlib.sha256(info.yaml_path.read_bytes() if info.yaml_path.is_file() else repr(info.names).encode())
+    for file in (*images, *label_files(info, images)):
         digest.update(f"{file}\0{_stamp(Path(file))}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

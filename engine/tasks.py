@@ -76,7 +76,7 @@ _BOX_METRICS = ("mAP50-95", "mAP50", "precision", "recall")
 
 
 def _box_task(name: str, words: str, trainer: str) -> Task:
-    return Task(name, words, trainer, _BOX_METRICS, (BOXES,), "mAP50-95", "boxes")
+    return Task(name, words, trainer, _BOX_METRICS, (BOXES,), "AP (IoU 0.50 to 0.95)", "boxes")
 
 
 _TABLE = (
@@ -135,6 +135,12 @@ def main_score(metrics: Mapping[str, Any]) -> float | None:
     return None if name is None else float(metrics[name])
 
 
+def score_words(metrics: Mapping[str, Any]) -> str:
+    """Return the metric that judges in words, such as 'mAP50-95 0.716'."""
+    name = main_metric(metrics)
+    return "not measured" if name is None else f"{metric_label(name)} {metrics[name]:.3f}"
+
+
 def task_of(metrics: Mapping[str, Any]) -> Task | None:
     """Return a task that measures these metrics; of those judged alike, the first."""
     name = main_metric(metrics)
@@ -146,9 +152,9 @@ def metric_label(name: str) -> str:
     return METRICS[name].label if name in METRICS else name
 
 
-def larger_is_better(name: str) -> bool:
-    """Whether more of a metric is better; errors of depth are the ones where it is not."""
-    return name not in METRICS or METRICS[name].larger_is_better
+def metric_help(name: str) -> str | None:
+    """Return what a metric means in a sentence, None where it is not in the table."""
+    return METRICS[name].help if name in METRICS else None
 
 
 def score_heading(many: Iterable[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from app.predictions import show_predictions
 from app.session import explained, require_model, store
 from app.settings import COMMON, run_settings
 from engine.store import Model
-from engine.training.checks import TASKS
+from engine.tasks import TASKS
 
 VIEWS = ("Accuracy against cost", "By class", "On images")
 

@@ -11,6 +11,7 @@ from app.live import show_job
 from app.session import PAGES, explained, store
 from engine import jobs
 from engine.store import ACTIVE_STATES, Job
+from engine.tasks import score_heading
 
 MARK = "►"
 "Before the job that is shown in detail."
@@ -29,6 +30,8 @@ def state_of(job: Job) -> str:
 
 
 def jobs_table(listed: list[Job], in_detail: str | None) -> pd.DataFrame:
+    measured = [(job.result or {}).get("metrics") or {} for job in listed]
+    heading = score_heading(measured)
     return pd.DataFrame(
         {
             "": [MARK if job.id == in_detail else "" for job in listed],
@@ -36,7 +39,7 @@ def jobs_table(listed: list[Job], in_detail: str | None) -> pd.DataFrame:
             "State": [state_of(job) for job in listed],
             "Progress": [percent_of(job) for job in listed],
             "What": [verb_word(job.verb) for job in listed],
-            "mAP50-95": [format.score(((job.result or {}).get("metrics") or {}).get("mAP50-95")) for job in listed],
+            heading: [format.judged(metrics, heading) for metrics in measured],
             "Ran for": [format.duration(format.run_time(job)) for job in listed],
             "Created": [format.ago(job.created_at) for job in listed],
         }

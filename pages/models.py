@@ -10,17 +10,19 @@ from app.downloads import offer_file
 from app.reporting import offer_report
 from app.session import explained, open_model, store
 from engine.store import Model
+from engine.tasks import score_heading
 
 
 def models_table(models: list[Model]) -> pd.DataFrame:
     by_id = {model.id: model for model in models}
+    heading = score_heading([model.metrics for model in models])
     return pd.DataFrame(
         {
             "Name": [model.name for model in models],
             "Kind": [format.KINDS.get(model.kind, model.kind) for model in models],
             "Parameters": [format.count(model.params or model.metrics.get("params")) for model in models],
             "GFLOPs": [format.gflops_at(model.metrics.get("gflops"), model.metrics.get("imgsz")) for model in models],
-            "mAP50-95": [format.score(model.metrics.get("mAP50-95")) for model in models],
+            heading: [format.judged(model.metrics, heading) for model in models],
             "Made by": [format.made_by(model, by_id.get(model.parent_id)) for model in models],
             "Created": [format.ago(model.created_at) for model in models],
         }
@@ -84,6 +86,7 @@ st.dataframe(
             width=115, help="At the image size in brackets: they grow with the square of it."
         ),
         "mAP50-95": st.column_config.TextColumn(width=80),
+        "Accuracy": st.column_config.TextColumn(width=150),
         "Made by": st.column_config.TextColumn(width=190),
     },
 )

@@ -51,6 +51,7 @@ def cost_curve(
     accuracy: Sequence[tuple[float, float]] = (),
     accuracy_now: float | None = None,
     *,
+    score: str = "mAP50-95",
     dark: bool,
 ) -> dict[str, Any]:
     """Return the ECharts option for what is left at every ratio, in percent, with one ratio marked.
@@ -59,8 +60,9 @@ def cost_curve(
         ratios: Where costs are drawn.
         costs: At each of them.
         achieved: The ratio to mark.
-        accuracy: Measured (ratio, percent of the whole model's mAP) pairs.
+        accuracy: Measured (ratio, percent of the whole model's metric) pairs.
         accuracy_now: Percent at the marked ratio, None where nothing was measured.
+        score: The metric's name.
         dark: Whether the theme is dark.
     """
     colours = palette(dark)
@@ -92,7 +94,7 @@ def cost_curve(
         for (name, values), colour in zip(lines.items(), [*colours.series[:2], colours.series[3]], strict=False)
     ]
     if accuracy:
-        series += _accuracy_series(accuracy, achieved, accuracy_now, colours)
+        series += _accuracy_series(score, accuracy, achieved, accuracy_now, colours)
     highest = max([100.0, *(percent for _, percent in accuracy), *(value for line in lines.values() for value in line)])
     return {
         "grid": {"left": 8, "right": 8, "top": 24, "bottom": 20, "outerBoundsMode": "none", "containLabel": False},
@@ -119,12 +121,12 @@ def cost_curve(
 
 
 def _accuracy_series(
-    measured: Sequence[tuple[float, float]], achieved: float, now: float | None, colours: Palette
+    score: str, measured: Sequence[tuple[float, float]], achieved: float, now: float | None, colours: Palette
 ) -> list[dict[str, Any]]:
     """Return the measured points with straight lines between them, and the marker that rides on them."""
     line = {
         "type": "line",
-        "name": "mAP50-95",
+        "name": score,
         "animation": False,
         "symbol": "circle",
         "symbolSize": 5,
@@ -151,21 +153,23 @@ def sensitivity_map(
     shares: Sequence[float],
     changes: Sequence[Sequence[float | None]],
     *,
+    score: str = "mAP50-95",
     dark: bool,
 ) -> go.Figure:
-    """Draw how much mAP each block costs when it alone is pruned: a row for each block, a column for each share.
+    """Draw how much accuracy each block costs when it alone is pruned: a row for each block, a column for each share.
 
     Args:
         names: Blocks by depth, such as model.4.
         kinds: Their classes, such as C2f.
         shares: Removed shares, ascending.
-        changes: By block, then share: change of mAP; None where it was not measured.
+        changes: By block, then share: change of the metric; None where it was not measured.
+        score: The metric's name.
         dark: Whether the theme is dark.
     """
     hover = [
         [
             f"{name} ({kind}) without {share:.0%}<br>"
-            + ("a floor forbids it, or it was not measured yet" if change is None else f"mAP50-95 {change:+.3f}")
+            + ("a floor forbids it, or it was not measured yet" if change is None else f"{score} {change:+.3f}")
             for share, change in zip(shares, row, strict=True)
         ]
         for name, kind, row in zip(names, kinds, changes, strict=True)

@@ -15,11 +15,11 @@ Points = dict[str, list[tuple[int, float]]]
 "Name -> (epoch, value) pairs."
 
 
-def score_curves(series: Points, epochs: int, *, dark: bool) -> go.Figure:
+def score_curves(series: Points, epochs: int, *, title: str = "mAP", dark: bool) -> go.Figure:
     """Draw metrics from 0 to 1 by epoch, on an axis as long as the whole run."""
     figure = _curves(series, epochs, dark=dark)
     largest = max((value for points in series.values() for _, value in points), default=0.0)
-    return figure.update_yaxes(title="mAP", range=[0, min(1.02, max(0.1, 1.15 * largest))])
+    return figure.update_yaxes(title=title, range=[0, min(1.02, max(0.1, 1.15 * largest))])
 
 
 def loss_curves(series: Points, epochs: int, *, dark: bool) -> go.Figure:

@@ -9,13 +9,12 @@ from engine.accuracy.curve import DEFAULT_RATIOS, AccuracyCurve, AccuracyPoint, 
 from engine.accuracy.free import recalibration_pays
 from engine.accuracy.kept import FOLDER, find_kept, read_kept
 from engine.accuracy.sensitivity import SHARES, BlockSensitivity, Sensitivity, sensitivity
-from engine.accuracy.settings import HEADLINE, MeasureSettings
+from engine.accuracy.settings import MeasureSettings
 from engine.accuracy.weights import read_factors, sensitivity_factors
 
 __all__ = [
     "DEFAULT_RATIOS",
     "FOLDER",
-    "HEADLINE",
     "SHARES",
     "AccuracyCurve",
     "AccuracyPoint",

@@ -11,13 +11,14 @@ import numpy as np
 
 from engine.accuracy.kept import Kept, Key
 from engine.accuracy.measuring import Bench, Report, counting
-from engine.accuracy.settings import HEADLINE, MeasureSettings
+from engine.accuracy.settings import MeasureSettings
 from engine.accuracy.subset import choose_subset
 from engine.errors import StopRequested
 from engine.imgsz import model_stride, rounded_side
 from engine.importance import ImportanceSettings
 from engine.slimming import Slimming
 from engine.solver import SolverSettings, check_ratio, solve
+from engine.tasks import score_words
 
 DEFAULT_RATIOS = tuple(step / 10 for step in range(1, 10))
 
@@ -94,8 +95,12 @@ def accuracy_curve(
     costs = slimming.cost_model(rounded_side(measure.imgsz, model_stride(slimming.checkpoint.model)))
     wanted = sorted({round(float(ratio), 4) for ratio in ratios} - {0.0})
     possible = [ratio for ratio in wanted if ratio <= ranking.ceiling_ratio + 1e-9 or ranking.own.any()]
-    subset = choose_subset(data, measure)
-    about = {"data": str(subset.data), "images": len(subset.validation), "name": slimming.checkpoint.path.name}
+    subset = choose_subset(data, measure, slimming.checkpoint.task)
+    about = {
+        "data": str(subset.info.yaml_path),
+        "images": len(subset.validation),
+        "name": slimming.checkpoint.path.name,
+    }
     everything = curve_settings(measure, settings, importance)
     key = Key("accuracy", slimming.checkpoint.digest, subset.digest, everything, device)
     kept = Kept(folder, key, about)
@@ -148,4 +153,4 @@ def _name(ratio: float) -> str:
 
 
 def _status(what: str, point: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "status", "text": f"{what}: {HEADLINE} {point['metrics'][HEADLINE]:.3f}"}
+    return {"kind": "status", "text": f"{what}: {score_words(point['metrics'])}"}

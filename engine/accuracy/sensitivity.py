@@ -12,12 +12,13 @@ import numpy as np
 from engine.accuracy.blocks import Block, blocks_of, cut_block
 from engine.accuracy.kept import Kept, Key
 from engine.accuracy.measuring import Bench, Report, counting
-from engine.accuracy.settings import HEADLINE, MeasureSettings
+from engine.accuracy.settings import MeasureSettings
 from engine.accuracy.subset import choose_subset
 from engine.errors import PlanError, StopRequested
 from engine.importance import ImportanceSettings
 from engine.slimming import Slimming
 from engine.solver import SolverSettings
+from engine.tasks import score_words
 
 SHARES = (0.25, 0.5, 0.75)
 
@@ -99,7 +100,7 @@ def sensitivity(
         for share in shares
         if (keep := cut_block(ranking, block, share)) is not None
     ]
-    subset = choose_subset(data, measure)
+    subset = choose_subset(data, measure, slimming.checkpoint.task)
     kept = _kept(slimming, subset, measure, limits, importance, blocks, folder, device)
     steps, stopped = len(cuts) + 2, False
     try:
@@ -115,7 +116,7 @@ def sensitivity(
                     point = {"block": block.name, "share": share}
                     point["metrics"] = bench.cut(keep, counting(report, done, steps))
                     kept.put(_name(block.name, share), point)
-                text = f"{block.name} without {share:.0%}: {HEADLINE} {point['metrics'][HEADLINE]:.3f}"
+                text = f"{block.name} without {share:.0%}: {score_words(point['metrics'])}"
                 report({"kind": "status", "text": text})
             report({"kind": "step", "step": steps, "steps": steps})
     except StopRequested:
@@ -168,7 +169,7 @@ def _kept(
 ) -> Kept:
     wanted = {"measure": asdict(measure), "solver": asdict(limits), "importance": asdict(importance)}
     about = {
-        "data": str(subset.data),
+        "data": str(subset.info.yaml_path),
         "images": len(subset.validation),
         "name": slimming.checkpoint.path.name,
         "blocks": [{"block": block.name, "kind": _kind(slimming, block.name)} for block in blocks],

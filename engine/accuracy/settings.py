@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from engine.errors import PlanError
 
-HEADLINE = "mAP50-95"
-"The metric that curves and heat maps show."
-
 
 @dataclass(frozen=True)
 class MeasureSettings:

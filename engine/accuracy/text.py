@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.accuracy.settings import HEADLINE
+from engine.tasks import main_metric, main_score, metric_label, task_of
 
 
 def accuracy_text(result: dict[str, Any]) -> str:
     """Return an accuracy curve as a table."""
-    rows = [f"{'ratio':>8}{'parameters':>14}{'GFLOPs':>9}{'mAP50':>8}{HEADLINE:>10}{'recalibrated':>14}"]
-    rows.append(f"{'dense':>8}{'':>14}{'':>9}{_cells(result['dense'])}")
+    names = _shown(result["dense"])
+    heads = "".join(f"{metric_label(name):>{_width(name)}}" for name in names)
+    rows = [f"{'ratio':>8}{'parameters':>14}{'GFLOPs':>9}{heads}{'recalibrated':>14}"]
+    rows.append(f"{'dense':>8}{'':>14}{'':>9}{_cells(result['dense'], names)}")
     rows += [
-        f"{point['ratio']:>8g}{point['params']:>14,}{point['gflops']:>9.2f}{_cells(point['metrics'])}"
+        f"{point['ratio']:>8g}{point['params']:>14,}{point['gflops']:>9.2f}{_cells(point['metrics'], names)}"
         f"{point['recalibrated'] or 'no':>14}"
         for point in result["points"]
     ]
@@ -22,26 +24,37 @@ def accuracy_text(result: dict[str, Any]) -> str:
 
 
 def sensitivity_text(result: dict[str, Any]) -> str:
-    """Return the loss of mAP by block and share as a table."""
+    """Return the loss of accuracy by block and share as a table."""
     shares = [f"{share:g}" for share in result["shares"]]
     rows = [f"{'block':<22}{'channels':>9}" + "".join(f"{float(share):>9.0%}" for share in shares)]
     for row in result["blocks"]:
         cells = (_loss(result, row["metrics"].get(share)) for share in shares)
         rows.append(f"{row['block'] + ' ' + row['kind']:<22}{row['channels']:>9}" + "".join(cells))
     if result["repaired"]:
-        rows.append(f"change of {HEADLINE} against {result['repaired'][HEADLINE]:.3f}; '-': a floor forbids it")
+        name, whole = main_metric(result["repaired"]), main_score(result["repaired"])
+        rows.append(f"change of {metric_label(name)} against {whole:.3f}; '-': a floor forbids it")
     return "\n".join([*rows, _where(result)])
 
 
 def _loss(result: dict[str, Any], metrics: dict[str, float] | None) -> str:
     if metrics is None:
         return f"{'-':>9}"
-    change = metrics[HEADLINE] - result["repaired"][HEADLINE]
+    change = main_score(metrics) - main_score(result["repaired"])
     return f"{change:>+9.3f}" if round(change, 3) else f"{'0':>9}"
 
 
-def _cells(metrics: dict[str, float]) -> str:
-    return f"{metrics['mAP50']:>8.3f}{metrics[HEADLINE]:>10.3f}" if metrics else f"{'-':>8}{'-':>10}"
+def _shown(metrics: dict[str, float]) -> tuple[str, ...]:
+    """Return the two metrics that tell most, the one that judges last."""
+    task = task_of(metrics)
+    return tuple(reversed(task.metrics[:2])) if task else ("mAP50", "mAP50-95")
+
+
+def _width(name: str) -> int:
+    return max(8, len(metric_label(name)) + 2)
+
+
+def _cells(metrics: dict[str, float], names: tuple[str, ...]) -> str:
+    return "".join(f"{metrics[name]:>{_width(name)}.3f}" if metrics else f"{'-':>{_width(name)}}" for name in names)
 
 
 def _where(result: dict[str, Any]) -> str:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.accuracy.kept import read_kept
-from engine.accuracy.settings import HEADLINE
 from engine.errors import PlanError
+from engine.tasks import main_score
 
 DAMPING = 0.1
 
@@ -47,11 +47,11 @@ def sensitivity_factors(losses: Mapping[str, Mapping[float, float]]) -> Factors:
 def losses_of(kept: Mapping[str, Any]) -> dict[str, dict[float, float]]:
     """Return block -> removed share -> loss of mAP, from the content of a sensitivity file."""
     points = kept["points"]
-    whole = (points.get("repaired") or points["dense"])["metrics"][HEADLINE]
+    whole = main_score((points.get("repaired") or points["dense"])["metrics"])
     losses: dict[str, dict[float, float]] = {}
     for point in points.values():
         if "block" in point:
-            losses.setdefault(point["block"], {})[float(point["share"])] = whole - point["metrics"][HEADLINE]
+            losses.setdefault(point["block"], {})[float(point["share"])] = whole - main_score(point["metrics"])
     return losses
 
 

@@ -1,6 +1,6 @@
 """Check YOLO data sets, and draw the demo set."""
 
-from engine.datasets.check import check_dataset, image_files, label_files, resolved_yaml
+from engine.datasets.check import check_dataset, image_files, label_files, resolved_yaml, spread, training_images
 from engine.datasets.demo import DEMO_TRAINING, DemoTraining, make_demo_dataset
 from engine.datasets.info import DatasetInfo
 
@@ -13,4 +13,6 @@ __all__ = [
     "label_files",
     "make_demo_dataset",
     "resolved_yaml",
+    "spread",
+    "training_images",
 ]

@@ -161,6 +161,22 @@ def resolved_yaml(info: DatasetInfo, folder: str | Path) -> Path:
     return write_text_atomic(target, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
 
 
+def training_images(info: DatasetInfo, count: int) -> list[Path]:
+    """Return the training images that BatchNorm statistics are estimated on again.
+
+    They are the first ones, but of a set for classification some of every class.
+    """
+    images = image_files(info, "train")
+    return spread(images, count) if info.label_kind == FOLDERS else images[:count]
+
+
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """Return up to ``count`` paths evenly spread over a list: the first frames of a film are all alike."""
+    if len(paths) <= count:
+        return list(paths)
+    return [paths[number * len(paths) // count] for number in range(count)]
+
+
 def label_files(info: DatasetInfo, images: Sequence[str | Path]) -> list[Path]:
     """Return where Ultralytics looks for the labels of images; they need not exist. Folders of classes have none."""
     if info.label_kind == FOLDERS:

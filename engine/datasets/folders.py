@@ -58,7 +58,13 @@ def class_images(info: DatasetInfo, split: str) -> list[Path]:
     folder = _split_folder(info.root, split)
     if folder is None or split not in info.images:
         raise DatasetError(f"{info.root.name} has no '{split}' images; choose another split.")
-    return [image for entry in sorted(_folders_in(folder)) for image in _images_below(entry)]
+    known = set(info.names.values())
+    return [image for entry in sorted(_folders_in(folder)) if entry.name in known for image in _images_below(entry)]
+
+
+def class_of(info: DatasetInfo, image: Path) -> str:
+    """Return the class of an image of the set: the folder below that of its split."""
+    return image.relative_to(info.root).parts[1]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:

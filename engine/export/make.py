@@ -216,8 +216,7 @@ def _check_classes(checkpoint: Checkpoint, settings: ExportSettings) -> None:
 def _dataset_images(settings: ExportSettings, split: str, count: int) -> list[Path]:
     if settings.data is None:
         return []
-    from engine.accuracy.subset import spread
-    from engine.datasets import check_dataset, image_files
+    from engine.datasets import check_dataset, image_files, spread
 
     return spread(image_files(check_dataset(settings.data), split), count)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.accuracy import HEADLINE
 from engine.report import svg
 from engine.report.gather import Facts, ReportedModel, plain_settings
 from engine.report.style import STYLE
+from engine.tasks import TASKS, main_metric, main_score, metric_label
 
 # Nothing but inline styles and embedded pictures may be used, whatever a name manages to smuggle in.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -59,9 +59,11 @@ def _head(facts: Facts) -> str:
         ("GFLOPs at 640 px", f"{model.gflops:.2f}", _against(first.gflops, model.gflops)),
         ("File", f"{model.size_mb:.2f} MB", _against(first.size_mb, model.size_mb)),
     ]
-    if HEADLINE in model.metrics:
-        change = "" if model is first else _score_change(model, first, HEADLINE)
-        tiles.append((HEADLINE, f"{model.metrics[HEADLINE]:.3f}", change if model.shared else escape(model.conditions)))
+    metric = TASKS[facts.task].metric if facts.task in TASKS else ""
+    if metric in model.metrics:
+        change = "" if model is first else _score_change(model, first, metric)
+        value = f"{model.metrics[metric]:.3f}"
+        tiles.append((metric_label(metric), value, change if model.shared else escape(model.conditions)))
     shown = "".join(f'<div class="tile"><span>{label}</span><b>{value}</b><span>{note or "&nbsp;"}</span></div>'
                     for label, value, note in tiles)  # fmt: skip
     return (
@@ -74,20 +76,21 @@ def _head(facts: Facts) -> str:
 
 def _models_table(facts: Facts) -> str:
     first = facts.lineage[0]
-    columns = ("Parameters", "GFLOPs", "MB", "mAP50", HEADLINE)
+    scores = _shown(facts)
+    columns = ("Parameters", "GFLOPs", "MB", *map(metric_label, scores))
     rows = []
     for member in facts.lineage:
         cells = [
             _cell(member.params, first.params, "{:,}"),
             _cell(member.gflops, first.gflops, "{:.2f}"),
             _cell(member.size_mb, first.size_mb, "{:.2f}"),
-            *(_score(member, first, name) for name in ("mAP50", HEADLINE)),
+            *(_score(member, first, name) for name in scores),
         ]
         this = ' class="this"' if member is facts.model else ""
         rows.append(f"<tr{this}><td>{escape(member.name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("Model", *columns))
     note = "Changes are against the first model." if len(facts.lineage) > 1 else ""
-    unmeasured = any(HEADLINE not in member.metrics for member in facts.lineage)
+    unmeasured = any(name not in member.metrics for member in facts.lineage for name in scores)
     missing = " A dash means that the accuracy was not measured on a whole validation split." if unmeasured else ""
     return (
         f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div><p class="soft">{note}{missing}</p>'
@@ -151,11 +154,11 @@ def _curve(facts: Facts) -> str:
     dense = points.pop("dense", None)
     pairs = sorted((point["ratio_achieved"], point["metrics"]) for point in points.values())
     pairs = ([(0.0, dense["metrics"])] if dense else []) + pairs
-    series = {name: [(ratio, metrics[name]) for ratio, metrics in pairs] for name in ("mAP50", HEADLINE)}
+    series = {metric_label(name): [(ratio, metrics[name]) for ratio, metrics in pairs] for name in _shown(facts)}
     chosen = _own_ratio(facts)
     mark = " The dashed line is where this model was pruned." if chosen is not None else ""
     return _about(facts.curve, f"Directly after the cut, before fine-tuning.{mark}") + svg.line_chart(
-        series, "Prune ratio", "mAP", mark=chosen, top=1.0
+        series, "Prune ratio", _axis(facts), mark=chosen, top=1.0
     )
 
 
@@ -163,9 +166,10 @@ def _sensitivity(facts: Facts) -> str:
     content = facts.sensitivity
     if not content or "repaired" not in content["points"]:
         return ""
-    whole = content["points"]["repaired"]["metrics"][HEADLINE]
+    repaired = content["points"]["repaired"]["metrics"]
+    whole = main_score(repaired)
     cut = {
-        (at["block"], at["share"]): at["metrics"][HEADLINE] - whole
+        (at["block"], at["share"]): main_score(at["metrics"]) - whole
         for at in content["points"].values()
         if "block" in at
     }
@@ -179,19 +183,22 @@ def _sensitivity(facts: Facts) -> str:
         for block in content["blocks"]
     )
     table = f'<div class="scroll"><table class="heat"><tr><th>Block</th>{head}</tr>{rows}</table></div>'
-    return _about(content, f"Change of {HEADLINE} with one block alone pruned.") + table
+    return _about(content, f"Change of {metric_label(main_metric(repaired))} with one block alone pruned.") + table
 
 
 def _training(facts: Facts) -> str:
     parts = []
     for member in facts.lineage:
         epochs = member.training.get("epoch", [])
-        scores = {name: _column(member, f"metrics/{name}(B)") for name in ("mAP50", HEADLINE)}
+        scores = {
+            metric_label(name): _column(member, f"metrics/{name}{'(B)' if TASKS[facts.task].boxes else ''}")
+            for name in _shown(facts)
+        }
         losses = {name: _column(member, name) for name in member.training if name.endswith("_loss")}
         scores, losses = ({name: points for name, points in group.items() if points} for group in (scores, losses))
         if len(epochs) < 2 or not scores:
             continue
-        parts.append(f"<h3>{escape(member.name)}</h3>{svg.line_chart(scores, 'Epoch', 'mAP', top=1.0)}")
+        parts.append(f"<h3>{escape(member.name)}</h3>{svg.line_chart(scores, 'Epoch', _axis(facts), top=1.0)}")
         if losses:
             parts.append(svg.line_chart({name: losses[name] for name in list(losses)[:4]}, "Epoch", "Loss"))
     return "".join(parts)
@@ -213,6 +220,17 @@ def _before(facts: Facts) -> ReportedModel | None:
     names = {layer.name for layer in facts.model.layers}
     ancestors = facts.lineage[:-1]
     return next((member for member in ancestors if names <= {layer.name for layer in member.layers}), None)
+
+
+def _shown(facts: Facts) -> tuple[str, ...]:
+    """Return the two metrics that tell most of the task, the one that judges last; none for one that is not trained."""
+    return tuple(reversed(TASKS[facts.task].metrics[:2])) if facts.task in TASKS else ()
+
+
+def _axis(facts: Facts) -> str:
+    """Return what the axis of the task's metrics is called."""
+    task = TASKS[facts.task]
+    return "mAP" if task.boxes else metric_label(task.metric)
 
 
 def _own_ratio(facts: Facts) -> float | None:

@@ -6,9 +6,8 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.accuracy.subset import spread
 from engine.checkpoint import Checkpoint
-from engine.datasets import check_dataset, image_files
+from engine.datasets import check_dataset, image_files, spread
 from engine.errors import DatasetError
 from engine.predictions import open_predictor
 

@@ -7,13 +7,11 @@ from pathlib import Path
 import torch
 
 from engine.errors import DatasetError, StorageError, TrainingError
-
-TASKS = ("detect", "segment", "pose", "obb")
-"What can be trained and validated here."
+from engine.tasks import TASKS
 
 
 def check_task(task: str) -> None:
-    """Refuse a task that can be pruned and exported here, but not trained or validated.
+    """Refuse a task that Ultralytics does not train: its models can be pruned and exported here, but not trained.
 
     Raises:
         TrainingError: Names the tasks that can.

@@ -20,6 +20,7 @@ from ultralytics.utils.torch_utils import strip_optimizer
 
 from engine.errors import TrainingError
 from engine.files import copy_file_atomic
+from engine.tasks import TASKS
 from engine.training.resuming import RESUME_NAME, note_trained
 from engine.training.settings import short_metrics
 
@@ -155,9 +156,24 @@ class OBBTrainer(KeepsModule, yolo.obb.OBBTrainer):
     """Oriented boxes."""
 
 
-TRAINERS: dict[str, type[BaseTrainer]] = {
-    "detect": DetectionTrainer,
-    "segment": SegmentationTrainer,
-    "pose": PoseTrainer,
-    "obb": OBBTrainer,
-}
+class ClassificationTrainer(KeepsModule, yolo.classify.ClassificationTrainer):
+    """Classification of whole images."""
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> nn.Module:
+        """Return the checkpoint's module with the dropout that was asked for, as Ultralytics sets it in a new one."""
+        model = super().get_model(cfg, weights, verbose)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout) and self.args.dropout:
+                module.p = self.args.dropout
+        return model
+
+
+class SemanticTrainer(KeepsModule, yolo.semantic.SemanticSegmentationTrainer):
+    """Semantic segmentation: a class for every pixel."""
+
+
+class DepthTrainer(KeepsModule, yolo.depth.DepthTrainer):
+    """Monocular depth: metres for every pixel."""
+
+
+TRAINERS: dict[str, type[BaseTrainer]] = {name: globals()[task.trainer] for name, task in TASKS.items()}

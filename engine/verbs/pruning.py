@@ -180,6 +180,6 @@ def recalibration_images(spec: Spec) -> list[Path]:
         return []
     if spec.get("data") is None:
         raise PlanError("Recalibration needs a data set; choose one (--data).")
-    from engine.datasets import check_dataset, image_files
+    from engine.datasets import check_dataset, training_images
 
-    return image_files(check_dataset(spec["data"]), "train")[:count]
+    return training_images(check_dataset(spec["data"]), count)

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.arguments import merged_arguments
 from engine.errors import StorageError, TrainingError
+from engine.tasks import TASKS
 from engine.verbs.common import (
     Report,
     Result,
@@ -119,7 +120,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     reference = str(_opened(spec["reference"], task).path.resolve()) if spec.get("reference") else None
     if spec.get("resume") and not save_dir.exists():
         raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
-    dataset = check_dataset(required(spec, "data"))
+    dataset = check_dataset(required(spec, "data"), task)
     require_free_space(save_dir, TRAINING_BYTES)
     for problem in dataset.problems:
         report({"kind": "status", "text": f"Data set: {problem}"})
@@ -247,6 +248,11 @@ def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
             task.
         CheckpointError: It cannot be opened.
     """
+    if not TASKS[task].boxes:
+        raise TrainingError(
+            f"Ultralytics distils models that find boxes alone, because it compares the inputs of their heads; one for "
+            f"{TASKS[task].words} is fine-tuned without --teacher."
+        )
     teacher, older = _opened(name, task), lineage["ancestors"][:-1]
     if teacher.digest == lineage["parent"]:
         raise TrainingError(f"{teacher.path.name} cannot teach itself; distil from the dense model it was pruned from.")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from ultralytics import YOLO
 from ultralytics.nn.tasks import SegmentationModel
 
 from engine.checkpoint import open_checkpoint
@@ -142,13 +141,6 @@ def test_a_segmentation_model_on_a_box_data_set_is_explained(data, tmp_path):
     weights = write_checkpoint(randomise(SegmentationModel("yolov8n-seg.yaml", nc=3, verbose=False)), tmp_path / "s.pt")
     with pytest.raises(WorkbenchError, match="cannot use"):
         run_verb("finetune", spec(weights, data, tmp_path / "run", epochs=1), lambda event: None)
-
-
-def test_a_classification_model_is_not_sent_into_training(data, tmp_path):
-    weights = write_checkpoint(randomise(YOLO("yolov8n-cls.yaml").model), tmp_path / "c.pt")
-    for verb in ("finetune", "val"):
-        with pytest.raises(TrainingError, match="classify"):
-            run_verb(verb, spec(weights, data, tmp_path / "run"), lambda event: None)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-from ultralytics.nn.tasks import ClassificationModel
 
 from app import comparing, library
 from engine.measuring import MeasurementKey, dataset_digest
 from engine.store import Store
-from tests.models import randomise, write_checkpoint
 from tests.runs import write_dense
+from tests.tasks import write_model
 
 
 def said(app) -> str:
@@ -110,15 +109,14 @@ def test_latency_can_be_measured_again_and_the_newest_counts(show, demo, workspa
     assert show().dataframe[0].value["Latency, ms"].tolist() == [9.0, 9.0]
 
 
-def test_latency_is_offered_where_accuracy_cannot_be_measured(open_page, workspace, on_the_cpu, tmp_path):
+def test_models_for_classification_are_compared_by_their_own_metric(open_page, workspace, on_the_cpu, tmp_path):
     store = Store(workspace)
-    weights = write_checkpoint(
-        randomise(ClassificationModel("yolov8n-cls.yaml", nc=3, verbose=False)), tmp_path / "c.pt"
-    )
-    classifier = store.add_model(weights, "Classifier", "imported")
+    classifier = store.add_model(write_model("classify", tmp_path / "c.pt"), "Classifier", "imported")
     app = open_page("compare", classifier.id)
-    assert not app.error and "their accuracy cannot be measured" in said(app)
-    assert "measure latency" in keys(app) and "measure" not in keys(app)
+    assert not app.error and "With a data set, accuracy is measured as well" in said(app)
+    assert "measure latency" in keys(app)
+    columns = list(app.dataframe[0].value.columns)
+    assert "Top-1 accuracy" in columns and not any("mAP" in name for name in columns)
     size = comparing.size_of(classifier).trained_imgsz
     finish_latency(store, (classifier,), 4.0, size)
     app = open_page("compare", classifier.id)
