@@ -96,7 +96,7 @@ def test_validation_tells_the_metrics_and_classes_of_every_task(task, dense, dat
     measured = validate(dense, data, imgsz=SIZE, batch=4)
     assert measured.map50_95 is None and main_metric(measured.metrics) == TASKS[task].metric
     assert measured.images == measured.instances == 6
-    assert set(measured.per_class) == ({} if task == "depth" else set(NAMES[task].values()))
+    assert set(measured.per_class) == (set() if task == "depth" else set(NAMES[task].values()))
     if task == "classify":  # as many images of every class, so the mean of the classes is the whole
         mean = sum(measured.per_class.values()) / 3
         assert measured.metrics["accuracy_top1"] == pytest.approx(mean, abs=1e-6)
@@ -135,11 +135,10 @@ def test_a_teacher_is_refused_where_ultralytics_cannot_distil(task, dense, prune
 
 def test_pruned_models_of_other_classes_are_refused_in_one_sentence(tmp_path):
     data = write_data("classify", tmp_path / "set")
-    for name in ("extra",):
-        for split in ("train", "val"):
-            (tmp_path / "set" / split / name).mkdir()
-            source = next((tmp_path / "set" / split / "red").iterdir())
-            (tmp_path / "set" / split / name / source.name).write_bytes(source.read_bytes())
+    for split in ("train", "val"):
+        (tmp_path / "set" / split / "extra").mkdir()
+        source = next((tmp_path / "set" / split / "red").iterdir())
+        (tmp_path / "set" / split / "extra" / source.name).write_bytes(source.read_bytes())
     pruned = Slimming.open(write_model("classify", tmp_path / "c.pt")).prune(0.5, tmp_path / "p.pt")
     with pytest.raises(TrainingError, match="knows 3 classes and the data set has 4"):
         run_verb(
