@@ -13,8 +13,11 @@ from app.session import explained, store
 from engine.datasets import DatasetInfo, check_dataset
 from engine.demo import demo_data
 from engine.store import Model
+from engine.tasks import DEPTH, FOLDERS, MASKS, POLYGONS
 
 DEMO, OWN = "Demo set", "My own"
+_LABELS = {MASKS: "masks", DEPTH: "depth maps", POLYGONS: "polygons", FOLDERS: "images"}
+"Kind of label -> what a data set counts."
 
 
 def choose_data(model: Model, key: str, *, details: bool = False) -> str | None:
@@ -43,10 +46,11 @@ def choose_data(model: Model, key: str, *, details: bool = False) -> str | None:
         value="" if known in (None, "demo") or _is_demo(known) else known,
         placeholder="/home/me/datasets/parts/data.yaml",
         key=f"{key} path {model.id}",
-        help="The description that Ultralytics trains from: train, val and names. A folder that holds it will do.",
+        help="The description that Ultralytics trains from: train, val and names. A folder that holds it will do. For "
+        "classification there is none: give the folder that holds train and val, with a folder for every class.",
     )
     if not path.strip():
-        st.caption("Give the path of a data.yaml on the machine that runs this app.")
+        st.caption("Give the path of a data.yaml, or of a folder of classes, on the machine that runs this app.")
         return None
     with explained():
         return _checked(path.strip(), details)
@@ -65,12 +69,15 @@ def _check(path: str) -> DatasetInfo:
 def _checked(path: str, details: bool) -> str:
     info = _check(path)
     pictures = ", ".join(f"{count:,} {split}" for split, count in info.images.items())
-    st.caption(f"{pictures} images · {sum(info.labels.values()):,} boxes · {len(info.names)} classes")
+    counted = _LABELS.get(info.label_kind, "boxes")
+    labels = f" · {sum(info.labels.values()):,} {counted}" if info.label_kind != FOLDERS else ""
+    st.caption(f"{pictures} images{labels} · {len(info.names)} {'class' if len(info.names) == 1 else 'classes'}")
     for problem in info.problems:
         st.warning(format.plain(problem), icon=":material/warning:")
-    if details:
-        table = pd.DataFrame({"Class": list(info.boxes_per_class), "Boxes": list(info.boxes_per_class.values())})
+    if details and info.boxes_per_class:
+        column = counted.capitalize()
+        table = pd.DataFrame({"Class": list(info.boxes_per_class), column: list(info.boxes_per_class.values())})
         most = max(info.boxes_per_class.values(), default=0)
         boxes = st.column_config.ProgressColumn(format="%d", min_value=0, max_value=max(most, 1))
-        st.dataframe(table, hide_index=True, height=min(36 + 35 * len(table), 260), column_config={"Boxes": boxes})
+        st.dataframe(table, hide_index=True, height=min(36 + 35 * len(table), 260), column_config={column: boxes})
     return str(info.yaml_path)

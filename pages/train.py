@@ -14,6 +14,7 @@ from app.sparsity import STRENGTH_KEY, choose_sparsity
 from engine.gammas import summarise_gammas
 from engine.slimming import Slimming
 from engine.store import Model
+from engine.tasks import TASKS
 from engine.verbs.training import sparsity_settings
 
 KINDS = {
@@ -26,7 +27,7 @@ PURPOSES = {
     "sparsify": "Trains on and drives the gammas of unimportant channels to zero, so that pruning can tell them apart.",
     "train": "Plain training from the current weights, without any penalty on gammas.",
     "finetune": "Wins back accuracy after pruning: a lower learning rate, and the model keeps its pruned shape.",
-    "val": "Measures mAP, precision and recall; nothing is trained.",
+    "val": "Measures how accurate the model is on a split; nothing is trained.",
 }
 
 
@@ -44,7 +45,8 @@ def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, An
     # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
     spec |= advanced_settings(key, patience=0 if kind == "sparsify" else 100, persist="session")
     if kind == "finetune":
-        spec |= choose_teacher(model)
+        if TASKS[opened.checkpoint.task].boxes:  # Ultralytics distils no other models
+            spec |= choose_teacher(model)
     return None if aim is None else {**aim, **spec}
 
 

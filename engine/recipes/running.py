@@ -172,7 +172,7 @@ def check_run(run: Run) -> None:
             if step.settings.get("distill"):
                 _check_teacher(run, number)
     if run.data is not None:
-        check_dataset(run.data)
+        check_dataset(run.data, task)
 
 
 def _check_settings(step: Step) -> None:

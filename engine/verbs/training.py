@@ -116,7 +116,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
     imgsz = told_imgsz(given(spec, "imgsz", imgsz), model_stride(_module(weights)), report)
     lineage = _lineage(weights)
-    teacher = _teacher(spec["teacher"], task, lineage) if spec.get("teacher") else None
+    teacher = _teacher(spec["teacher"], task, lineage) if _distils(spec, task, report) else None
     reference = str(_opened(spec["reference"], task).path.resolve()) if spec.get("reference") else None
     if spec.get("resume") and not save_dir.exists():
         raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
@@ -240,6 +240,21 @@ def _opened(name: str, task: str) -> Any:
     return checkpoint
 
 
+def _distils(spec: Spec, task: str, report: Report) -> bool:
+    """Whether a run has a teacher; a step of a recipe, which serves every task, goes without where it cannot have one.
+
+    Raises:
+        TrainingError: A teacher was asked for, and Ultralytics distils no models of the task.
+    """
+    if not spec.get("teacher") or TASKS[task].boxes:
+        return bool(spec.get("teacher"))
+    why = "Ultralytics distils only models that find boxes, because it compares the inputs of their heads"
+    if not spec.get("chain"):
+        raise TrainingError(f"{why}; leave --teacher out for a model for {TASKS[task].words}.")
+    report({"kind": "status", "text": f"Fine-tuning without a teacher: {why}"})
+    return False
+
+
 def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
     """Return the path of a teacher that fits the student.
 
@@ -248,11 +263,6 @@ def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
             task.
         CheckpointError: It cannot be opened.
     """
-    if not TASKS[task].boxes:
-        raise TrainingError(
-            f"Ultralytics distils models that find boxes alone, because it compares the inputs of their heads; one for "
-            f"{TASKS[task].words} is fine-tuned without --teacher."
-        )
     teacher, older = _opened(name, task), lineage["ancestors"][:-1]
     if teacher.digest == lineage["parent"]:
         raise TrainingError(f"{teacher.path.name} cannot teach itself; distil from the dense model it was pruned from.")

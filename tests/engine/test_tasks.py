@@ -128,9 +128,14 @@ def test_models_of_every_task_are_compared(task, dense, pruned, data):
 
 def test_a_teacher_is_refused_where_ultralytics_cannot_distil(task, dense, pruned, data, tmp_path):
     spec = {"weights": str(pruned), "data": data, "save_dir": str(tmp_path / "run"), **RUN, "teacher": str(dense)}
-    with pytest.raises(TrainingError, match=r"distil.*boxes"):
+    with pytest.raises(TrainingError, match=r"distils only models that find boxes"):
         run_verb("finetune", spec, SILENT)
     assert not (tmp_path / "run").exists()
+    if task == "classify":  # a recipe serves every task
+        said = []
+        chain = {"base": str(dense), "made": [str(pruned)]}
+        run_verb("finetune", {**spec, "chain": chain}, said.append)
+        assert any("without a teacher" in event.get("text", "") for event in said)
 
 
 def test_pruned_models_of_other_classes_are_refused_in_one_sentence(tmp_path):
