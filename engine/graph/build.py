@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from engine.errors import PlanError
 from engine.graph.equal_counts import merge_equal_counts
 from engine.graph.operators import ADOPTING, SIZED, SOURCES, handlers
+from engine.graph.sizes import Dim
 from engine.graph.structure import AttributeUpdate, ChannelGraph, Layer, Product
 from engine.graph.tracer import Tracer
 
@@ -43,20 +44,35 @@ def trace(model: nn.Module) -> ChannelGraph:
     """
     failure: Exception | None = None
     for height, width in TRACE_SIZES:
+        try:
+            return _traced_at(model, height, width)
+        except Exception as error:  # a decoder that needs a larger image raises whatever its code happens to raise
+            failure = error
+    raise PlanError(f"This model cannot be traced: {type(failure).__name__}: {failure}") from failure
+
+
+def _traced_at(model: nn.Module, height: int, width: int) -> ChannelGraph:
+    counting: frozenset[type] = frozenset()
+    while True:
         twin = meta_copy(model).eval()
-        tracer = Tracer(twin, handlers(), sources=SOURCES, adopting=ADOPTING, sized=SIZED)
         image = torch.empty(2, _input_channels(twin), height, width, device="meta")
+        tracer = Tracer(twin, handlers(), sources=SOURCES, adopting=ADOPTING, sized=SIZED, counting=counting)
         try:
             with torch.no_grad(), tracer:
                 output = twin(image)
             tracer.freeze(_inference_output(output), "model output")
             notes = _trace_training(tracer, twin, image)
             return _assemble(tracer, twin, notes)
-        except Exception as error:  # a decoder that needs a larger image raises whatever its code happens to raise
-            failure = error
+        except TypeError as error:  # code that insists on an int for a size: once more, with plain ones for it
+            if not _wants_int(error) or type(tracer.module) in counting:
+                raise
+            counting |= {type(tracer.module)}
         finally:
             tracer.close()
-    raise PlanError(f"This model cannot be traced: {type(failure).__name__}: {failure}") from failure
+
+
+def _wants_int(error: Exception) -> bool:
+    return isinstance(error, TypeError) and Dim.__name__ in str(error)
 
 
 def _input_channels(model: nn.Module) -> int:
@@ -76,6 +92,8 @@ def _trace_training(tracer: Tracer, model: nn.Module, image: Tensor) -> tuple[st
         with torch.no_grad(), tracer:
             model(image)
     except Exception as error:  # a training pass may need labels (RT-DETR); the inference pass is complete without it
+        if _wants_int(error):
+            raise
         return (f"training pass not traced: {type(error).__name__}: {error}",)
     return ()
 

@@ -45,6 +45,10 @@ class ChannelTable:
             if added:
                 self._added.add(a)
 
+    def same(self, first: Tensor, second: Tensor) -> bool:
+        """Whether two (n,) vectors name the same channels, or tied ones, place by place."""
+        return self.representatives(first) == self.representatives(second)
+
     def freeze(self, channels: Tensor, reason: str) -> None:
         """Keep these channels for ever; the first reason given for a channel is the one that is told."""
         for channel in torch.unique(channels.abs()).tolist():

@@ -18,7 +18,8 @@ from engine.graph.blocks import AttentionHeads, EqualSplit, block_rule
 from engine.graph.common import argument
 from engine.graph.labels import compress, varying_dims
 from engine.graph.moves import move
-from engine.graph.tracer import Dim, Tracer
+from engine.graph.sizes import Dim, plain
+from engine.graph.tracer import Tracer
 
 
 def chunk(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: tuple[Tensor, ...]) -> None:
@@ -73,7 +74,7 @@ def view(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tens
         tracer.freeze(source, "viewed as another type")
         return
     before = varying_dims(tracer.labels(source))
-    move(tracer, torch.reshape, (source, [int(size) for size in sizes]), {}, output)  # labels may not be contiguous
+    move(tracer, torch.reshape, (source, plain(sizes)), {}, output)  # labels may not be contiguous
     labels = tracer.labels(output)
     after = varying_dims(labels) if labels is not None else []
     if not after or _follows(tracer, source, before, labels, after, sizes):
@@ -101,7 +102,7 @@ def _follows(
         isinstance(rule, AttentionHeads)
         and len(before) == 1
         and len(after) == 2
-        and sizes[after[0]] == getattr(tracer.module, rule.heads)
+        and plain(sizes[after[0]]) == getattr(tracer.module, rule.heads)
     )
 
 
@@ -111,9 +112,9 @@ def _joins(tracer: Tracer, source: Tensor, before: list[int], joined: Tensor, si
     rows = inner.movedim(before[-1], -1).reshape(-1, inner.shape[before[-1]])  # (product of outer sizes, inner size)
     if len(before) > 1:
         tracer.equal_counts.append((list(rows), [1] * len(rows), "same width in every row that is joined"))
-    if size == -1:
-        return True
-    if not isinstance(size, Dim) or size.channels is None:
+    if type(size) is not Dim:
+        return size == -1
+    if size.channels is None:
         return False
     if len(before) == 1 and torch.equal(size.channels.abs(), joined.abs()):
         return True

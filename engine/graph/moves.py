@@ -13,7 +13,8 @@ from torch import Tensor
 
 from engine.graph.common import argument, freeze_inputs, full_labels
 from engine.graph.labels import compress, shifted, varying_dims
-from engine.graph.tracer import Dim, Tracer, tensors_in
+from engine.graph.sizes import Dim, plain
+from engine.graph.tracer import Tracer, tensors_in
 
 
 def move(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Any) -> None:
@@ -87,21 +88,22 @@ def _picked_dims(items: tuple, dims: int) -> set[int]:
 
 def expanded(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
     """``x.expand(sizes)`` and ``x.repeat(counts)``: frozen where a channel dimension is given a size in the code."""
-    sizes = args[1:] if len(args) != 2 or isinstance(args[1], int) else args[1]
+    sizes = list(args[1:] if len(args) != 2 or isinstance(args[1], int) else args[1])
     added = output.dim() - args[0].dim()
     vector_dims = varying_dims(tracer.labels(args[0]))
     unit = 1 if func.__name__ == "repeat" else -1
     if any(
-        sizes[dim + added] != unit and not _same_size(tracer, args[0], dim, sizes[dim + added]) for dim in vector_dims
+        plain(sizes[dim + added]) != unit and not _same_size(tracer, args[0], dim, sizes[dim + added])
+        for dim in vector_dims
     ):
         tracer.freeze(args[0], f"repeated by fixed numbers in {type(tracer.module).__name__}")
-    move(tracer, func, (args[0], [int(size) for size in sizes]), {}, output)
+    move(tracer, func, (args[0], plain(sizes)), {}, output)
 
 
 def _same_size(tracer: Tracer, tensor: Tensor, dim: int, size: int) -> bool:
     """Whether a size follows the channels along a dimension of a tensor."""
     vector = tracer.vector(tensor, dim)
-    known = isinstance(size, Dim) and size.channels is not None and vector is not None
+    known = type(size) is Dim and size.channels is not None and vector is not None
     return known and torch.equal(size.channels.abs(), vector.abs())
 
 
@@ -155,6 +157,18 @@ def reduction(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output:
         tracer.set(tensor, labels)
 
 
-def unrelated(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
-    """``new_zeros``, ``zeros_like`` ...: uses shape and type of its input, none of its values."""
-    tracer.set(output, None)
+def alike(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``ones_like``, ``full_like`` ...: a value for each element, which stays when gamma and beta are zero."""
+    labels = tracer.labels(args[0])
+    tracer.set(output, None if labels is None else shifted(labels))
+
+
+def zeros_alike(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``zeros_like``: as many zeros as there are elements."""
+    labels = tracer.labels(args[0])
+    tracer.set(output, None if labels is None else labels.abs())
+
+
+def made_new(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
+    """``x.new_zeros(sizes)`` ...: uses the type of its input, and the sizes that it is given."""
+    tracer.made_to_size(args[1:], kwargs, output, zero=func.__name__ == "new_zeros")

@@ -22,10 +22,11 @@ _REDUCTIONS = "mean sum amax amin"
 _ADDED = "add iadd radd sub isub maximum minimum"
 _MULTIPLIED = "mul imul rmul multiply"
 _DIVIDED = "div truediv itruediv true_divide"
-_UNRELATED = "new_full new_zeros new_ones new_empty new_tensor zeros_like ones_like empty_like full_like"
+_ALIKE = "ones_like empty_like full_like rand_like randn_like"
+_NEW = "new_full new_zeros new_ones new_empty"
 
 SOURCES = frozenset("conv1d conv2d conv3d conv_transpose2d linear batch_norm".split())
-SIZED = frozenset(f"view reshape expand size empty zeros ones full getitem interpolate {_UNRELATED}".split())
+SIZED = frozenset(f"view reshape expand size empty zeros ones full {_NEW}".split())
 ADOPTING = frozenset(f"{_MULTIPLIED} {_ADDED} view reshape unsqueeze".split())
 
 
@@ -65,7 +66,9 @@ def handlers() -> dict[str, Handler]:
         (_ADDED, elementwise.added),
         (_MULTIPLIED, elementwise.multiplied),
         (_DIVIDED, elementwise.divided),
-        (_UNRELATED, moves.unrelated),
+        (_ALIKE, moves.alike),
+        ("zeros_like", moves.zeros_alike),
+        (_NEW, moves.made_new),
     ):
         table.update(dict.fromkeys(names.split(), handler))
     return table

@@ -7,7 +7,7 @@ freezes the channels that go in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -15,43 +15,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from engine.graph.channels import ChannelTable
-from engine.graph.labels import vector_along
-
-
-class Dim(int):
-    """A size read from ``tensor.shape`` during the trace: it follows the tensor when channels are removed.
-
-    ``channels`` holds the labels along that dimension when they are one channel per position, else None. Where such a
-    size enters a formula, the result depends on how many channels there are, which pruning changes and masking does
-    not, so ``in_formula`` is called with the channels. The formula itself gives a plain number, which counts as fixed
-    in the code.
-    """
-
-    channels: Tensor | None = None
-    in_formula: Callable[[Tensor], None] | None = None
-
-    def _used(self) -> int:
-        if self.channels is not None and self.in_formula is not None:
-            self.in_formula(self.channels)
-        return int.__int__(self)
-
-    def __float__(self) -> float:
-        return float(self._used())
-
-
-def _formula(name: str) -> Callable[..., Any]:
-    plain = getattr(int, name)
-
-    def operator(self: Dim, *others: Any) -> Any:
-        return plain(self._used(), *others)
-
-    return operator
-
-
-for _name in "add sub mul truediv floordiv mod pow".split():
-    setattr(Dim, f"__{_name}__", _formula(f"__{_name}__"))
-    setattr(Dim, f"__r{_name}__", _formula(f"__r{_name}__"))
-Dim.__neg__ = _formula("__neg__")
+from engine.graph.labels import along, vector_along
+from engine.graph.sizes import Dim, Sizes, plain, sizes_in
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -64,6 +29,19 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from tensors_in(item)
+
+
+_HARMLESS = frozenset(
+    "dim ndim ndimension get_device element_size itemsize storage_offset data_ptr output_nr version".split()
+)
+"Questions that are answered with a number, which does not depend on how many channels there are."
+_COUNTED_ATTRIBUTES = {
+    nn.modules.conv._ConvNd: {"out_channels": 0, "in_channels": 1},
+    nn.modules.conv._ConvTransposeNd: {"out_channels": 1, "in_channels": 0},
+    nn.modules.batchnorm._BatchNorm: {"num_features": 0},
+    nn.Linear: {"out_features": 0, "in_features": 1},
+}
+"Numbers that layers keep beside their weights and that surgery changes -> dimension of the weight."
 
 
 class Tracer(TorchFunctionMode):
@@ -88,6 +66,7 @@ class Tracer(TorchFunctionMode):
         sources: frozenset[str],
         adopting: frozenset[str],
         sized: frozenset[str],
+        counting: frozenset[type] = frozenset(),
     ) -> None:
         """Prepare to trace a model on the meta device.
 
@@ -96,7 +75,9 @@ class Tracer(TorchFunctionMode):
             handlers: Operation name without underscores -> function that carries the labels over.
             sources: Operations that make channels from inputs without any.
             adopting: Operations through which a bare parameter takes part in the channel structure.
-            sized: Operations that take sizes as sizes, not as numbers to calculate with.
+            sized: Operations that take sizes as sizes, not as numbers to calculate with: (..., *sizes) -> tensor.
+            counting: Kinds of modules whose code takes nothing but an ``int`` for a size; what they ask for the size of
+                is always kept.
         """
         super().__init__()
         self._sources, self._adopting, self._sized = sources, adopting, sized
@@ -114,7 +95,9 @@ class Tracer(TorchFunctionMode):
         self._names = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
         self._modules = {name: module for name, module in model.named_modules()}
         self._labels: dict[int, tuple[Tensor, Tensor]] = {}  # the tensor is held so that its id is not used again
+        self._counting = counting
         self._stack: list[str] = []
+        self._count_attributes()
         self._hooks = [hook for name, module in self._modules.items() for hook in self._watch(name, module)]
 
     def _watch(self, name: str, module: nn.Module) -> list[Any]:
@@ -130,6 +113,15 @@ class Tracer(TorchFunctionMode):
             self._stack.pop()
 
         return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+
+    def _count_attributes(self) -> None:
+        """Let the channel numbers that layers keep as attributes tell when they are read."""
+        for name, module in self._modules.items():
+            kind = next((kind for kind in type(module).__mro__ if kind in _COUNTED_ATTRIBUTES), None)
+            weight = None if kind is None else getattr(module, "weight", None)
+            if isinstance(weight, nn.Parameter) and self.parameter_name(weight) == f"{name}.weight":
+                for attribute, dim in _COUNTED_ATTRIBUTES[kind].items():
+                    setattr(module, attribute, self._size_of_parameter(weight, dim, getattr(module, attribute)))
 
     def close(self) -> None:
         """Remove every hook and forget the tensors."""
@@ -168,7 +160,7 @@ class Tracer(TorchFunctionMode):
     def vector(self, tensor: Tensor, dim: int) -> Tensor | None:
         """Return the (n,) channels along one dimension, None without labels or where they vary along another one."""
         labels = self.labels(tensor)
-        return None if labels is None else vector_along(labels, dim, tensor.shape[dim])
+        return None if labels is None else vector_along(labels, dim, plain(tensor.shape[dim]))
 
     def set(self, tensor: Tensor, labels: Tensor | None) -> None:
         """Attach labels to a tensor; None or all 0 detaches."""
@@ -213,61 +205,127 @@ class Tracer(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name == "__get__":
-            return self._property(args[0], func(*args))
+            return self._property(func, args[0])
         name = name.strip("_")
         if name in self._adopting:
             for tensor in tensors_in(args):
                 self.adopt(tensor)
         # An in-place operation overwrites the labels of its argument, so they are looked at before it runs.
         labelled = any(self.labels(tensor) is not None for tensor in tensors_in([args, kwargs]))
-        output = func(*args, **kwargs)
+        output = func(*plain(args), **plain(kwargs))
         if name == "size":
             sizes = self._sizes(args[0], args[0].shape)
             return sizes if isinstance(output, torch.Size) else sizes[args[1] if len(args) > 1 else kwargs["dim"]]
-        if name not in self._sized:
-            self._freeze_numbers([args, kwargs])
+        if name == "len":
+            self._use([self._sizes(args[0], args[0].shape)[0]])
+            return output
+        given = list(sizes_in([args, kwargs]))
         handler = self._handlers.get(name)
+        if name not in self._sized:
+            self._use(given)
+            args, kwargs = plain(args), plain(kwargs)
+        elif given and not labelled:
+            self.made_to_size(args, kwargs, output, zero=name == "zeros")
         if handler is not None and (labelled or name in self._sources):
             handler(self, func, args, kwargs, output)
-        elif labelled and any(True for _ in tensors_in(output)):  # questions such as x.dim() read no element
-            self._freeze_unknown(name, args, kwargs, output)
+        else:
+            self._answered(name, args, kwargs, output, labelled=labelled)
         return output
 
-    def _freeze_formula(self, channels: Tensor) -> None:
-        self.channels.freeze(channels, f"its number of channels is used in a formula in {type(self.module).__name__}")
+    def _answered(self, name: str, args: tuple, kwargs: dict, output: Any, *, labelled: bool) -> None:
+        """An operation without a handler: what it read of labelled tensors is always kept."""
+        if any(True for _ in tensors_in(output)):
+            if labelled:
+                self._freeze_unknown(name, args, kwargs, output)
+        elif _is_number(output) and name not in _HARMLESS:
+            tensors = list(tensors_in([args, kwargs]))
+            self._use([size for tensor in tensors for size in self._sizes(tensor, tensor.shape)])
+            self.freeze(tensors, f"answers {name} in {self._where}")
 
-    def _freeze_numbers(self, value: Any) -> None:
-        """Freeze the channels of every size that an operation takes as a number."""
-        if isinstance(value, Dim) and value.channels is not None:
-            self._freeze_formula(value.channels)
-        elif isinstance(value, dict):
-            self._freeze_numbers(list(value.values()))
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                self._freeze_numbers(item)
+    @property
+    def _where(self) -> str:
+        return type(self.module).__name__ if self._stack else "the model"
+
+    def _freeze_formula(self, channels: Tensor) -> None:
+        self.channels.freeze(channels, f"its number of channels is used in a formula in {self._where}")
+
+    @staticmethod
+    def _use(sizes: Iterable[Any]) -> None:
+        """Keep the channels of every size among some that is used as a number."""
+        for size in sizes_in(list(sizes)):
+            size.use()
+
+    def made_to_size(self, args: tuple, kwargs: dict, output: Any, *, zero: bool) -> None:
+        """Give a tensor of fixed values that is made as large as one with channels these channels.
+
+        Args:
+            args: Arguments among which the sizes stand, one by one or as the only list.
+            kwargs: The same by name.
+            output: What was made.
+            zero: Whether the values are zero.
+        """
+        given = list(sizes_in([args, kwargs]))
+        if not given:
+            self.set(output, None)
+            return
+        asked = [*args, *kwargs.values()]
+        listed = next((list(value) for value in asked if isinstance(value, (tuple, list))), None)
+        sizes = [value for value in asked if isinstance(value, int)] if listed is None else listed
+        dims = [dim for dim, size in enumerate(sizes) if size is given[0]]
+        if len(given) > 1 or given[0].channels is None or not dims or output.dim() != len(sizes):
+            self._use(given)
+            self.set(output, None)
+            return
+        channels = given[0].channels.abs()
+        self.set(output, along(channels if zero else -channels, dims[0], output.dim()))
 
     def _freeze_unknown(self, name: str, args: tuple, kwargs: dict, output: Any) -> None:
-        where = type(self.module).__name__ if self._stack else "the model"
-        self.freeze([args, kwargs], f"read by {name} in {where}")
+        self.freeze([args, kwargs], f"read by {name} in {self._where}")
         for tensor in tensors_in(output):
             self.set(tensor, None)
 
-    def _property(self, tensor: Tensor, value: Any) -> Any:
+    def _property(self, getter: Callable, tensor: Tensor) -> Any:
         """Follow ``x.shape`` (sizes that know their channels), ``x.data`` (same layout) and ``x.T`` (frozen)."""
+        value = getter(tensor)
         if isinstance(value, torch.Size):
             return self._sizes(tensor, value)
-        if isinstance(value, Tensor) and value is not tensor and self.labels(tensor) is not None:
+        if not isinstance(value, Tensor):
+            name = getattr(getattr(getter, "__self__", None), "__name__", "").strip("_")
+            self._answered(name, (tensor,), {}, value, labelled=self.labels(tensor) is not None)
+        elif value is not tensor and self.labels(tensor) is not None:
             if value.shape == tensor.shape:
                 self.set(value, self.labels(tensor))
             else:
                 self.freeze(tensor, "transposed by attribute")
         return value
 
-    def _sizes(self, tensor: Tensor, shape: torch.Size) -> torch.Size:
-        sizes = [Dim(size) for size in shape]
+    def _sizes(self, tensor: Tensor, shape: torch.Size) -> torch.Size | Sizes:
         if self.labels(tensor) is not None:
-            for dim, size in enumerate(sizes):
-                vector = self.vector(tensor, dim)
-                size.channels = vector if vector is not None and bool((vector != 0).any()) else None
-                size.in_formula = self._freeze_formula
-        return torch.Size(sizes)
+            sizes = [self._size_of_map(tensor, dim, size) for dim, size in enumerate(shape)]
+        elif self.parameter_name(tensor) is not None:
+            sizes = [self._size_of_parameter(tensor, dim, size) for dim, size in enumerate(shape)]
+        else:
+            return shape
+        if self._stack and type(self.module) in self._counting:
+            self._use(sizes)
+            return shape
+        return Sizes(sizes) if any(True for _ in sizes_in(sizes)) else shape
+
+    def _size_of_map(self, tensor: Tensor, dim: int, size: int) -> int | Dim:
+        vector, labels = self.vector(tensor, dim), self.labels(tensor)
+        if vector is not None and bool((vector != 0).any()) and labels.shape[dim] > 1:
+            return Dim(size, lambda: self._freeze_formula(vector), vector, self.channels.same)
+        if vector is None and labels.shape[dim] > 1:
+            return Dim(size, lambda: self._freeze_formula(labels))
+        return size
+
+    def _size_of_parameter(self, tensor: Tensor, dim: int, size: int) -> Dim:
+        name = self.parameter_name(tensor)
+        return Dim(size, lambda: self._freeze_formula(self.axis(name, dim, size)))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether an answer holds a number or a text, which may tell how many channels there are."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_number, value))
+    return isinstance(value, (int, float, str)) and not isinstance(value, bool)

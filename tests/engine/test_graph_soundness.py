@@ -3,6 +3,9 @@
 Each case is code that a block could contain. The trace may follow it or freeze what goes in; it may not get it wrong.
 """
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +13,7 @@ from torch import nn
 
 from engine.graph import trace
 from tests.models import check_every_plan, image
-from tests.nets import block, head, net, prunable
+from tests.nets import block, head, net, prunable, reason
 
 
 def _filled(y):
@@ -123,6 +126,128 @@ def test_pruned_equals_masked_after(name):
     model = net(flow, stem=block(3, 8), a=block(8, 8), b=block(8, 8), head=head(8))
     graph = trace(model)
     assert prunable(graph)["stem"] == 8 and prunable(graph)["b"] == 8
+    check_every_plan(model, graph, image(model, 16, 24, batch=2))
+
+
+def _by_hand(y):
+    total = 0.0
+    for index in range(y.shape[1]):
+        total += index
+    return y * total
+
+
+COUNTED = {
+    "compared": lambda y: 2 * y if y.shape[1] > 6 else y,
+    "compared by size": lambda y: 2 * y if y.size(1) == 8 else y,
+    "compared from the other side": lambda y: 2 * y if 6 <= y.shape[-3] else y,
+    "compared as a whole shape": lambda y: 2 * y if y.shape == (2, 8, 16, 24) else y,
+    "compared as a list": lambda y: 2 * y if list(y.shape) != [2, 8, 16, 24] else y,
+    "looked up": lambda y: {8: 2, 7: 3}.get(y.shape[1], 5) * y,
+    "looked up in a set": lambda y: 2 * y if y.shape[1] in {8} else y,
+    "taken as an int": lambda y: int(y.shape[1]) * y,
+    "taken as a float": lambda y: float(y.shape[1]) * y,
+    "taken as a truth": lambda y: (2 if y.shape[1] - 8 else 3) * y,
+    "taken as text": lambda y: len("x" * int(f"{y.shape[1]}")) * y,
+    "taken as old text": lambda y: float(f"{y.shape[1]:d}") * y,
+    "taken as an index": lambda y: list(range(20))[y.shape[1]] * y,
+    "asked for its kind": lambda y: (y.shape[1] if isinstance(y.shape[1], int) else 100) * y,
+    "picked from a table": lambda y: y * torch.linspace(0.5, 2, 16, device=y.device)[y.shape[1]],
+    "cut from a table": lambda y: y * torch.linspace(0.5, 2, 16, device=y.device)[: y.shape[1]].mean(),
+    "len of an image": lambda y: len(y[0]) * y,
+    "len of a transposed map": lambda y: len(y.transpose(0, 1)) * y,
+    "len of channels": lambda y: len(y.unbind(1)) * y,
+    "counted in a range": _by_hand,
+    "as many items": lambda y: sum([2] * y.shape[1]) * y,
+    "largest of two": lambda y: max(y.shape[1], 6) * y,
+    "rounded": lambda y: round(y.shape[1], -1) * y,
+    "absolute": lambda y: abs(y.shape[1]) * y,
+    "negated": lambda y: -y.shape[1] * y,
+    "divided with rest": lambda y: divmod(y.shape[1], 3)[1] * y,
+    "shifted": lambda y: (y.shape[1] << 1) * y,
+    "masked by bits": lambda y: (y.shape[1] & 5) * y,
+    "square root": lambda y: math.sqrt(y.shape[1]) * y,
+    "logarithm": lambda y: math.log(y.shape[1]) * y,
+    "whole square root": lambda y: math.isqrt(y.shape[1]) * y,
+    "common divisor": lambda y: math.gcd(y.shape[1], 6) * y,
+    "floor and ceiling": lambda y: (math.floor(y.shape[1]) + math.ceil(y.shape[1]) + math.trunc(y.shape[1])) * y,
+    "product of the shape": lambda y: math.prod(y.shape[1:]) * y / 1000,
+    "sum of the shape": lambda y: sum(y.shape) * y / 100,
+    "numbers of a shape": lambda y: y.shape.numel() * y / 1000,
+    "numbers of a part of a shape": lambda y: y.shape[1:3].numel() * y / 100,
+    "elements": lambda y: y.nelement() * y / 1000,
+    "bytes": lambda y: y.nbytes * y / 1000,
+    "stride": lambda y: y.contiguous().stride(0) * y / 1000,
+    "in numpy": lambda y: float(np.sqrt(y.shape[1])) * y,
+    "made ones and summed": lambda y: y * torch.ones(y.shape[1], device=y.device).sum(),
+    "made ones like it and summed": lambda y: y * y.new_ones(y.shape).sum() / 1000,
+    "ones like it": lambda y: y * torch.ones_like(y).sum() / 1000,
+    "ones like it, joined": lambda y: torch.cat([y, torch.ones_like(y)], 2).mean((2, 3), keepdim=True),
+    "zeros like it, joined": lambda y: torch.cat([y, torch.zeros_like(y)], 2).mean((2, 3), keepdim=True),
+    "made a tensor": lambda y: y * torch.tensor(y.shape[1], device=y.device),
+    "made a range": lambda y: y * torch.arange(y.shape[1], device=y.device).float().mean(),
+    "made a size": lambda y: y * len(torch.empty(torch.Size([y.shape[1]]), device=y.device)),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_channel_that_is_counted_is_kept(name):
+    model = net(
+        lambda m, x: m.head(m.b(COUNTED[name](F.interpolate(m.a(m.stem(x)), (16, 24))))),
+        stem=block(3, 8), a=block(8, 8), b=block(8, 8), head=head(8),
+    )  # fmt: skip
+    graph = trace(model)
+    assert prunable(graph)["stem"] == 8 and prunable(graph)["b"] == 8
+    if "joined" not in name:
+        assert prunable(graph)["a"] == 0 and reason(graph, "a")
+    check_every_plan(model, graph, image(model, 16, 24, batch=2))
+
+
+OF_A_LAYER = {
+    "the outputs of a convolution": lambda m, y: y * m.a.conv.out_channels,
+    "the inputs of the next": lambda m, y: 2 * y if m.b.conv.in_channels > 6 else y,
+    "the features of a BatchNorm": lambda m, y: y * int(m.a.bn.num_features),
+    "the rows of a weight": lambda m, y: y * m.a.conv.weight.shape[0] ** -0.5,
+    "the columns of the next weight": lambda m, y: y * m.b.conv.weight.size(1) ** -0.5,
+    "the len of a gamma": lambda m, y: y * len(m.a.bn.weight),
+    "the elements of a gamma": lambda m, y: y * m.a.bn.weight.numel(),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_LAYER)
+def test_a_channel_that_is_counted_on_a_layer_is_kept(name):
+    model = net(
+        lambda m, x: m.head(m.b(OF_A_LAYER[name](m, m.a(m.stem(x))))),
+        stem=block(3, 8), a=block(8, 8), b=block(8, 8), head=head(8),
+    )  # fmt: skip
+    graph = trace(model)
+    assert prunable(graph) == {"stem": 8, "a": 0, "b": 8}
+    check_every_plan(model, graph, image(model, 16, 24, batch=2))
+
+
+SIZED = {
+    "back to its own shape": lambda y: y.flatten(2).view(y.shape),
+    "sizes one by one": lambda y: y.flatten(2).view(y.size(0), y.size(1), y.shape[2], y.shape[3]),
+    "unpacked": lambda y: (lambda b, c, h, w: y.reshape(b, c, h * w).view(b, c, h, w))(*y.shape),
+    "expanded like its shape": lambda y: y.mean((2, 3), keepdim=True).expand(y.shape),
+    "expanded to its channels": lambda y: y * y.new_ones(1, 1, 1, 1).expand(-1, y.shape[1], -1, -1),
+    "compared with itself": lambda y: y if y.shape[1] == y.relu().shape[1] else 2 * y,
+    "its shape compared with its own": lambda y: y if y.shape == y.sigmoid().shape else 2 * y,
+    "resized by its spatial shape": lambda y: F.interpolate(y, y.shape[2:], mode="nearest"),
+    "multiplied by its area": lambda y: y * y.shape[2] * y.shape[-1] / 384,
+    "scaled by ones of its own shape": lambda y: y * torch.ones(y.shape, device=y.device),
+    "zeros of its own shape": lambda y: y + y.new_zeros(y.shape),
+    "len of the batch": lambda y: y * len(y) * len(y.shape) * y.dim() * y.ndim,
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_a_size_that_follows_its_channels_keeps_none(name):
+    model = net(
+        lambda m, x: m.head(m.b(SIZED[name](m.a(m.stem(x))))),
+        stem=block(3, 8), a=block(8, 8), b=block(8, 8), head=head(8),
+    )  # fmt: skip
+    graph = trace(model)
+    assert prunable(graph) == {"stem": 8, "a": 8, "b": 8}
     check_every_plan(model, graph, image(model, 16, 24, batch=2))
 
 
