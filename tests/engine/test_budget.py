@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.cost import CostModel
 from engine.errors import PlanError
 from engine.graph import trace
-from engine.solver import MAX_RATIO, Budget, Ranking, SolverSettings, cost_curve, rank, solve, solve_budget
+from engine.solver import MAX_RATIO, Budget, Ranking, SolverSettings, cost_curve, rank, savings, solve, solve_budget
 from tests.engine.test_random_graphs import SIZE, chains
 from tests.models import build, graph_of
 
@@ -122,6 +122,22 @@ def test_an_impossible_budget_says_the_minimum_and_that_minimum_is_possible(limi
 def test_a_budget_of_nothing_is_refused():
     with pytest.raises(PlanError, match="parameters or of GFLOPs"):
         Budget()
+
+
+@pytest.mark.parametrize("name", NANO)
+def test_with_two_budgets_the_savings_are_the_mean_of_two_shares_of_the_whole(name):
+    """Parameters count by the million and operations by the billion; unscaled, one budget would decide alone."""
+    graph, costs = graph_of(name), costs_of(name)
+    index = {layer.name: layer for layer in graph.layers}
+    alone = index["model.22.cv2.0.1.bn" if name == "yolov8n" else "model.23.cv2.0.1.bn"].groups[0]
+    keep = np.ones(graph.group_count, dtype=bool)
+    keep[alone] = False
+    less = costs.cost(keep)
+    shares = (1 - less.params / costs.before.params, 1 - less.gflops / costs.before.gflops)
+    params, gflops = Budget(params=10**6), Budget(gflops=1.0)
+    assert (savings(costs, params)[alone], savings(costs, gflops)[alone]) == pytest.approx(shares, rel=1e-6)
+    both = savings(costs, Budget(params=10**6, gflops=1.0))
+    assert both == pytest.approx((savings(costs, params) + savings(costs, gflops)) / 2)
 
 
 # --- cost ----------------------------------------------------------------------------------------------------------

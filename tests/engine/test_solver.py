@@ -205,3 +205,34 @@ def test_a_floor_above_every_layer_removes_nothing():
     plan = solve(ranking, 0.95)
     assert plan.keep.all() and plan.ratio_achieved == 0
     assert (ranking.max_ratio, ranking.ceiling_ratio, ranking.limiting_layer) == (0.0, 0.0, "layer0.bn")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        SolverSettings(floor=1),
+        SolverSettings(floor=1, scope="uniform"),
+        SolverSettings(floor=1, layer_ratios=(("layer0.bn", 0.29),)),
+    ],
+    ids=["global", "uniform", "own ratio"],
+)
+def test_a_ratio_that_binary_numbers_miss_by_a_hair_removes_the_channel_it_names(limits):
+    graph = make_graph([list(range(1, 101))])
+    assert 0.29 * 100 < 29, "29 of 100 channels, and yet"
+    assert solve(rank(graph, np.arange(101.0), limits), 0.29).kept_channels.tolist() == [71]
+
+
+def test_a_floor_that_binary_numbers_exceed_by_a_hair_keeps_no_channel_more():
+    graph = make_graph([list(range(1, 101))])
+    assert 0.07 * 100 > 7
+    ranking = rank(graph, np.arange(101.0), SolverSettings(floor=1, floor_share=0.07))
+    assert solve(ranking, 0.93).kept_channels.tolist() == [7]
+
+
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+def test_a_floor_is_named_at_the_very_ratio_that_it_forbids(scope):
+    """At 0.29 the 29th of 100 channels would go by its score, and the floor of 72 keeps it."""
+    graph = make_graph([list(range(1, 101))])
+    ranking = rank(graph, np.arange(101.0), SolverSettings(floor=72, scope=scope))
+    assert solve(ranking, 0.29).at_floor.tolist() == [True]
+    assert solve(ranking, 0.28).at_floor.tolist() == [False]
