@@ -20,6 +20,7 @@ from ultralytics.utils.torch_utils import get_num_params
 
 from engine.errors import CheckpointError
 from engine.files import atomic_path, file_digest, require_free_space
+from engine.unpruning import mark_if_narrower
 
 MADE_KEY = "slimming"
 "Key under which a checkpoint says how it was made; plain values only, so that restricted loading accepts it."
@@ -106,6 +107,9 @@ def record_made(path: str | Path, made: dict[str, Any]) -> None:
         StorageError: It cannot be written.
     """
     content = _load(Path(path))
+    for model in (content.get("model"), content.get("ema")):
+        if isinstance(model, nn.Module):
+            mark_if_narrower(model)
     with atomic_path(path) as temporary:
         torch.save({**content, MADE_KEY: made}, temporary)
 
@@ -193,6 +197,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, *, source: Checkpoint, m
     path = Path(path)
     stored = copy.deepcopy(model).eval()
     stored = stored.half() if source.half else stored.float()
+    mark_if_narrower(stored)
     for parameter in stored.parameters():
         parameter.requires_grad = False
     stored.__dict__.pop("pt_path", None)  # where the source lay on this machine; Ultralytics sets it at every load

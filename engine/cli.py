@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -454,6 +455,11 @@ def _plan_text(result: dict[str, Any]) -> str:
         rows += pruned_lines(result)
     if "pruned" in result:
         rows.append(f"pruned.pt: {result['pruned']}")
+        if result["params"] < result["params_before"]:
+            rows.append(
+                f"train it with: python -m engine finetune --weights {shlex.quote(result['pruned'])} --data DATA "
+                "(stock Ultralytics training would rebuild the full network, so it stops with an error that says this)"
+            )
     return "\n".join(rows)
 
 

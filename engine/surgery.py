@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from engine.graph import ChannelGraph
+from engine.unpruning import mark_pruned
 
 
 def prune_model(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.Module:
     """Return a smaller copy of the model; the model itself stays as it is.
 
     Every tensor is cut along each of its channel axes by the same rule, then the channel numbers that layers keep
-    beside their tensors follow. Strides, names, eps, momentum and everything else survive.
+    beside their tensors follow. Strides, names, eps, momentum and everything else survive, except that the model's
+    description then says how to train it (``engine.unpruning``) where anything was removed.
 
     Args:
         model: The model that the graph was traced from.
@@ -31,6 +33,8 @@ def prune_model(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.M
         _follow_tensors(module)
     for update in graph.attributes:
         setattr(pruned.get_submodule(update.module), update.attribute, len(kept_rows[update.axis]))
+    if not keep.all():
+        mark_pruned(pruned)
     return pruned
 
 

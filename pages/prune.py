@@ -78,6 +78,10 @@ def show_pruned(model: Model) -> None:
         said = known or f"Made **{format.plain(made.name)}**, {format.count(made.params)} parameters."
         st.markdown(said, width="content")
         chosen = st.button("Open the pruned model", key="open pruned", help="Makes it the current model.")
+    st.caption(
+        "Fine-tune it here or on the Train page. Stock Ultralytics training would rebuild the full network, so it "
+        "stops at this file and says so."
+    )
     if chosen:
         open_model(made.id)
         st.switch_page(PAGES / "models.py", query_params={"model": made.id})

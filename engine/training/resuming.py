@@ -52,8 +52,12 @@ def note_start(settings: TrainSettings, digest: str) -> None:
 
 
 def note_trained(save_dir: Path, epochs: int, metrics: dict[str, float]) -> None:
-    """Write down that every epoch is trained, before anything is stripped."""
-    _write(save_dir, {**_read(save_dir), "trained": metrics, "epochs_done": epochs})
+    """Write down that every epoch is trained, before anything is stripped.
+
+    Nothing where nothing was noted at the start: the trainer was then used by itself, ``YOLO(...).train(trainer=...)``.
+    """
+    if noted := _read(save_dir):
+        _write(save_dir, {**noted, "trained": metrics, "epochs_done": epochs})
 
 
 def saved_run(save_dir: Path) -> SavedRun:

@@ -65,7 +65,8 @@ def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResul
     """Train in this process, which may be one of several; errors as ``run_training``."""
     overrides = settings.overrides()
     if settings.resume and (path := saved_run(settings.save_dir).path):
-        overrides["resume"] = str(path)
+        # The saved arguments name the folder that the run began in; a workspace may have been moved since.
+        overrides |= {"resume": str(path), "save_dir": str(settings.save_dir.resolve())}
     with errors_explained(settings):
         trainer = TRAINERS[task](overrides=overrides)
         progress = Progress(settings, report)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import distributed, nn
@@ -23,6 +22,7 @@ from engine.files import copy_file_atomic
 from engine.tasks import TASKS
 from engine.training.resuming import RESUME_NAME, note_trained
 from engine.training.settings import short_metrics
+from engine.unpruning import is_marked, is_marked_description, mark_if_narrower
 
 
 class KeepsModule:
@@ -44,26 +44,29 @@ class KeepsModule:
         if self.device.type == "cpu" and RANK != -1:
             self.world_size = int(os.environ["WORLD_SIZE"])
 
-    def check_resume(self, overrides: dict[str, Any]) -> None:
-        """Take up the saved arguments, but in the folder of this run: a workspace may have been moved since."""
-        super().check_resume(overrides)
-        if self.resume:
-            self.args.save_dir = str(Path(overrides["project"]) / overrides["name"])
-
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> nn.Module:
-        """Return the checkpoint's module as it is, or Ultralytics' own new one where classes differ."""
+        """Return the checkpoint's module as it is, or Ultralytics' own new one where classes differ.
+
+        Raises:
+            TrainingError: The model was pruned, and something else than its own module is asked for.
+        """
+        if is_marked_description(cfg) and getattr(weights, "yaml", None) != cfg:
+            raise TrainingError(
+                "A pruned model is trained from its own weights alone; leave pretrained out, or train the other "
+                "checkpoint itself."
+            )
         if not isinstance(weights, nn.Module):
             return super().get_model(cfg, weights, verbose)
+        mark_if_narrower(weights)
         weights.requires_grad_(True)  # checkpoints are stored frozen, and Ultralytics would warn of every parameter
         if _class_count(weights) in (None, self.data["nc"]):
             return weights
-        rebuilt = super().get_model(cfg, weights, verbose)
-        if not _same_body(rebuilt, weights):
+        if is_marked(weights):
             raise TrainingError(
                 f"This pruned model knows {_class_count(weights)} classes and the data set has {self.data['nc']}; "
                 "fine-tune it on a data set with its own classes, or train the dense model on the new ones first."
             )
-        return rebuilt
+        return super().get_model(cfg, weights, verbose)
 
     def save_model(self) -> bool:
         """Write the checkpoints aside, then rename them: a run may be killed at any time."""
@@ -132,12 +135,6 @@ def _parallel_on_cpu() -> Iterator[None]:
 def _class_count(model: nn.Module) -> int | None:
     names = getattr(model, "names", None)
     return getattr(model, "nc", None) or (len(names) if names else None)
-
-
-def _same_body(first: nn.Module, second: nn.Module) -> bool:
-    """Whether two models agree in all layers before the head."""
-    shapes = [{k: v.shape for k, v in model.model[:-1].state_dict().items()} for model in (first, second)]
-    return shapes[0] == shapes[1]
 
 
 class DetectionTrainer(KeepsModule, yolo.detect.DetectionTrainer):

@@ -70,11 +70,13 @@ def test_the_other_examples_run_one_after_another_as_they_stand(tmp_path, monkey
     fill_latency_table(weights)
     params = engine.open_checkpoint("best.pt").params
     spaces = [run_example(example) for example in EXAMPLES[2:]]
-    training, comparing, accuracy, latency, exporting, workspace, _ = spaces
+    training, in_python, comparing, accuracy, latency, exporting, workspace, _ = spaces
     assert training["stopped"]["stopped"] and training["stopped"]["epochs_done"] == 1
     assert training["sparse"]["epochs_done"] == 2
     tuned = engine.open_checkpoint(training["tuned"]["best"])
     assert tuned.params < params and len(tuned.ancestors) == 3
+    pruned = engine.open_checkpoint("pruned.pt").params
+    assert engine.open_checkpoint(in_python["model"].trainer.best).params == pruned < params
     assert len(comparing["comparison"].models) == 2 and comparing["front"]
     assert len(accuracy["curve"].points) == 2 and len(accuracy["found"].blocks) > 5
     assert latency["dense"].p50_ms > 0 and latency["preview"].params < params

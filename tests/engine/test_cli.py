@@ -85,6 +85,14 @@ def test_text_output_is_for_reading(tiny_checkpoint):
     assert "parameters 3,157,200 -> " in done.stdout and "model.0.bn" in done.stdout
 
 
+def test_the_last_line_of_prune_names_the_way_to_train_what_stock_training_refuses(tiny_checkpoint, tmp_path):
+    weights, folder = tiny_checkpoint("yolov8n"), tmp_path / "a folder"
+    last = engine("prune", "--weights", weights, "--prune-ratio", 0.3, "--save-dir", folder).stdout.splitlines()[-1]
+    assert f"python -m engine finetune --weights '{folder / 'pruned.pt'}'" in last and "stock Ultralytics" in last
+    whole = engine("prune", "--weights", weights, "--prune-ratio", 0, "--save-dir", folder).stdout.splitlines()[-1]
+    assert "stock Ultralytics" not in whole
+
+
 @pytest.mark.parametrize("ratio", ["1.0", "-0.1", "nan"])
 def test_a_ratio_out_of_range_is_refused(ratio, tiny_checkpoint, tmp_path):
     done = engine("prune", "--weights", tiny_checkpoint(), f"--prune-ratio={ratio}", "--save-dir", tmp_path / "out")

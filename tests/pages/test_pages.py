@@ -118,6 +118,7 @@ def test_pruning_registers_a_child_and_offers_to_open_it(open_page, demo, worksp
     assert not app.exception and not app.error
     child = next(model for model in Store(workspace).models() if model.kind == "pruned")
     assert child.parent_id == demo.sparse.id and child.params < 3_000_000
+    assert any("Stock Ultralytics training" in caption.value for caption in app.caption)
     app.button(key="open pruned").click().run()
     assert app.session_state["model_id"] == child.id
 
