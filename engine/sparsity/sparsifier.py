@@ -38,10 +38,10 @@ class Sparsifier:
       gradient; Parikh and Boyd, Proximal Algorithms, section 6.5). Gammas reach exact zero; beta follows once
       gamma is there.
     - targeted: over the first tenth of the run collects ``(gamma dL/dgamma + beta dL/dbeta)^2`` by group (Molchanov
-      et al., arXiv 1906.10771), chooses what the solver removes at ``ratio`` by these scores, or for ``budget`` by
-      these scores over what a removal saves of it, and fades gamma and beta of those groups along a cosine to exactly
-      zero until 60 % of the run (growing regularisation, arXiv 2012.09243, and soft filter pruning, arXiv 1808.06866,
-      are its relatives; unlike the latter it never grows back).
+      et al., arXiv 1906.10771) in the steps whose gradients are numbers, chooses what the solver removes at ``ratio``
+      by these scores, or for ``budget`` by these scores over what a removal saves of it, and fades gamma and beta of
+      those groups along a cosine to exactly zero until 60 % of the run (growing regularisation, arXiv 2012.09243, and
+      soft filter pruning, arXiv 1808.06866, are its relatives; unlike the latter it never grows back).
     """
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, settings: SparsitySettings) -> None:
@@ -63,6 +63,7 @@ class Sparsifier:
         self._prunable_by_layer = (self._groups > 0).to(self._gammas[0].dtype).split(self._sizes)
         self._counts = torch.bincount(self._groups, minlength=graph.group_count).clamp(min=1)
         self._scores = torch.zeros(graph.group_count, device=device)
+        self._steps_seen = torch.zeros((), dtype=torch.int64, device=device)  # those that the scores are made of
         self._targets: Tensor | None = None  # (N,) bool once the targeted method has chosen
         self._faded = 1.0
         self._costs: CostModel | None = None
@@ -121,7 +122,12 @@ class Sparsifier:
             return
         products = torch._foreach_mul(self._gammas, _gradients(self._gammas))
         torch._foreach_addcmul_(products, self._betas, _gradients(self._betas))
-        self._scores.index_add_(0, self._groups, torch.cat(products).float() ** 2)
+        squares = torch.cat(products).float() ** 2  # (N,)
+        # A batch whose gradients are no numbers says nothing about any channel, nor does one whose gradients were
+        # clipped to zero because another was infinite. Decided on the device: a GPU does not wait for it.
+        usable = torch.isfinite(squares).all() & (squares.sum() > 0)
+        self._scores.index_add_(0, self._groups, torch.where(usable, squares, 0.0))
+        self._steps_seen += usable
 
     @torch.no_grad()
     def _fade(self) -> None:
@@ -138,6 +144,14 @@ class Sparsifier:
         self._scale(self._betas, factors)
 
     def _choose(self) -> None:
+        seen = self._steps_seen.clone()
+        if distributed.is_initialized():
+            distributed.broadcast(seen, src=0)  # all go on, or none does
+        if not seen:
+            raise TrainingError(
+                "The gradients of this run's first tenth were no numbers, so there is nothing to choose channels by; "
+                "start it anew with a lower learning rate (lr0)."
+            )
         removed = torch.from_numpy(~self._plan(self._scores.double().cpu().numpy()).keep).to(self._groups.device)
         if distributed.is_initialized():
             # All processes see the same gradients, and yet one decision is safer than several equal ones.
@@ -157,7 +171,12 @@ class Sparsifier:
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run needs to go on as this one would have."""
         targets = self._targets if self._targets is not None else torch.zeros(0, dtype=torch.bool)
-        return {"scores": self._scores.cpu(), "targets": targets.cpu(), "faded": torch.tensor(self._faded)}
+        return {
+            "scores": self._scores.cpu(),
+            "steps_seen": self._steps_seen.cpu(),
+            "targets": targets.cpu(),
+            "faded": torch.tensor(self._faded),
+        }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on where the sparsifier that returned the state had been.
@@ -167,7 +186,10 @@ class Sparsifier:
         """
         if state["scores"].shape != self._scores.shape or len(state["targets"]) not in (0, len(self._groups)):
             raise TrainingError("The saved state of this run belongs to another model; start the run anew.")
-        self._scores.copy_(state["scores"])
+        # Version 0.2 counted no steps, and let one that was no number spoil the scores.
+        scores = state["scores"] if state["scores"].isfinite().all() else torch.zeros_like(state["scores"])
+        self._scores.copy_(scores)
+        self._steps_seen.copy_(state.get("steps_seen", scores.any()))
         self._targets = state["targets"].to(self._groups.device) if len(state["targets"]) else None
         self._faded = float(state["faded"])
 

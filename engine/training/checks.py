@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -57,6 +58,11 @@ def explained(error: Exception, device: str, batch: int, imgsz: int, data: Path)
         return StorageError("The disk is full; free some space and start the run again.")
     if "out of memory" in lowered:
         return TrainingError(f"Out of memory on {device} at batch {batch} and {imgsz} px; lower one of them.")
+    if re.search(r"loss nan|fitness nan|nan persisted|nan/inf weights", lowered):
+        return TrainingError(
+            "Training diverged: its loss is no number any more, and no earlier epoch could be gone back to; start it "
+            "anew with a lower learning rate (lr0)."
+        )
     if "final batch=1" in lowered:
         return TrainingError(
             f"A batch of {batch} leaves a single image over at {imgsz} px, which BatchNorm cannot train on; use "

@@ -72,14 +72,19 @@ class Progress:
             self._sparsifier = Sparsifier(model, graph, self._settings.sparsity)
             self._sparsifier.attach(trainer.optimizer)
             state = trainer.wdir / STATE_NAME
-            if self._settings.resume and state.exists():
-                self._sparsifier.load_state_dict(torch.load(state, weights_only=True))
+            if self._settings.resume:
+                self._load_state(state)
             trainer.save_sparsity = lambda: self._save_state(state)
+            trainer.restore_sparsity = lambda: self._load_state(state)
         self._send(trainer, {"kind": "status", "text": f"Training {get_num_params(model):,} parameters"})
 
     def _save_state(self, path: Path) -> None:
         with atomic_path(path) as temporary:
             torch.save(self._sparsifier.state_dict(), temporary)
+
+    def _load_state(self, path: Path) -> None:
+        if path.exists():
+            self._sparsifier.load_state_dict(torch.load(path, weights_only=True))
 
     def _epoch_starts(self, trainer: BaseTrainer) -> None:
         self._step, self._epoch_start = 0, time.monotonic()

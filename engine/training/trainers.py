@@ -37,6 +37,8 @@ class KeepsModule:
     "It was asked so within an epoch, which is then done again when the run goes on."
     save_sparsity: Callable[[], None] | None = None
     "Writes the sparsifier's state."
+    restore_sparsity: Callable[[], None] | None = None
+    "Takes the sparsifier back to the state that was written last."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up as Ultralytics does, and count the processes on a CPU too."""
@@ -87,6 +89,16 @@ class KeepsModule:
                 partial.unlink(missing_ok=True)
             self.last, self.best = last, best
         return saved
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Go back to the last checkpoint where the loss is no number, and take the sparsifier back with the weights.
+
+        What it saw and chose in the epoch that is now done again would count twice.
+        """
+        recovered = super()._handle_nan_recovery(epoch)
+        if recovered and self.restore_sparsity:
+            self.restore_sparsity()
+        return recovered
 
     def final_eval(self) -> None:
         """Strip the checkpoints and validate best.pt as Ultralytics does; a stopped run keeps its state beside.

@@ -1,5 +1,7 @@
 """Sparse training on a small network with a plain optimizer: what each method does to which gammas."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,103 @@ def trained(settings: SparsitySettings | None, optimizer: str = "SGD", steps: in
 
 def gammas(net: Net) -> torch.Tensor:
     return torch.cat([block.bn.weight.detach() for block in (net.stem, net.branch, net.tail)])
+
+
+def looked_at(net: Net, sparsifier: Sparsifier, spoilt: int | None = None, left_out: int | None = None) -> torch.Tensor:
+    """Take four steps of the looking phase and choose; return the (N,) bool of the channels chosen.
+
+    In step ``spoilt`` a gradient is no number, and the trainer takes weights and optimizer back afterwards; step
+    ``left_out`` is not taken at all.
+    """
+    learner = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    sparsifier.attach(learner)
+    batches = torch.Generator().manual_seed(1)
+    for step in range(4):
+        images, wanted = (torch.randn(4, channels, 12, 12, generator=batches) for channels in (3, 2))
+        if step == left_out:
+            continue
+        sparsifier.progress = LOOK_SHARE * (step + 1) / 4
+        kept = copy.deepcopy((net.state_dict(), learner.state_dict()))
+        learner.zero_grad()
+        (net(images) - wanted).square().mean().backward()
+        if step == spoilt:
+            net.stem.bn.weight.grad[3] = float("nan")
+            net.tail.bn.weight.grad.fill_(float("inf"))
+        learner.step()
+        if step == spoilt:
+            net.load_state_dict(kept[0])
+            learner.load_state_dict(kept[1])
+    return sparsifier.state_dict()["targets"]
+
+
+def targeted() -> tuple[Net, Sparsifier]:
+    torch.manual_seed(0)
+    net = Net().train()
+    return net, Sparsifier(net, trace(net), SparsitySettings("targeted", ratio=0.5))
+
+
+@pytest.mark.parametrize("spoilt", [0, 2])
+def test_one_nan_gradient_leaves_the_choice_that_a_run_without_that_step_makes(spoilt):
+    chosen = looked_at(*targeted(), spoilt=spoilt)
+    assert len(chosen) and torch.equal(chosen, looked_at(*targeted(), left_out=spoilt))
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_where_no_step_had_gradients_that_are_numbers_the_choice_is_refused(value):
+    net, sparsifier = targeted()
+    learner = torch.optim.SGD(net.parameters(), lr=0.01)
+    sparsifier.attach(learner)
+    for parameter in net.parameters():
+        parameter.grad = torch.full_like(parameter, value)
+    sparsifier.progress = LOOK_SHARE
+    with pytest.raises(TrainingError, match="lower learning rate") as refusal:
+        learner.step()
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_state_of_version_0_2_goes_on_unless_a_nan_had_spoilt_it():
+    _, sparsifier = targeted()
+    scores = torch.rand(sparsifier.state_dict()["scores"].shape)
+    older = {"scores": scores, "targets": torch.zeros(0, dtype=torch.bool), "faded": torch.tensor(1.0)}
+    sparsifier.load_state_dict(older)
+    assert torch.equal(sparsifier.state_dict()["scores"], scores) and sparsifier.state_dict()["steps_seen"]
+    scores[1] = float("nan")
+    sparsifier.load_state_dict(older)
+    assert not sparsifier.state_dict()["scores"].any() and not sparsifier.state_dict()["steps_seen"]
+
+
+def test_the_score_of_a_group_sums_what_its_gammas_and_betas_contribute():
+    net, sparsifier = targeted()
+    expected = torch.zeros_like(sparsifier.state_dict()["scores"])
+    for layer in trace(net).layers:
+        norm = net.get_submodule(layer.name)
+        with torch.no_grad():
+            for parameter in (norm.weight, norm.bias):
+                parameter.uniform_(-1, 1)
+                parameter.grad = torch.rand_like(parameter)
+            taylor = (norm.weight * norm.weight.grad + norm.bias * norm.bias.grad) ** 2
+        expected.index_add_(0, torch.from_numpy(layer.groups), taylor)
+    learner = torch.optim.SGD(net.parameters(), lr=0.0)
+    sparsifier.attach(learner)
+    learner.step()
+    assert torch.allclose(sparsifier.state_dict()["scores"], expected, rtol=1e-5)
+
+
+def test_the_proximal_threshold_of_a_group_is_that_of_a_single_gamma_of_its_size():
+    net, _ = targeted()
+    sparsifier = Sparsifier(net, trace(net), SparsitySettings("proximal", strength=0.5))
+    learner = torch.optim.SGD(net.parameters(), lr=0.1)
+    sparsifier.attach(learner)
+    with torch.no_grad():
+        net.stem.bn.weight.fill_(0.6)  # tied by the residual sum: rms 0.424
+        net.branch.bn.weight.zero_()
+        net.tail.bn.weight.fill_(0.2)  # alone
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    learner.step()
+    tied = 0.6 * (1 - 0.05 / (0.6 / 2**0.5))
+    assert net.stem.bn.weight.tolist() == pytest.approx([tied] * 12)
+    assert net.tail.bn.weight.tolist() == pytest.approx([0.15] * 16)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])

@@ -1,5 +1,6 @@
 """Real Ultralytics trainers on a tiny drawn set: pruned shapes survive, sparse runs reach zero, errors read well."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.tasks import SegmentationModel
 
 from engine.checkpoint import open_checkpoint
@@ -16,6 +18,7 @@ from engine.datasets import make_demo_dataset
 from engine.errors import StopRequested, TrainingError, WorkbenchError
 from engine.gammas import collect_gammas, summarise_gammas
 from engine.slimming import Slimming
+from engine.training import TRAINERS, explained
 from engine.verbs import run_verb
 from tests.models import randomise, write_checkpoint
 from tests.runs import spec, tiny_data, write_dense
@@ -87,6 +90,50 @@ def test_a_wish_to_stop_ends_the_run_after_the_batch_and_keeps_a_checkpoint(prun
     result = run_verb("finetune", spec(pruned, data, tmp_path / "run", epochs=50), report)
     assert result["stopped"] and result["epochs_done"] in (1, 2), "2 where the step was the last of its epoch"
     assert open_checkpoint(result["last"]).params == result["params"]
+
+
+def test_an_epoch_that_a_nan_spoilt_is_done_again_and_its_steps_do_not_count_twice(data, tmp_path, monkeypatch):
+    """Ultralytics goes back to last.pt; what the sparsifier saw and chose since then must be forgotten with it."""
+    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    plain_step, spoilt = TRAINERS["detect"].optimizer_step, []
+
+    def step(trainer):
+        if "nan" in str(trainer.save_dir) and trainer.epoch == 1 and not spoilt:
+            spoilt.append(True)
+            trainer.model.model[0].conv.weight.grad[0] = float("nan")
+        plain_step(trainer)
+
+    def until_the_third_epoch(event):
+        if event["kind"] == "epoch" and event["epoch"] == 3:
+            raise StopRequested
+
+    monkeypatch.setattr(TRAINERS["detect"], "optimizer_step", step)
+    states = {}
+    for name in ("clean", "nan"):  # the choice falls into the second epoch of four batches
+        wanted = spec(dense, data, tmp_path / name, epochs=15, batch=2, nbs=2, prune_ratio=0.4)
+        run_verb("sparsify", wanted, until_the_third_epoch)
+        states[name] = torch.load(tmp_path / name / "weights" / "sparsity.pt", weights_only=True)
+    assert spoilt and states["nan"]["steps_seen"] == states["clean"]["steps_seen"] == 6
+    assert states["nan"]["scores"].isfinite().all()
+    chosen = [state["targets"] for state in states.values()]
+    assert (chosen[0] & chosen[1]).sum() > 0.8 * chosen[0].sum() > 0, (
+        "half precision and luck of the redone epoch apart"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Loss NaN/Inf detected but no valid last.pt is available for recovery",
+        "Training failed: NaN persisted for 4 epochs",
+        "Checkpoint runs/last.pt is corrupted with NaN/Inf weights",
+    ],
+)
+def test_a_training_that_ultralytics_gives_up_for_nan_says_what_helps(words):
+    source = inspect.getsource(BaseTrainer._handle_nan_recovery)
+    assert words.split(" detected")[-1].split("4 epochs")[0].split("last.pt is")[-1] in source, "Ultralytics' own words"
+    error = explained(RuntimeError(words), "cpu", 4, 64, Path("data.yaml"))
+    assert isinstance(error, TrainingError) and "lower learning rate" in str(error)
 
 
 def test_training_never_overwrites_the_checkpoint_that_it_starts_from(pruned, data, tmp_path):
