@@ -104,6 +104,14 @@ def test_a_stop_after_the_last_epoch_comes_too_late(dense, data, tmp_path):
     assert not done["stopped"] and done["epochs_done"] == 1 and "mAP50" in done["metrics"]
 
 
+def test_a_run_whose_folder_was_moved_goes_on_where_it_lies_now(dense, data, tmp_path):
+    run_verb("train", spec(dense, data, tmp_path / "before", epochs=2), stop_after(1, []))
+    (tmp_path / "before").rename(tmp_path / "after")
+    done = run_verb("train", spec(dense, data, tmp_path / "after", epochs=2, resume=True))
+    assert done["epochs_done"] == 2 and Path(done["last"]).parents[1] == tmp_path / "after"
+    assert not (tmp_path / "before").exists()
+
+
 def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go(dense, data, tmp_path):
     whole: list = []
     run_verb("sparsify", spec(dense, data, tmp_path / "whole", epochs=3, sr=0.5, schedule="linear"), whole.append)
