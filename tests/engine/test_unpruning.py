@@ -21,6 +21,7 @@ from engine.surgery import prune_model
 from engine.training import TRAINERS
 from engine.unpruning import OPENING, is_marked, mark_if_narrower, unpruning_sentence
 from engine.verbs import run_verb
+from tests import tasks
 from tests.models import build, graph_of, random_keep, randomise, write_checkpoint
 from tests.runs import spec, tiny_data, write_dense
 from tests.shapes import draw_shapes, narrow, write_narrow
@@ -168,10 +169,16 @@ def test_a_file_of_version_0_2_works_on_and_gets_the_sentence_when_it_is_written
     assert carried(older)
 
 
+def dense_and_data(task: str, folder: Path) -> tuple[Path, Path]:
+    """Return a checkpoint and a data set of a task, of the smallest kind that trains."""
+    if task in tasks.MODELS:
+        return tasks.write_model(task, folder / "dense.pt"), tasks.write_data(task, folder / "set")
+    return write_narrow(randomise(narrow(task)), folder / "dense.pt"), draw_shapes(folder / "set", task)
+
+
 @pytest.mark.parametrize("task", TRAINERS)
 def test_python_trains_a_pruned_model_of_every_task_and_goes_on_with_it(task, tmp_path):
-    described = draw_shapes(tmp_path / "set", task)
-    dense = write_narrow(randomise(narrow(task)), tmp_path / "dense.pt")
+    dense, described = dense_and_data(task, tmp_path)
     smaller = Slimming.open(dense).prune(0.4, tmp_path / "pruned.pt")
     params = open_checkpoint(smaller).params
     where = {"project": str(tmp_path / "runs"), "name": "python", "exist_ok": True}
