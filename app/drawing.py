@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from engine.images import read_pixels, to_jpeg, viewable
 from engine.predictions import Boxes
 
 BOTH, ALONE = "#22d3ee", "#fb923c"
 "Boxes that both models find, and those that only one of them finds; bright enough for dark and busy pictures."
-_LONGEST_SIDE = 1280
+_LONGEST_SIDE, _QUALITY = 1280, 88
 _LABEL_ALL_UP_TO = 12
 "Boxes; with more of them only those that the other model lacks are labelled."
 LEGEND = (
@@ -56,21 +56,18 @@ def boxes_on_image(
     )
 
 
-def read_jpeg(path: Path) -> tuple[bytes, tuple[int, int]]:
-    """Return an image as JPEG of at most 1280 pixels a side, and its own (width, height), turned as cameras say.
+def read_jpeg(path: Path, channels: int) -> tuple[bytes, tuple[int, int]]:
+    """Return an image as JPEG of at most 1280 pixels a side, and its own (width, height).
+
+    Args:
+        path: The image file.
+        channels: How many the model takes whose boxes are drawn: it is read as for that model.
 
     Raises:
-        OSError: It is no image that can be read.
+        DatasetError: It is no image that can be read, or has other channels.
     """
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    size = image.size
-    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=88)
-    return stream.getvalue(), size
+    pixels = read_pixels(path, channels)
+    return to_jpeg(viewable(pixels), _LONGEST_SIDE, _QUALITY), (pixels.shape[1], pixels.shape[0])
 
 
 def _box(corners: np.ndarray, *, alone: bool, unit: float) -> str:

@@ -86,7 +86,7 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
     rest = {key: value for key, value in spec.items() if key != "recalibrate"}
     count = _recalibrated_on(opened, plan, spec)
     spec = {**rest, "recalibrate": count} if count else rest
-    images = recalibration_images(spec)
+    images = recalibration_images(spec, opened.checkpoint)
     preview = opened.describe(plan, asked.imgsz)
     made = {"verb": "prune", "spec": spec, "ratio_achieved": preview.ratio_achieved}
     with _folder_aside(store) as folder:

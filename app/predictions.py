@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -14,12 +13,12 @@ from app.drawing import LEGEND, boxes_on_image, read_jpeg
 from app.session import explained
 from engine.datasets import check_dataset, image_files
 from engine.errors import DatasetError
-from engine.predictions import LEAST_CONFIDENCE, Boxes, Matches, find_boxes, match_boxes, open_predictor
+from engine.predictions import LEAST_CONFIDENCE, Boxes, Matches, Predictor, find_boxes, match_boxes, open_predictor
 from engine.store import Model
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _predictor(digest: str, _path: Path) -> Any:
+def _predictor(digest: str, _path: Path) -> Predictor:
     return open_predictor(_path)
 
 
@@ -124,18 +123,15 @@ def _step_button(label: str, images: Sequence[str], state: str, at: int, step: i
 def _show_pair(
     pair: tuple[Model, Model], both: Sequence[Boxes], matches: Matches, image: str, found: SideBySide
 ) -> None:
-    try:
-        jpeg, size = _jpeg(image, Path(image).stat().st_mtime_ns)
-    except OSError as error:
-        raise DatasetError(f"{Path(image).name} cannot be read; choose another image.") from error
     grid = st.grid(2, min_column_width=320)
     for model, boxes, alone in zip(pair, both, (matches.only_first, matches.only_second), strict=True):
         with grid.cell():
             st.markdown(difference_sentence(found.names[str(model.path)], len(boxes), len(alone)))
+            jpeg, size = _jpeg(image, Path(image).stat().st_mtime_ns, _predictor(model.digest, model.path).channels)
             st.image(boxes_on_image(jpeg, size, boxes, alone, size_of(model).names), width="stretch")
     st.caption("Two boxes mark the same object if they are of one class and overlap by half (IoU 0.5 or more).")
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _jpeg(image: str, changed_ns: int) -> tuple[bytes, tuple[int, int]]:
-    return read_jpeg(Path(image))
+def _jpeg(image: str, changed_ns: int, channels: int) -> tuple[bytes, tuple[int, int]]:
+    return read_jpeg(Path(image), channels)

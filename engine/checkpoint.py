@@ -10,6 +10,7 @@ import copy
 import re
 import zipfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ultralytics.utils.torch_utils import get_num_params
 
 from engine.errors import CheckpointError
 from engine.files import atomic_path, file_digest, require_free_space
+from engine.graph.inputs import image_channels
 from engine.unpruning import mark_if_narrower
 
 MADE_KEY = "slimming"
@@ -45,6 +47,11 @@ class Checkpoint:
     "The file stores 16-bit weights, as Ultralytics writes them."
     content: dict[str, Any] = field(repr=False)
     "The rest of the file."
+
+    @cached_property
+    def channels(self) -> int:
+        """How many channels the images have that the model takes."""
+        return image_channels(self.model)
 
     @property
     def made(self) -> dict[str, Any]:

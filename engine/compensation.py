@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import PlanError
-from engine.graph import ChannelGraph
+from engine.graph import ChannelGraph, image_channels
 from engine.graph.build import TRACE_SIZES
 
 CONSTANT_GAMMA = 0.1
@@ -111,15 +111,15 @@ def _centre_inputs(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
         handles.append(module.register_forward_pre_hook(read))
 
     handles: list = []
+    dtype, channels = next(model.parameters()).dtype, image_channels(model)
     for name in names:
         watch(name, model.get_submodule(name))
-    first = next(model.parameters())
     failure: Exception | None = None
     try:
         for size in TRACE_SIZES:
             seen.clear()
             try:
-                model(torch.zeros(1, first.shape[1], *size, dtype=first.dtype))
+                model(torch.zeros(1, channels, *size, dtype=dtype))
                 return {name: torch.stack(values).mean(dim=0) for name, values in seen.items()}
             except Exception as error:  # decoders that need a larger image raise whatever their code happens to raise
                 failure = error

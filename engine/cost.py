@@ -17,7 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from engine.errors import PlanError
-from engine.graph import ChannelGraph, meta_copy
+from engine.graph import ChannelGraph, image_channels, meta_copy
 from engine.graph.structure import RaggedRows
 
 
@@ -146,8 +146,7 @@ def count_operations(model: nn.Module, height: int, width: int) -> tuple[int, di
     if min(height, width) < 1:
         raise PlanError(f"There are no images of {height}x{width} pixels; choose a multiple of 32.")
     twin = meta_copy(model).eval()
-    channels = next(iter(twin.parameters())).shape[1]
-    image = torch.empty(1, channels, height, width, device="meta")
+    image = torch.empty(1, image_channels(twin), height, width, device="meta")
     counter = _ProductCounter()
     try:
         with counter:

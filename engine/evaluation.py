@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import DatasetError, StopRequested, TrainingError
 from engine.events import step_event
+from engine.images import refuse_other_channels
 from engine.runtime import import_ultralytics
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def _check_fit(checkpoint: Checkpoint, info: DatasetInfo, split: str) -> None:
     """Refuse, before anything runs, a data set that does not fit the model."""
     if split not in info.images:
         raise DatasetError(f"The data set has no {split} split; name one of train, val, test that it has.")
+    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
     known, described = len(checkpoint.names), len(info.names)
     if known != described:
         raise DatasetError(

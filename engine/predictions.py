@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import DatasetError
+from engine.images import read_pixels
 
 LEAST_CONFIDENCE = 0.05
 # An Ultralytics predictor keeps the settings of a call on itself, so a second call at the same time would change them.
@@ -82,8 +83,25 @@ def match_boxes(first: Boxes, second: Boxes, iou: float = SAME_IOU) -> Matches:
     )
 
 
-def open_predictor(path: str | Path) -> Any:
-    """Return the Ultralytics model of a checkpoint, which predicts on the CPU.
+@dataclass(frozen=True)
+class Predictor:
+    """A model that predicts on the CPU."""
+
+    model: Any
+    "Of Ultralytics."
+    channels: int
+    "Of the images that it takes."
+
+    def results(self, pixels: np.ndarray, imgsz: int, confidence: float) -> Any:
+        """Return Ultralytics' results on an image's pixels (see ``engine.images.read_pixels``)."""
+        with _ONE_AT_A_TIME:
+            return self.model.predict(
+                pixels, imgsz=imgsz, conf=confidence, device="cpu", verbose=False, save=False, stream=False
+            )[0]
+
+
+def open_predictor(path: str | Path) -> Predictor:
+    """Return the model of a checkpoint.
 
     Raises:
         CheckpointError: the file cannot be opened.
@@ -91,11 +109,11 @@ def open_predictor(path: str | Path) -> Any:
     from engine.checkpoint import open_checkpoint
     from engine.runtime import import_ultralytics
 
-    open_checkpoint(path)
-    return import_ultralytics().YOLO(str(path))
+    channels = open_checkpoint(path).channels
+    return Predictor(import_ultralytics().YOLO(str(path)), channels)
 
 
-def find_boxes(predictor: Any, image: str | Path, imgsz: int, confidence: float = LEAST_CONFIDENCE) -> Boxes:
+def find_boxes(predictor: Predictor, image: str | Path, imgsz: int, confidence: float = LEAST_CONFIDENCE) -> Boxes:
     """Return what a model finds on an image, the most certain first. Rotated boxes become upright ones around them.
 
     Args:
@@ -105,19 +123,10 @@ def find_boxes(predictor: Any, image: str | Path, imgsz: int, confidence: float 
         confidence: least confidence.
 
     Raises:
-        DatasetError: the image cannot be read.
+        DatasetError: the image cannot be read, or has other channels than the model takes.
     """
-    path = Path(image)
-    try:
-        with _ONE_AT_A_TIME:
-            results = predictor.predict(
-                str(path), imgsz=imgsz, conf=confidence, device="cpu", verbose=False, save=False, stream=False
-            )
-    except FileNotFoundError:
-        results = []
-    if not results:
-        raise DatasetError(f"{path.name} is gone or no image that can be read; choose another one.")
-    found = results[0].boxes if results[0].boxes is not None else results[0].obb
+    results = predictor.results(read_pixels(image, predictor.channels), imgsz, confidence)
+    found = results.boxes if results.boxes is not None else results.obb
     if found is None:
         raise DatasetError("This model draws no boxes, so there is nothing to show side by side.")
     return Boxes(found.xyxy.numpy(), found.conf.numpy(), found.cls.numpy().astype(int))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.graph import ChannelGraph, trace
+from engine.graph import ChannelGraph, image_channels, trace
 from engine.runtime import import_ultralytics
 from engine.solver import SolverSettings, rank, solve
 from engine.surgery import prune_model
@@ -76,10 +76,9 @@ def shared_checkpoint_path(name: str) -> Path | None:
 
 
 def image(model: nn.Module, height: int = 64, width: int | None = None, batch: int = 1) -> Tensor:
-    """Return a seeded random image, shape (batch, channels, height, width), for a model's first convolution."""
-    channels = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
+    """Return a seeded random image, shape (batch, channels, height, width), with the channels that a model takes."""
     generator = torch.Generator().manual_seed(1)
-    return torch.rand(batch, channels, height, width or height, generator=generator)
+    return torch.rand(batch, image_channels(model), height, width or height, generator=generator)
 
 
 @torch.no_grad()

@@ -26,8 +26,11 @@ _MODELS = {
 }
 
 
-def draw_shapes(folder: Path, task: str, images: int = 8) -> Path:
-    """Draw images with one slanted bar or brick each, the same for training and validation; return the data.yaml."""
+def draw_shapes(folder: Path, task: str, images: int = 8, channels: int = 3) -> Path:
+    """Draw images with one slanted bar or brick each, the same for training and validation; return the data.yaml.
+
+    Those of other than 1 or 3 channels are TIFF files with a page for each.
+    """
     random = np.random.default_rng(0)
     for kind in ("images", "labels"):
         (folder / kind).mkdir(parents=True)
@@ -37,14 +40,24 @@ def draw_shapes(folder: Path, task: str, images: int = 8) -> Path:
         corners = cv2.boxPoints((centre.tolist(), ((40, 12), (30, 20))[label], angle))  # (4, 2) pixels
         image = np.full((SIZE, SIZE, 3), 60, np.uint8)
         cv2.fillPoly(image, [corners.round().astype(np.int32)], ((40, 200, 240), (230, 120, 40))[label])
-        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+        _write_image(folder / "images" / str(number), image, channels)
         row = " ".join(f"{value:.5f}" for value in _labelled(corners / SIZE, task))
         (folder / "labels" / f"{number}.txt").write_text(f"{label} {row}\n", encoding="utf-8")
-    description = {"path": str(folder), "train": "images", "val": "images", "names": NAMES}
+    description = {"path": str(folder), "train": "images", "val": "images", "names": NAMES, "channels": channels}
     if task == "pose":
         description["kpt_shape"] = [4, 3]
     (folder / "data.yaml").write_text(json.dumps(description), encoding="utf-8")  # JSON is YAML
     return folder / "data.yaml"
+
+
+def _write_image(path: Path, image: np.ndarray, channels: int) -> None:
+    if channels == 3:
+        cv2.imwrite(f"{path}.png", image)
+    elif channels == 1:
+        cv2.imwrite(f"{path}.png", image[..., 0])
+    else:
+        bands = [image[..., band % 3] // (1 + band // 3) for band in range(channels)]
+        cv2.imwritemulti(f"{path}.tiff", bands)
 
 
 def _labelled(corners: np.ndarray, task: str) -> list[float]:
@@ -56,7 +69,7 @@ def _labelled(corners: np.ndarray, task: str) -> list[float]:
     return box if task == "detect" else [*box, *np.hstack([corners, np.full((4, 1), 2)]).ravel()]
 
 
-def narrow(task: str) -> nn.Module:
+def narrow(task: str, channels: int = 3) -> nn.Module:
     """Return a YOLOv8 of about a million parameters for the drawn classes, with seeded weights."""
     torch.manual_seed(0)
     loader, name = _MODELS[task]
@@ -64,7 +77,7 @@ def narrow(task: str) -> nn.Module:
     description |= {"scales": {"n": [0.33, 0.125, 1024]}, "scale": "n"}
     if task == "pose":
         description["kpt_shape"] = [4, 3]
-    model = loader(description, nc=len(NAMES), verbose=False)
+    model = loader(description, ch=channels, nc=len(NAMES), verbose=False)
     model.names, model.task = NAMES, task
     return model.eval()
 
@@ -74,9 +87,9 @@ def write_narrow(model: nn.Module, path: Path) -> Path:
     return write_checkpoint(model.eval(), path, train_args={"imgsz": SIZE, "task": model.task})
 
 
-def learnt(data: Path, task: str, path: Path, steps: int = 80) -> Path:
+def learnt(data: Path, task: str, path: Path, steps: int = 80, channels: int = 3) -> Path:
     """Write a checkpoint of a narrow model that was trained on the images until it finds them, and return its path."""
-    model = narrow(task)
+    model = narrow(task, channels)
     model.args = get_cfg(overrides={"task": task, "imgsz": SIZE, "overlap_mask": True})
     _fit(model, _batch(data, task, model.args), steps)
     model.args = vars(model.args)

@@ -44,7 +44,7 @@ def check_dataset(data: str | Path, task: str | None = None) -> DatasetInfo:
         return check_class_folder(path)
     yaml_path = _find_yaml(path)
     description = _read_description(yaml_path)
-    names = _read_names(description, yaml_path)
+    names, channels = _read_names(description, yaml_path), _read_channels(description, yaml_path)
     root = _find_root(description, yaml_path)
     kind, folder = _labels_of(description, root, yaml_path, task)
 
@@ -78,7 +78,7 @@ def check_dataset(data: str | Path, task: str | None = None) -> DatasetInfo:
     problems += describe_unused_classes(boxes_per_class)
     if kind == POLYGONS and len(names) > 1:
         names = names | {len(names): "background"}  # as ultralytics.data.utils.add_polygon_background does
-    return DatasetInfo(yaml_path, root, names, images, labels, boxes_per_class, tuple(problems), kind, folder)
+    return DatasetInfo(yaml_path, root, names, images, labels, boxes_per_class, tuple(problems), kind, folder, channels)
 
 
 def _holds_classes(path: Path) -> bool:
@@ -281,6 +281,16 @@ def _read_names(description: dict, yaml_path: Path) -> dict[int, str]:
             f"{yaml_path.name} says nc: {declared} but names {len(names)} classes; remove 'nc' or correct it."
         )
     return dict(sorted(names.items()))
+
+
+def _read_channels(description: dict, yaml_path: Path) -> int:
+    """Channels of the images; three where nothing is said, as in Ultralytics."""
+    channels = description.get("channels", 3)
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise DatasetError(
+            f"'channels' in {yaml_path.name} is {channels!r}; it must be the number of channels of the images."
+        )
+    return channels
 
 
 def _find_root(description: dict, yaml_path: Path) -> Path:

@@ -30,6 +30,7 @@ class DatasetInfo:
         problems: what a person should know before training, one sentence each.
         label_kind: one of those in ``engine.tasks``.
         label_folder: what takes the place of the last 'images' folder in the path of an image's label.
+        channels: of the images, as the description says; 3 where it says nothing.
     """
 
     yaml_path: Path
@@ -41,6 +42,7 @@ class DatasetInfo:
     problems: tuple[str, ...] = ()
     label_kind: str = BOXES
     label_folder: str = "labels"
+    channels: int = 3
 
 
 def count_sentence(files: Sequence[str], thing: str, what: str, things: str = "") -> str:

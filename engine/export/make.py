@@ -18,12 +18,13 @@ from engine.export import gates as gate
 from engine.export.backends import Backend, open_backend, torch_backend
 from engine.export.exporter import first_line, run_exporter
 from engine.export.gates import Gate
-from engine.export.images import read_image, structured_noise
+from engine.export.images import structured_noise
 from engine.export.lineage import lineage, read_metadata, write_metadata
 from engine.export.parity import Parity, measure_parity
 from engine.export.precision import to_fp16, to_int8
 from engine.export.settings import FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
 from engine.files import atomic_path, require_free_space, writing_to
+from engine.images import read_input, refuse_other_channels
 
 Reporter = Callable[[dict], None]
 
@@ -106,7 +107,7 @@ def export_model(
 
     Raises:
         CheckpointError: the weights cannot be opened.
-        DatasetError: the data set cannot be used.
+        DatasetError: the data set cannot be used or does not fit the model, or an image cannot be read.
         ExportError: the exporter failed, or its file cannot be run.
         StorageError: the file cannot be written.
     """
@@ -117,7 +118,7 @@ def export_model(
     checkpoint = open_checkpoint(weights)
     if settings.nms and checkpoint.task not in NMS_TASKS:
         raise ExportError(f"A {checkpoint.task} model finds no boxes, so there is nothing to suppress; leave NMS out.")
-    _check_classes(checkpoint, settings)
+    _check_data(checkpoint, settings)
     compared = list(images) or _dataset_images(settings, "val", COMPARED_IMAGES)
     require_free_space(Path(tempfile.gettempdir()), 3 * _SIZE_FACTOR * checkpoint.path.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="export-") as temporary:
@@ -199,14 +200,16 @@ def _needs_detections(settings: ExportSettings) -> bool:
     return settings.nms or (settings.precision != "fp32" and settings.data is not None)
 
 
-def _check_classes(checkpoint: Checkpoint, settings: ExportSettings) -> None:
-    """Refuse before the work a data set of another number of classes, on which no mAP can be measured."""
-    if settings.data is None or checkpoint.task not in NMS_TASKS:
+def _check_data(checkpoint: Checkpoint, settings: ExportSettings) -> None:
+    """Refuse before the work a data set of other images, or of another number of classes (no mAP would be measured)."""
+    if settings.data is None:
         return
     from engine.datasets import check_dataset
 
-    described, known = len(check_dataset(settings.data).names), len(checkpoint.names)
-    if described != known:
+    info = check_dataset(settings.data)
+    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
+    described, known = len(info.names), len(checkpoint.names)
+    if described != known and checkpoint.task in NMS_TASKS:
         raise DatasetError(
             f"The data set describes {described} classes, but {checkpoint.path.name} knows {known}; "
             "choose the data set that the model was trained for."
@@ -237,32 +240,32 @@ def _exported(
         metadata = read_metadata(exported)
         if settings.precision != "fp32":
             full, exported = exported, folder / f"{settings.precision}.onnx"
-            _convert(full, exported, settings, report)
+            _convert(full, exported, checkpoint.channels, settings, report)
     write_metadata(exported, settings.format, metadata, lineage(checkpoint, settings.precision))
     return exported, full
 
 
-def _convert(source: Path, target: Path, settings: ExportSettings, report: Reporter) -> None:
+def _convert(source: Path, target: Path, channels: int, settings: ExportSettings, report: Reporter) -> None:
     if settings.precision == "fp16":
         to_fp16(source, target)
         return
     height, width = ast.literal_eval(read_metadata(source)["imgsz"])
     paths = _dataset_images(settings, "train", settings.calibration_images)
     report(_status(f"Calibrating on {len(paths)} training images"))
-    to_int8(source, target, _Images(paths, height, width), report)
+    to_int8(source, target, _Images(paths, channels, height, width), report)
 
 
 class _Images(Sequence):
-    """Images read when they are asked for, so that a calibration set need not fit into memory."""
+    """Images of some (channels, height, width), read when asked for: a calibration set need not fit into memory."""
 
-    def __init__(self, paths: list[Path], height: int, width: int) -> None:
-        self._paths, self._size = paths, (height, width)
+    def __init__(self, paths: list[Path], *form: int) -> None:
+        self._paths, self._form = paths, form
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return read_image(self._paths[index], *self._size)
+        return read_input(self._paths[index], *self._form)
 
 
 def _complaint(exported: Path) -> str:
@@ -311,13 +314,12 @@ def _compare(
     checkpoint: Checkpoint, backend: Backend, settings: ExportSettings, size: tuple[int, int], images: Sequence[Path]
 ) -> Parity:
     """Measure parity on structured noise, on two images of another size too if promised, and on the images."""
-    model, (height, width) = checkpoint.model, size
-    channels = (getattr(model, "yaml", None) or {}).get("channels", 3)
+    model, channels, (height, width) = checkpoint.model, checkpoint.channels, size
     noise = structured_noise(channels, height, width)
     inputs = [noise[:1], noise[1:]]
     if settings.dynamic:
         inputs.append(structured_noise(channels, height + _stride(checkpoint), width))
-    inputs += [read_image(Path(path), height, width) for path in images]
+    inputs += [read_input(path, channels, height, width) for path in images]
     return measure_parity(
         torch_backend(model),
         backend,

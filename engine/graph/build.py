@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from engine.errors import PlanError
 from engine.graph.equal_counts import merge_equal_counts
+from engine.graph.inputs import image_channels, meta_copy
 from engine.graph.operators import ADOPTING, SIZED, SOURCES, handlers
 from engine.graph.sizes import Dim
 from engine.graph.structure import AttributeUpdate, ChannelGraph, Layer, Product
@@ -20,16 +20,6 @@ TRACE_SIZES = ((64, 96), (160, 192), (320, 384), (640, 640))
 "Image sizes (height, width) tried in turn; decoders that select many queries need more positions than the first has."
 
 
-def meta_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of the model whose parameters and buffers have shapes but no memory."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
-    for buffer in model.buffers():
-        memo[id(buffer)] = buffer.detach().to("meta")
-    return copy.deepcopy(model, memo)
-
-
 def trace(model: nn.Module) -> ChannelGraph:
     """Trace a model into its channel graph.
 
@@ -37,26 +27,27 @@ def trace(model: nn.Module) -> ChannelGraph:
     training, so that branches that only training uses are followed as well.
 
     Args:
-        model: An Ultralytics model with (B, 3, H, W) input, on any device.
+        model: An Ultralytics model that takes (B, C, H, W) images, on any device.
 
     Raises:
         PlanError: The model cannot be run on an image.
     """
     failure: Exception | None = None
+    channels = image_channels(model)
     for height, width in TRACE_SIZES:
         try:
-            return _traced_at(model, height, width)
+            return _traced_at(model, channels, height, width)
         except Exception as error:  # a decoder that needs a larger image raises whatever its code happens to raise
             failure = error
     raise PlanError(f"This model cannot be traced: {type(failure).__name__}: {failure}") from failure
 
 
-def _traced_at(model: nn.Module, height: int, width: int) -> ChannelGraph:
+def _traced_at(model: nn.Module, channels: int, height: int, width: int) -> ChannelGraph:
     counting: frozenset[type] = frozenset()
     while True:
         twin = meta_copy(model).eval()
-        image = torch.empty(2, _input_channels(twin), height, width, device="meta")
         tracer = Tracer(twin, handlers(), sources=SOURCES, adopting=ADOPTING, sized=SIZED, counting=counting)
+        image = torch.empty(2, channels, height, width, device="meta")
         try:
             with torch.no_grad(), tracer:
                 output = twin(image)
@@ -73,11 +64,6 @@ def _traced_at(model: nn.Module, height: int, width: int) -> ChannelGraph:
 
 def _wants_int(error: Exception) -> bool:
     return isinstance(error, TypeError) and Dim.__name__ in str(error)
-
-
-def _input_channels(model: nn.Module) -> int:
-    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    return first.in_channels if first is not None else 3
 
 
 def _inference_output(output: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from engine.graph import ChannelGraph, meta_copy
+from engine.graph import ChannelGraph, image_channels, meta_copy
 
 WITH_ACTIVATION = "silu"
 
@@ -61,8 +61,8 @@ def convolutions(graph: ChannelGraph, model: nn.Module, imgsz: int) -> list[Time
         return lambda module, args, output: seen.setdefault(name, []).append(tuple(args[0].shape[2:]))
 
     modules = {name: module for name, module in twin.named_modules() if isinstance(module, nn.Conv2d)}
+    channels = image_channels(twin)
     hooks = [module.register_forward_hook(note(name)) for name, module in modules.items()]
-    channels = next(iter(twin.parameters())).shape[1]
     twin(torch.empty(1, channels, imgsz, imgsz, device="meta"))
     for hook in hooks:
         hook.remove()

@@ -14,6 +14,7 @@ from engine.checkpoint import Checkpoint, open_checkpoint
 from engine.cost import count_operations
 from engine.errors import ExportError
 from engine.export.exporter import run_exporter
+from engine.graph import image_channels
 from engine.latency.sessions import feed, open_session, timed_ms
 
 RUNTIMES = ("onnx", "torch", "cuda")
@@ -88,9 +89,9 @@ def _onnx(onnx_file: Path, imgsz: int, threads: int) -> Callable[[], float]:
 def _torch(model: nn.Module, imgsz: int, threads: int, device: str) -> Callable[[], float]:
     if device == "cuda" and not torch.cuda.is_available():
         raise ExportError("There is no CUDA device on this machine; measure onnx or torch.")
+    channels = image_channels(model)
     fused = model.fuse(verbose=False) if hasattr(model, "fuse") else model
     fused = fused.eval().to(device)
-    channels = next(iter(fused.parameters())).shape[1]
     image = torch.rand(1, channels, imgsz, imgsz, generator=torch.Generator().manual_seed(0)).to(device)
 
     @torch.inference_mode()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from engine.checkpoint import Checkpoint
 from engine.datasets import check_dataset, image_files, spread
-from engine.errors import DatasetError
-from engine.predictions import open_predictor
+from engine.images import read_pixels, refuse_other_channels, to_jpeg, viewable
+from engine.predictions import Predictor, open_predictor
 
 MOST = 6
 _LONGEST_SIDE = 560
 _QUALITY = 82
+_CONFIDENCE = 0.25
 
 
 @dataclass(frozen=True)
@@ -30,21 +32,19 @@ def sample_predictions(checkpoint: Checkpoint, data: Path, count: int = MOST) ->
     """Return predictions on images evenly spread over the validation split.
 
     Raises:
-        DatasetError: The data set cannot be used, or an image of it cannot be read.
+        DatasetError: The data set cannot be used, or an image of it cannot be read or does not fit the model.
     """
-    predictor = open_predictor(checkpoint.path)
-    images = spread(image_files(check_dataset(data), "val"), count)
+    info = check_dataset(data)
+    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
+    predictor, images = open_predictor(checkpoint.path), spread(image_files(info, "val"), count)
     return tuple(_sample(predictor, image, checkpoint.imgsz) for image in images)
 
 
-def _sample(predictor, image: Path, imgsz: int) -> Sample:
-    results = predictor.predict(str(image), imgsz=imgsz, conf=0.25, device="cpu", verbose=False, save=False)
-    if not results:
-        raise DatasetError(f"{image.name} is gone or no image that can be read.")
-    longest = max(results[0].orig_shape)
+def _sample(predictor: Predictor, image: Path, imgsz: int) -> Sample:
+    pixels = read_pixels(image, predictor.channels)
+    results = predictor.results(pixels, imgsz, _CONFIDENCE)
+    longest = max(pixels.shape[:2])
     # Ultralytics' own sizes cover small pictures with labels.
-    drawn = results[0].plot(line_width=max(1, longest // 320), font_size=max(9.0, longest / 48), pil=True)
-    drawn.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-    stream = io.BytesIO()
-    drawn.convert("RGB").save(stream, "JPEG", quality=_QUALITY)
-    return Sample(image.name, stream.getvalue(), len(results[0]))
+    sizes = {"line_width": max(1, longest // 320), "font_size": max(9.0, longest / 48)}
+    drawn = np.asarray(results.plot(img=viewable(pixels), pil=True, **sizes))[..., ::-1]
+    return Sample(image.name, to_jpeg(np.ascontiguousarray(drawn), _LONGEST_SIDE, _QUALITY), len(results))

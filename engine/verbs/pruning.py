@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import PlanError, StopRequested
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
+
+if TYPE_CHECKING:
+    from engine.checkpoint import Checkpoint
 
 
 def preview(spec: Spec, report: Report) -> Result:
@@ -79,7 +82,7 @@ def prune(spec: Spec, report: Report) -> Result:
         imgsz=plan.imgsz,
         importance=plan.importance,
         compensated=given(spec, "compensate", True),
-        recalibration=recalibration_images(spec),
+        recalibration=recalibration_images(spec, slimming.checkpoint),
     )
     result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
     predicted = _predicted_latency(slimming, plan)
@@ -171,7 +174,7 @@ def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
             raise PlanError(f"{pair!r} is no layer ratio; write NAME=RATIO, such as model.0.bn=0.3.") from error
 
 
-def recalibration_images(spec: Spec) -> list[Path]:
+def recalibration_images(spec: Spec, checkpoint: Checkpoint) -> list[Path]:
     """Return the first ``recalibrate`` training images of the data set, none where no recalibration is asked for."""
     count = given(spec, "recalibrate", 0)
     if count < 0:
@@ -181,5 +184,8 @@ def recalibration_images(spec: Spec) -> list[Path]:
     if spec.get("data") is None:
         raise PlanError("Recalibration needs a data set; choose one (--data).")
     from engine.datasets import check_dataset, training_images
+    from engine.images import refuse_other_channels
 
-    return training_images(check_dataset(spec["data"]), count)
+    info = check_dataset(spec["data"])
+    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
+    return training_images(info, count)

@@ -15,8 +15,8 @@ from engine.export import ExportSettings, export_model
 from engine.export.backends import open_backend, torch_backend
 from engine.export.boxes import matched_boxes
 from engine.export.gates import boxes_gate, difference_gate
-from engine.export.images import read_image
 from engine.export.parity import measure_parity
+from engine.images import read_input
 from tests.shapes import NAMES, SIZE, draw_shapes, learnt
 
 TASKS = ("segment", "pose", "obb")
@@ -69,7 +69,7 @@ def shifted(source: Path, target: Path, channels: list[int], shift: float) -> Pa
 def parity_of(weights: Path, exported: Path, images: list[Path], task: str):
     """Compare a file with a checkpoint on images."""
     model = open_checkpoint(weights).model
-    arrays = [read_image(image, SIZE, SIZE) for image in images]
+    arrays = [read_input(image, 3, SIZE, SIZE) for image in images]
     return measure_parity(
         torch_backend(model), open_backend(exported, "onnx"), arrays, classes=len(NAMES), task=task
     )  # fmt: skip
