@@ -1,15 +1,16 @@
 """Random small networks: pruned equals masked, and the cost of a plan is the size of the model that it makes."""
 
+import thop
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from ultralytics.nn.modules import SPPF, C2f, C3k2
+from ultralytics.nn.modules import SPPF, C2f, C3k2, Focus
 from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from engine.cost import CostModel
-from engine.graph import trace
+from engine.graph import image_channels, trace
 from engine.surgery import prune_model
 from tests.models import assert_pruned_equals_masked, image, mask_model, random_keep, randomise, run
 from tests.nets import block, head
@@ -17,6 +18,7 @@ from tests.nets import block, head
 SIZE = (32, 64)
 WIDTHS = st.sampled_from([4, 6, 8, 12])
 STOCK = st.sampled_from([C2f, C3k2, SPPF])
+IMAGES = st.sampled_from([1, 3, 4, 7])
 
 
 class Residual(nn.Module):
@@ -118,6 +120,30 @@ class Stock(nn.Module):
         return self.block(x)
 
 
+class Rearranged(nn.Module):
+    """A stem that moves the image's pixels, or a part of them, into channels before its first convolution."""
+
+    def __init__(self, kind, channels, width):
+        super().__init__()
+        self.kind = kind
+        grown = {"unshuffled": 4, "sliced": 4, "reshaped": 4, "doubled": 2, "placed": 1}[kind] * channels
+        self.conv = block(grown + 2 * (kind == "placed"), width)
+
+    def forward(self, x):
+        b, c, h, w = x.shape
+        if self.kind == "unshuffled":
+            x = F.pixel_unshuffle(x, 2)
+        elif self.kind == "sliced":
+            x = torch.cat([x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)], 1)
+        elif self.kind == "reshaped":
+            x = x.view(b, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4).reshape(b, 4 * c, h // 2, w // 2)
+        elif self.kind == "doubled":
+            x = torch.cat([x, F.avg_pool2d(x, 3, 1, 1)], 1)
+        else:  # where a pixel lies, beside what it shows
+            x = torch.cat([x, x.new_ones(b, 1, h, w).cumsum(2), x.new_ones(b, 1, h, w).cumsum(3)], 1)
+        return self.conv(x)
+
+
 class Chain(nn.Module):
     """A stem, blocks, and a head; the head may read what some earlier blocks made, too."""
 
@@ -148,15 +174,27 @@ class Plain(nn.Module):
 def chains(draw):
     """Draw a network in evaluation mode with random weights."""
     torch.manual_seed(draw(st.integers(0, 1000)))
-    channels = draw(WIDTHS)
-    stem, blocks = block(3, channels, s=draw(st.sampled_from([1, 2]))), []
+    channels, taken = draw(WIDTHS), draw(IMAGES)
+    stem, blocks = _STEMS[draw(st.sampled_from([*_STEMS]))](draw, taken, channels), []
     for kind in draw(st.lists(st.sampled_from([*_KINDS]), min_size=1, max_size=6)):
         blocks.append(_KINDS[kind](draw, channels))
         channels = blocks[-1].channels
     tapped = draw(st.lists(st.integers(0, len(blocks) - 1), unique=True, max_size=2))
-    return randomise(Chain(stem, blocks, tapped), draw(st.integers(0, 1000))).eval()
+    model = randomise(Chain(stem, blocks, tapped), draw(st.integers(0, 1000))).eval()
+    model.taken = taken
+    if draw(st.booleans()):
+        model.yaml = {draw(st.sampled_from(["channels", "ch"])): taken}
+    return model
 
 
+_STEMS = {
+    "plain": lambda draw, c, width: block(c, width, s=draw(st.sampled_from([1, 2]))),
+    "focus": lambda draw, c, width: Focus(c, width, draw(st.sampled_from([1, 3]))),
+    **{
+        kind: lambda draw, c, width, kind=kind: Rearranged(kind, c, width)
+        for kind in ("unshuffled", "sliced", "reshaped", "doubled", "placed")
+    },
+}
 _KINDS = {
     "plain": lambda draw, c: Plain(c, draw(WIDTHS), draw(st.sampled_from([nn.SiLU(), nn.ReLU(), nn.Sigmoid(), False]))),
     "residual": lambda draw, c: Residual(c, draw(WIDTHS)),
@@ -179,10 +217,27 @@ def test_pruned_equals_masked_and_the_preview_is_exact(model, ratio, seed, floor
     if not graph.prunable_channels:
         return
     keep = random_keep(graph, ratio, seed, floor=floor)
-    pruned = assert_pruned_equals_masked(model, graph, keep, image(model, *SIZE))
+    images = torch.rand(1, model.taken, *SIZE, generator=torch.Generator().manual_seed(1))
+    pruned = assert_pruned_equals_masked(model, graph, keep, images)
     cost = CostModel(graph, model, SIZE).cost(keep)
     assert cost.params == get_num_params(pruned)
-    assert cost.gflops == get_flops(pruned, list(SIZE))
+    assert cost.gflops == reported_flops(pruned)
+
+
+def reported_flops(model):
+    """Return Ultralytics' count, or thop's where Ultralytics takes the first weight's inputs for the image's."""
+    if next(model.parameters()).shape[1] == model.taken:
+        return get_flops(model, list(SIZE))
+    return thop.profile(model, inputs=[torch.empty(1, model.taken, *SIZE)], verbose=False)[0] / 1e9 * 2
+
+
+@ROUNDS
+@given(model=chains())
+def test_the_channels_of_the_images_are_known_whatever_the_stem_does_with_them(model):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert image_channels(model) == model.taken
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 @ROUNDS
