@@ -23,7 +23,7 @@ _GATES = {
     "boxes": "Detections",
     "size": "Size",
     "latency": "Latency",
-    "accuracy": "mAP50-95",
+    "accuracy": "Accuracy",
 }
 _BADGES = {
     True: ("Passed", ":material/check_circle:", "green"),

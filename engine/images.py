@@ -47,20 +47,35 @@ def read_pixels(path: str | Path, channels: int) -> np.ndarray:
     return pixels
 
 
-def to_input(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return pixels letterboxed to (1, C, height, width), float32 from 0 to 1, as a validator shows them to a model."""
+def to_input(pixels: np.ndarray, height: int, width: int, task: str = "detect") -> np.ndarray:
+    """Return pixels as a task's validator shows them to a model: (1, C, height, width), float32 from 0 to 1.
+
+    A classifier sees the middle, a model for depth the whole stretched to size, any other the whole with grey borders.
+    """
     from ultralytics.data.augment import LetterBox
 
-    padded = LetterBox(new_shape=(height, width), auto=False)(image=pixels)
+    if task == "classify":
+        return _middle(pixels, height, width)
+    padded = LetterBox(new_shape=(height, width), auto=False, scale_fill=task == "depth")(image=pixels)
     padded = padded.reshape(height, width, -1)  # OpenCV drops the last dimension where it is 1
     if padded.shape[2] == COLOUR:
         padded = padded[..., ::-1]
     return np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32) / 255
 
 
-def read_input(path: str | Path, channels: int, height: int, width: int) -> np.ndarray:
+def _middle(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the middle of an image, whose shorter side is first scaled to size."""
+    from PIL import Image
+    from ultralytics.data.augment import classify_transforms
+
+    transforms = classify_transforms(size=height if height == width else (height, width))
+    shown = np.ascontiguousarray(pixels[..., ::-1]) if pixels.shape[2] == COLOUR else pixels[..., 0]
+    return transforms(Image.fromarray(shown))[None].numpy()
+
+
+def read_input(path: str | Path, channels: int, height: int, width: int, task: str = "detect") -> np.ndarray:
     """Return an image file as ``to_input`` does; raises as ``read_pixels``."""
-    return to_input(read_pixels(path, channels), height, width)
+    return to_input(read_pixels(path, channels), height, width, task)
 
 
 def viewable(pixels: np.ndarray) -> np.ndarray:

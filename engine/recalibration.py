@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from ultralytics.nn.tasks import guess_model_task
 
 from engine.errors import DatasetError
 from engine.graph import image_channels
@@ -34,7 +35,7 @@ def recalibrate(model: nn.Module, images: Sequence[Path], imgsz: int) -> nn.Modu
     """
     if not images:
         raise DatasetError("Recalibration needs training images and the data set has none.")
-    channels = image_channels(model)
+    channels, task = image_channels(model), getattr(model, "task", None) or guess_model_task(model)
     renewed = copy.deepcopy(model).eval()
     norms = [module for module in renewed.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -43,7 +44,7 @@ def recalibrate(model: nn.Module, images: Sequence[Path], imgsz: int) -> nn.Modu
         norm.momentum = None  # a cumulative average, see torch.nn.BatchNorm2d
         norm.train()
     for start in range(0, len(images), BATCH):
-        batch = [read_input(path, channels, imgsz, imgsz) for path in images[start : start + BATCH]]
+        batch = [read_input(path, channels, imgsz, imgsz, task) for path in images[start : start + BATCH]]
         renewed(torch.from_numpy(np.concatenate(batch)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

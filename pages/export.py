@@ -11,6 +11,7 @@ from app.live import show_job
 from app.session import explained, require_model, slimming, store
 from engine.export.settings import FORMATS, NMS_TASKS, PRECISIONS, available_formats
 from engine.store import Job, Model
+from engine.tasks import TASKS
 
 AUTOMATIC = "Automatic"
 WORDS = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}
@@ -72,7 +73,7 @@ def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None
                 and not options["dynamic"]
             )
     st.caption(HELP[options["precision"]])
-    if task not in NMS_TASKS:
+    if task not in TASKS:
         return options
     needed = options["precision"] == "int8"
     if needed or st.toggle(
@@ -80,7 +81,7 @@ def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None
         family_data(store(), model) is not None,
         key=f"compare on data {model.id}",
         help="Compares detections on validation images too, not only on images of noise; with fewer bits or with boxes "
-        "suppressed, also mAP.",
+        "suppressed, also accuracy.",
     ):
         options["data"] = choose_data(model, "export")
         return options if options["data"] or not needed else None
@@ -107,7 +108,7 @@ if st.button(
     type="primary",
     icon=":material/ios_share:",
     disabled=options is None,
-    help="Takes seconds; where mAP is measured on a data set, minutes.",
+    help="Takes seconds; where accuracy is measured on a data set, minutes.",
 ):
     with explained(stop=True):
         st.query_params["job"] = start_export(model, options).id

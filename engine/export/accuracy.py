@@ -1,4 +1,4 @@
-"""mAP of an exported file, by Ultralytics' own validator."""
+"""Accuracy of an exported file, by Ultralytics' own validator."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from engine.events import step_event
 from engine.export.boxes import CONFIDENCE, OVERLAP
 from engine.export.exporter import first_line
 from engine.runtime import import_ultralytics
+from engine.tasks import TASKS
 
 Reporter = Callable[[dict], None]
 _MEASURED = {"segment": "seg", "pose": "pose"}
@@ -20,10 +21,10 @@ _MEASURED = {"segment": "seg", "pose": "pose"}
 def validation_map(
     model_file: Path, task: str, data: Path, imgsz: int, report: Reporter, *, cut: bool = False
 ) -> float:
-    """Return the mAP50-95 of a checkpoint or an exported file on the validation split.
+    """Return the metric that judges, of a checkpoint or an exported file, on the validation split.
 
-    It is that of masks or keypoints where the task has them, else of boxes. One square image at a time, which a file
-    of fixed shape can take; both sides are measured alike. ``cut`` counts only boxes that a file with non-maximum
+    mAP50-95 is that of masks or keypoints where the task has them, else of boxes. One square image at a time, which a
+    file of fixed shape can take; both sides are measured alike. ``cut`` counts only boxes that a file with non-maximum
     suppression inside could put out.
 
     Raises:
@@ -33,7 +34,7 @@ def validation_map(
     from engine.datasets import check_dataset, resolved_yaml
 
     with tempfile.TemporaryDirectory(prefix="validation-") as folder:
-        description = resolved_yaml(check_dataset(data), folder)
+        description = resolved_yaml(check_dataset(data, task), folder)
         model = import_ultralytics().YOLO(str(model_file), task=task)
         model.add_callback("on_val_batch_end", lambda validator: _report(validator, report))
         limits = {"conf": CONFIDENCE, "iou": OVERLAP} if cut else {}
@@ -46,6 +47,8 @@ def validation_map(
             raise
         except Exception as error:  # whatever the validator lets through
             raise ExportError(f"The exported file could not be validated: {first_line(error)}") from error
+        if not TASKS[task].boxes:
+            return float(metrics.results_dict[f"metrics/{TASKS[task].metric}"])
         return float(getattr(metrics, _MEASURED.get(task, "box")).map)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from engine.export.dense import SAME_DEPTH
 from engine.export.parity import Parity
 from engine.export.settings import DETECTION_GATES
+from engine.tasks import TASKS, metric_label
 
 DIFFERENCE_LIMITS = {"fp32": 1e-3, "fp16": 5e-2}
 "Largest difference / largest output of the channel. 8 bits are held to boxes and mAP alone."
@@ -17,6 +19,12 @@ SIZE_LIMITS = {"fp32": 1.2, "fp16": 0.65, "int8": 0.45}
 MAP_LIMITS = {"fp32": 0.005, "fp16": 0.005, "int8": 0.02}
 "Largest loss of mAP50-95, in points; ``MAP_SHARE`` of the checkpoint's where that is less."
 MAP_SHARE = 0.1
+_SAME = {
+    "classify": "images have the same first class",
+    "semantic": "pixels have the same class",
+    "depth": f"pixels have the same depth (within a factor of {SAME_DEPTH:g})",
+}
+"Task without boxes -> what is counted instead of them."
 SLOWER_LIMIT = 1.05
 "Largest latency of int8 as a share of fp32's."
 
@@ -48,7 +56,7 @@ def difference_gate(parity: Parity, precision: str, limit: float | None = None) 
     """Raw outputs against PyTorch's."""
     value = parity.max_rel_difference
     if value is None:
-        return Gate("difference", None, None, None, "Outputs are final boxes, so only boxes are compared.")
+        return Gate("difference", None, None, None, "Outputs are final boxes or classes, so only these are compared.")
     limit = DIFFERENCE_LIMITS.get(precision) if limit is None else limit
     text = (
         f"Outputs differ from PyTorch by {parity.max_abs_difference:.3g} at most and {parity.mean_abs_difference:.2g} "
@@ -56,18 +64,19 @@ def difference_gate(parity: Parity, precision: str, limit: float | None = None) 
     text += f"on average (pixels, or probability) on {parity.images_compared} images, which is {value:.2g} of their "
     text += "magnitude"
     if limit is None:
-        return Gate("difference", None, value, None, text + "; at this precision boxes and mAP decide.")
+        return Gate("difference", None, value, None, text + "; at this precision what is found decides.")
     return Gate("difference", value <= limit, value, limit, text + f" ({limit:.2g} accepted).")
 
 
-def boxes_gate(parity: Parity, precision: str, *, noise_only: bool = False) -> Gate:
+def boxes_gate(parity: Parity, precision: str, *, noise_only: bool = False, task: str = "detect") -> Gate:
     """The boxes found against PyTorch's; ``noise_only`` where no image from elsewhere was among those compared."""
     value, limit = parity.box_share, BOX_LIMITS[precision]
     if value is None:
         text = f"Neither model found anything on {parity.images_compared} "
         text += "images of noise; give a data set to compare boxes." if noise_only else "images."
         return Gate("boxes", None, None, limit, text)
-    text = f"{parity.boxes_matched} of {max(parity.boxes_expected, parity.boxes_found)} detections are the same "
+    same = _SAME.get(task, "detections are the same")
+    text = f"{parity.boxes_matched} of {max(parity.boxes_expected, parity.boxes_found)} {same} "
     text += f"({value:.1%}; at least {limit:.0%} accepted)" + (", tested on noise images only." if noise_only else ".")
     return Gate("boxes", value >= limit, value, limit, text)
 
@@ -92,11 +101,12 @@ def latency_gate(p50_ms: float, float_p50_ms: float | None, precision: str) -> G
 
 
 def accuracy_gate(value: float, float_value: float, precision: str, task: str = "detect") -> Gate:
-    """mAP50-95 on the validation split beside the checkpoint's."""
+    """The metric that judges on the validation split beside the checkpoint's."""
     largest_loss = MAP_LIMITS[precision]
     limit = float_value - min(largest_loss, MAP_SHARE * float_value)
     what = {"segment": " of the masks", "pose": " of the keypoints"}.get(task, "")
-    text = f"mAP50-95{what} is {value:.3f} on the validation split, the checkpoint's {float_value:.3f}"
+    metric = metric_label(TASKS[task].metric)
+    text = f"{metric}{what} is {value:.3f} on the validation split, the checkpoint's {float_value:.3f}"
     if float_value <= largest_loss:
         text += "; so low that no loss would show. Choose the data set that the model was trained for."
         return Gate("accuracy", None, value, None, text)
@@ -105,7 +115,7 @@ def accuracy_gate(value: float, float_value: float, precision: str, task: str = 
 
 
 def no_accuracy_gate(reason: str) -> Gate:
-    """The gate of an export of which no mAP was measured, and why."""
+    """The gate of an export of which no accuracy was measured, and why."""
     return Gate("accuracy", None, None, None, reason)
 
 

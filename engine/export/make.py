@@ -16,6 +16,7 @@ from engine.checkpoint import Checkpoint, open_checkpoint
 from engine.errors import DatasetError, ExportError, StorageError
 from engine.export import gates as gate
 from engine.export.backends import Backend, open_backend, torch_backend
+from engine.export.dense import as_exported
 from engine.export.exporter import first_line, run_exporter
 from engine.export.gates import Gate
 from engine.export.images import structured_noise
@@ -25,6 +26,7 @@ from engine.export.precision import to_fp16, to_int8
 from engine.export.settings import FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
 from engine.files import atomic_path, require_free_space, writing_to
 from engine.images import read_input, refuse_other_channels
+from engine.tasks import TASKS
 
 Reporter = Callable[[dict], None]
 
@@ -59,7 +61,7 @@ class ExportResult:
     latency_ms: float
     """median of one image on this machine's processor"""
     accuracy: dict[str, float]
-    """mAP50-95 of the file and of the fp32 checkpoint, where it was measured"""
+    """of the file and of the fp32 checkpoint, by the metric that judges the task, where it was measured"""
     verified: bool
     """False where detections had to be tested, and neither boxes nor mAP could be held to a limit"""
     gates: tuple[Gate, ...]
@@ -137,14 +139,14 @@ def export_model(
         found = [
             *([gate.checker_gate(_complaint(exported))] if settings.format == "onnx" else []),
             gate.difference_gate(parity, settings.precision, tolerance),
-            gate.boxes_gate(parity, settings.precision, noise_only=not compared),
+            gate.boxes_gate(parity, settings.precision, noise_only=not compared, task=checkpoint.task),
             gate.size_gate(size_mb, checkpoint.params, settings.precision),
             gate.latency_gate(*times, settings.precision),
         ]
         if unmeasured:
             found.append(gate.no_accuracy_gate(unmeasured))
         else:
-            measured = accuracy["mAP50-95"], accuracy["mAP50-95 fp32"]
+            measured = accuracy.values()
             found.append(gate.accuracy_gate(*measured, settings.precision, checkpoint.task))
         verified = gate.detections_tested(found) or not _needs_detections(settings)
         if strict and (gate.failures(found) or not verified):
@@ -201,15 +203,15 @@ def _needs_detections(settings: ExportSettings) -> bool:
 
 
 def _check_data(checkpoint: Checkpoint, settings: ExportSettings) -> None:
-    """Refuse before the work a data set of other images, or of another number of classes (no mAP would be measured)."""
+    """Refuse before the work a data set of other images, or of other classes, on which no accuracy can be measured."""
     if settings.data is None:
         return
     from engine.datasets import check_dataset
 
-    info = check_dataset(settings.data)
+    info = check_dataset(settings.data, checkpoint.task)
     refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
     described, known = len(info.names), len(checkpoint.names)
-    if described != known and checkpoint.task in NMS_TASKS:
+    if described != known and checkpoint.task in TASKS:
         raise DatasetError(
             f"The data set describes {described} classes, but {checkpoint.path.name} knows {known}; "
             "choose the data set that the model was trained for."
@@ -240,25 +242,26 @@ def _exported(
         metadata = read_metadata(exported)
         if settings.precision != "fp32":
             full, exported = exported, folder / f"{settings.precision}.onnx"
-            _convert(full, exported, checkpoint.channels, settings, report)
+            _convert(full, exported, checkpoint, settings, report)
     write_metadata(exported, settings.format, metadata, lineage(checkpoint, settings.precision))
     return exported, full
 
 
-def _convert(source: Path, target: Path, channels: int, settings: ExportSettings, report: Reporter) -> None:
+def _convert(source: Path, target: Path, checkpoint: Checkpoint, settings: ExportSettings, report: Reporter) -> None:
     if settings.precision == "fp16":
         to_fp16(source, target)
         return
     height, width = ast.literal_eval(read_metadata(source)["imgsz"])
     paths = _dataset_images(settings, "train", settings.calibration_images)
     report(_status(f"Calibrating on {len(paths)} training images"))
-    to_int8(source, target, _Images(paths, channels, height, width), report)
+    form = checkpoint.channels, height, width, checkpoint.task
+    to_int8(source, target, _Images(paths, *form), report)
 
 
 class _Images(Sequence):
-    """Images of some (channels, height, width), read when asked for: a calibration set need not fit into memory."""
+    """Images of some (channels, height, width) for a task, read when asked for: a set need not fit into memory."""
 
-    def __init__(self, paths: list[Path], *form: int) -> None:
+    def __init__(self, paths: list[Path], *form: int | str) -> None:
         self._paths, self._form = paths, form
 
     def __len__(self) -> int:
@@ -319,9 +322,9 @@ def _compare(
     inputs = [noise[:1], noise[1:]]
     if settings.dynamic:
         inputs.append(structured_noise(channels, height + _stride(checkpoint), width))
-    inputs += [read_input(path, channels, height, width) for path in images]
+    inputs += [read_input(path, channels, height, width, checkpoint.task) for path in images]
     return measure_parity(
-        torch_backend(model),
+        torch_backend(as_exported(model, settings.format)),
         backend,
         inputs,
         classes=len(checkpoint.names),
@@ -345,29 +348,30 @@ def _latencies(backend: Backend, full: Backend | None, shape: tuple[int, ...]) -
 
 
 def _why_no_accuracy(checkpoint: Checkpoint, settings: ExportSettings, size: tuple[int, int]) -> str:
-    """Return why mAP is not measured in one sentence, empty where it is."""
-    if checkpoint.task not in NMS_TASKS:
-        return f"A {checkpoint.task} model has no mAP."
+    """Return why accuracy is not measured in one sentence, empty where it is."""
+    if checkpoint.task not in TASKS:
+        return f"Ultralytics measures no accuracy of a {checkpoint.task} model."
     if settings.precision == "fp32" and not settings.nms:
-        return "mAP is not measured in fp32, where the outputs themselves are compared."
+        return "Accuracy is not measured in fp32, where the outputs themselves are compared."
     if settings.format != "onnx":
-        return "mAP is measured of ONNX files only."
+        return "Accuracy is measured of ONNX files only."
     if settings.data is None:
-        return "mAP is measured on a data set only; none was given."
+        return "Accuracy is measured on a data set only; none was given."
     height, width = size
-    return "" if height == width else f"mAP is measured of square images only, not of {height} × {width} px."
+    return "" if height == width else f"Accuracy is measured of square images only, not of {height} × {width} px."
 
 
 def _accuracies(
     checkpoint: Checkpoint, exported: Path, settings: ExportSettings, imgsz: int, report: Reporter
 ) -> dict[str, float]:
-    """Return mAP50-95 of the file and of the checkpoint, on square images of ``imgsz`` pixels."""
+    """Return the metric that judges, of the file, then of the checkpoint, on square images of ``imgsz`` pixels."""
     from engine.export.accuracy import validation_map
 
-    report(_status("Measuring mAP on the validation split, of the file and of the checkpoint"))
+    report(_status("Measuring accuracy on the validation split, of the file and of the checkpoint"))
+    metric = TASKS[checkpoint.task].metric
     return {
-        "mAP50-95": validation_map(exported, checkpoint.task, settings.data, imgsz, report, cut=settings.nms),
-        "mAP50-95 fp32": validation_map(
+        metric: validation_map(exported, checkpoint.task, settings.data, imgsz, report, cut=settings.nms),
+        f"{metric} fp32": validation_map(
             checkpoint.path, checkpoint.task, settings.data, imgsz, report, cut=settings.nms
         ),
     }

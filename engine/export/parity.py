@@ -10,6 +10,8 @@ import numpy as np
 from engine.errors import ExportError
 from engine.export.backends import Backend, Outputs
 from engine.export.boxes import found_boxes, matched_boxes
+from engine.export.dense import are_classes, matched_places
+from engine.tasks import TASKS
 
 # Below this largest output a channel is compared absolutely: float32 noise has no meaningful ratio to zero.
 _SMALLEST_MAGNITUDE = 1e-3
@@ -29,7 +31,7 @@ class Parity:
     """found by PyTorch"""
     boxes_found: int
     boxes_matched: int
-    """of the same class at IoU 0.9 or more; for classification: images with the same first class"""
+    """of the same class at IoU 0.9 or more; without boxes: images or pixels of which both say the same"""
     input_shape: tuple[int, ...]
     """(batch, channels, height, width) of the first input"""
     output_shapes: tuple[tuple[int, ...], ...]
@@ -71,7 +73,7 @@ def measure_parity(
         expected, actual = reference(array), exported(array)
         shapes = shapes or tuple(output.shape for output in actual)
         _check_finite(actual)
-        if not nms:
+        if not nms and not are_classes(actual[0]):
             for wanted, got in _paired(expected, actual):
                 differences.append(np.abs(got.astype(np.float64) - wanted))
                 relative.append(relative_difference(differences[-1], wanted))
@@ -95,8 +97,8 @@ def _box_counts(
     expected: np.ndarray, actual: np.ndarray, classes: int, task: str, end2end: bool, nms: bool
 ) -> tuple[int, int, int]:
     """Return how many boxes PyTorch found, how many the file found, and how many are the same."""
-    if task == "classify":
-        return len(expected), len(actual), int((expected.argmax(axis=1) == actual.argmax(axis=1)).sum())
+    if task in TASKS and not TASKS[task].boxes:
+        return matched_places(expected, actual, task)
     if expected.ndim != 3:
         return 0, 0, 0
     wanted = found_boxes(expected, classes, task, end2end)

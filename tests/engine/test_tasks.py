@@ -8,11 +8,13 @@ from ultralytics.cfg import TASK2METRIC
 from ultralytics.cfg import TASKS as ULTRALYTICS_TASKS
 
 from engine.checkpoint import open_checkpoint
-from engine.datasets import check_dataset
+from engine.datasets import check_dataset, image_files
 from engine.errors import DatasetError, StopRequested, TrainingError
 from engine.evaluation import validate
 from engine.gammas import collect_gammas, summarise_gammas
+from engine.images import read_input
 from engine.measuring import dataset_digest
+from engine.runtime import import_ultralytics
 from engine.slimming import Slimming
 from engine.tasks import TASKS, main_metric, metric_label, score_heading
 from engine.training import TRAINERS
@@ -126,6 +128,20 @@ def test_models_of_every_task_are_compared(task, dense, pruned, data):
     assert metric_label(TASKS[task].metric) in comparison_table(result)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_every_task_is_exported_through_its_own_gates(task, precision, pruned, data, tmp_path):
+    spec = {"weights": str(pruned), "data": data, "save_dir": str(tmp_path), "imgsz": SIZE, "precision": precision}
+    result = run_verb("export", spec, SILENT)
+    gates = {gate["name"]: gate for gate in result["gates"]}
+    failed = {name for name, gate in gates.items() if gate["passed"] is False}
+    assert failed <= {"latency"}, "a busy machine decides how fast a tiny model is"
+    words = {"classify": "first class", "semantic": "pixels have the same class", "depth": "pixels have the same depth"}
+    assert gates["boxes"]["passed"] and words[task] in gates["boxes"]["text"]
+    assert "mAP" not in gates["accuracy"]["text"]
+    metric = TASKS[task].metric
+    assert set(result["metrics"]) == ({metric, f"{metric} fp32"} if precision == "int8" else set())
+
+
 def test_a_teacher_is_refused_where_ultralytics_cannot_distil(task, dense, pruned, data, tmp_path):
     spec = {"weights": str(pruned), "data": data, "save_dir": str(tmp_path / "run"), **RUN, "teacher": str(dense)}
     with pytest.raises(TrainingError, match=r"distils only models that find boxes"):
@@ -149,6 +165,21 @@ def test_pruned_models_of_other_classes_are_refused_in_one_sentence(tmp_path):
         run_verb(
             "finetune", {"weights": str(pruned), "data": str(data), "save_dir": str(tmp_path / "r"), **RUN}, SILENT
         )
+
+
+def test_images_reach_the_model_as_the_validator_of_every_task_shows_them(task, dense, data):
+    model = import_ultralytics().YOLO(str(dense))
+    seen = {}
+
+    def look(validator):
+        validator.preprocess_ = validator.preprocess
+        validator.preprocess = lambda batch: seen.setdefault("batch", validator.preprocess_(batch))
+
+    model.add_callback("on_val_batch_start", lambda validator: look(validator) if not seen else None)
+    model.val(data=data, imgsz=SIZE - 32, batch=1, device="cpu", plots=False, workers=0, verbose=False)
+    first = image_files(check_dataset(data, task), "val")[0]
+    ours = torch.from_numpy(read_input(first, 3, SIZE - 32, SIZE - 32, task))
+    torch.testing.assert_close(ours, seen["batch"]["img"].float(), atol=2 / 255, rtol=0)
 
 
 def test_the_digest_of_a_data_set_changes_with_a_label_of_every_kind(task, tmp_path):

@@ -56,7 +56,7 @@ def test_a_file_whose_detections_nothing_tested_is_shown_as_not_verified(open_pa
     store.finish_job(job.id, "done", {"gates": gates, "verified": False, "passed": False, **facts})
     app = open_page("export", demo.sparse.id)
     assert [warning.value.split(":")[0] for warning in app.warning] == ["Not verified"]
-    assert "neither Detections nor mAP50-95" in app.warning[0].value
+    assert "neither Detections nor Accuracy" in app.warning[0].value
 
 
 def test_the_data_set_of_a_models_last_job_is_remembered(workspace, tmp_path):
