@@ -177,9 +177,10 @@ def test_images_reach_the_model_as_the_validator_of_every_task_shows_them(task, 
 
     model.add_callback("on_val_batch_start", lambda validator: look(validator) if not seen else None)
     model.val(data=data, imgsz=SIZE - 32, batch=1, device="cpu", plots=False, workers=0, verbose=False)
-    first = image_files(check_dataset(data, task), "val")[0]
-    ours = torch.from_numpy(read_input(first, 3, SIZE - 32, SIZE - 32, task))
-    torch.testing.assert_close(ours, seen["batch"]["img"].float(), atol=2 / 255, rtol=0)
+    images = image_files(check_dataset(data, task), "val")
+    ours = [torch.from_numpy(read_input(image, 3, SIZE - 32, SIZE - 32, task)) for image in images]
+    shown = seen["batch"]["img"].float()  # of the images any one: a classifier's validator shuffles them
+    assert min(float((each - shown).abs().max()) for each in ours) <= 2 / 255
 
 
 def test_the_digest_of_a_data_set_changes_with_a_label_of_every_kind(task, tmp_path):
