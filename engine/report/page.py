@@ -209,7 +209,7 @@ def _samples(facts: Facts) -> str:
         return f'<p class="soft">{escape(facts.note)}</p>'
     figures = "".join(
         f'<figure><img alt="" src="data:image/jpeg;base64,{base64.b64encode(sample.jpeg).decode()}">'
-        f"<figcaption>{escape(sample.name)}: {sample.found} found</figcaption></figure>"
+        f"<figcaption>{escape(sample.name)}: {escape(sample.said)}</figcaption></figure>"
         for sample in facts.samples
     )
     return f'<p class="soft">Validation images, confidence 0.25 or more.</p><div class="shots">{figures}</div>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class Sample:
     name: str
     "Of the image file."
     jpeg: bytes = field(repr=False)
-    found: int
+    said: str
+    "What was found, such as '3 found' or 'red 0.93'."
 
 
 def sample_predictions(checkpoint: Checkpoint, data: Path, count: int = MOST) -> tuple[Sample, ...]:
@@ -47,4 +49,16 @@ def _sample(predictor: Predictor, image: Path, imgsz: int) -> Sample:
     # Ultralytics' own sizes cover small pictures with labels.
     sizes = {"line_width": max(1, longest // 320), "font_size": max(9.0, longest / 48)}
     drawn = np.asarray(results.plot(img=viewable(pixels), pil=True, **sizes))[..., ::-1]
-    return Sample(image.name, to_jpeg(np.ascontiguousarray(drawn), _LONGEST_SIDE, _QUALITY), len(results))
+    return Sample(image.name, to_jpeg(np.ascontiguousarray(drawn), _LONGEST_SIDE, _QUALITY), _said(results))
+
+
+def _said(results: Any) -> str:
+    """Return what a prediction found in a few words: boxes by number, a class with its probability, pixels by class."""
+    if results.probs is not None:
+        return f"{results.names[results.probs.top1]} {float(results.probs.top1conf):.2f}"
+    if results.semantic_mask is not None:
+        shown = np.unique(np.asarray(results.semantic_mask.data))
+        return ", ".join(results.names[int(index)] for index in shown if int(index) in results.names)
+    if results.depth is not None:
+        return results.verbose().strip(" ,")
+    return f"{len(results)} found"

@@ -1,5 +1,6 @@
 """Every task that Ultralytics trains goes through every verb: classification, semantic segmentation, depth."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,13 @@ def test_pruned_models_of_other_classes_are_refused_in_one_sentence(tmp_path):
         run_verb(
             "finetune", {"weights": str(pruned), "data": str(data), "save_dir": str(tmp_path / "r"), **RUN}, SILENT
         )
+
+
+def test_a_report_says_what_a_model_without_boxes_finds(task, dense, data, tmp_path):
+    result = run_verb("report", {"weights": str(dense), "data": data, "save_dir": str(tmp_path)}, SILENT)
+    text = Path(result["report"]).read_text(encoding="utf-8")
+    words = {"depth": r"depth \d"}.get(task, "|".join(NAMES[task].values()))
+    assert re.search(rf"<figcaption>0\.png: ({words})", text) and "mAP" not in text
 
 
 def test_images_reach_the_model_as_the_validator_of_every_task_shows_them(task, dense, data):
