@@ -128,8 +128,8 @@ def _outcome(
         result = _with_models(store, job, run_verb(job.verb, spec, report))
         # A verb that was told to stop may still return what it has, and says so if that is everything.
         return ("stopped" if result.get("stopped", report.stopped) else "done"), result, None
-    except StopRequested:
-        print("Stopped on request.", flush=True)
+    except StopRequested as error:
+        print(str(error) or "Stopped on request.", flush=True)
         return "stopped", None, None
     except WorkbenchError as error:
         print(error, file=sys.stderr, flush=True)

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed, nn
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
-from ultralytics.utils.torch_utils import get_num_params, unwrap_model
+from ultralytics.utils.torch_utils import get_num_params
 
 from engine.errors import StopRequested, TrainingError
-from engine.files import atomic_path
 from engine.graph import ChannelGraph, trace
 from engine.sparsity import Sparsifier
-from engine.training.resuming import STATE_NAME
+from engine.training.resumable import EpochCutShort
+from engine.training.resuming import OLD_SPARSITY_NAME
 from engine.training.settings import TrainSettings, short_metrics
+from engine.training.state import student_of
 
 Report = Callable[[dict[str, Any]], None]
 STEP_INTERVAL_S = 1.0
 "Steps are reported at most this often."
-
-
-def student_of(model: nn.Module) -> nn.Module:
-    """Return the model that is trained, out of its wrappers for several processes and for distillation."""
-    model = unwrap_model(model)
-    return getattr(model, "student_model", model)
 
 
 class Progress:
@@ -42,7 +36,7 @@ class Progress:
         self.last_metrics: dict[str, float] = {}
         self._settings, self._report = settings, report
         self._sparsifier: Sparsifier | None = None
-        self._step, self._last_step_time, self._epoch_start = 0, 0.0, 0.0
+        self._last_step_time, self._epoch_start = 0.0, 0.0
 
     def attach(self, trainer: BaseTrainer) -> None:
         """Hang on the trainer's own callbacks."""
@@ -62,7 +56,7 @@ class Progress:
         try:
             self._report(event)
         except StopRequested:
-            trainer.stopped = trainer.stop = True
+            trainer.stopped = True
 
     def _start(self, trainer: BaseTrainer) -> None:
         model = student_of(trainer.model)
@@ -71,40 +65,43 @@ class Progress:
             _refuse_frozen(model, graph, self._settings.extra)
             self._sparsifier = Sparsifier(model, graph, self._settings.sparsity)
             self._sparsifier.attach(trainer.optimizer)
-            state = trainer.wdir / STATE_NAME
-            if self._settings.resume:
-                self._load_state(state)
-            trainer.save_sparsity = lambda: self._save_state(state)
-            trainer.restore_sparsity = lambda: self._load_state(state)
+            if state := self._sparsifier_state(trainer):
+                self._sparsifier.load_state_dict(state)
+            trainer.sparsifier = self._sparsifier
+        if trainer.start_epoch:
+            self.last_metrics = short_metrics(trainer.metrics or {})
+        if trainer.changed:
+            text = f"Going on with {', '.join(trainer.changed)}: the digits will not be those of a run in one go"
+            self._send(trainer, {"kind": "status", "text": text})
         self._send(trainer, {"kind": "status", "text": f"Training {get_num_params(model):,} parameters"})
 
-    def _save_state(self, path: Path) -> None:
-        with atomic_path(path) as temporary:
-            torch.save(self._sparsifier.state_dict(), temporary)
-
-    def _load_state(self, path: Path) -> None:
-        if path.exists():
-            self._sparsifier.load_state_dict(torch.load(path, weights_only=True))
+    def _sparsifier_state(self, trainer: BaseTrainer) -> dict[str, Any] | None:
+        if trainer.saved_state:
+            return trainer.saved_state["sparsifier"]
+        old = trainer.wdir / OLD_SPARSITY_NAME
+        return torch.load(old, weights_only=True) if self._settings.resume and old.exists() else None
 
     def _epoch_starts(self, trainer: BaseTrainer) -> None:
-        self._step, self._epoch_start = 0, time.monotonic()
+        self._epoch_start = time.monotonic()
 
     def _batch_starts(self, trainer: BaseTrainer) -> None:
         if self._sparsifier:
-            done = trainer.epoch + (self._step + 1) / len(trainer.train_loader)
+            done = trainer.epoch + (trainer.batches_done + 1) / len(trainer.train_loader)
             self._sparsifier.progress = min(done / trainer.epochs, 1.0)
 
     def _batch_ends(self, trainer: BaseTrainer) -> None:
-        self._step += 1
         now, steps = time.monotonic(), len(trainer.train_loader)
-        if now - self._last_step_time >= STEP_INTERVAL_S or self._step == steps:
+        is_last = trainer.batches_done == steps
+        if now - self._last_step_time >= STEP_INTERVAL_S or is_last:
             self._last_step_time = now
             self._report_step(trainer, steps)
         if distributed.is_initialized():  # all processes leave the epoch at the same batch, or they would wait forever
-            wish = torch.tensor(float(trainer.stop), device=trainer.device)
+            wish = torch.tensor(float(trainer.stopped), device=trainer.device)
             distributed.all_reduce(wish, distributed.ReduceOp.MAX)
-            trainer.stop = bool(wish)
-        trainer.interrupted = trainer.stop and self._step < steps
+            trainer.stopped = bool(wish)
+        if trainer.stopped and not is_last:
+            self._epoch_start = 0.0
+            raise EpochCutShort
 
     def _report_step(self, trainer: BaseTrainer, steps: int) -> None:
         losses = {name: float(value) for name, value in (trainer.tloss or {}).items()}
@@ -114,7 +111,7 @@ class Progress:
                 "kind": "step",
                 "epoch": trainer.epoch + 1,
                 "epochs": trainer.epochs,
-                "step": self._step,
+                "step": trainer.batches_done,
                 "steps": steps,
                 "losses": losses,
             },
@@ -127,8 +124,9 @@ class Progress:
             self._sparsifier.carry_zeros(student_of(trainer.ema.ema))
 
     def _epoch_ends(self, trainer: BaseTrainer) -> None:
-        if trainer.epoch >= trainer.epochs or not self._epoch_start:
+        if not self._epoch_start:
             return  # the call after the last epoch repeats the validation of best.pt
+        ended = trainer.stop
         self.last_metrics = short_metrics(trainer.metrics or {})
         event = {
             "kind": "epoch",
@@ -143,6 +141,8 @@ class Progress:
             event["gammas"] = self._sparsifier.statistics()
         self._epoch_start = 0.0
         self._send(trainer, event)
+        trainer.stopped = trainer.stopped and not ended  # a wish that came too late
+        trainer.stop = trainer.stop or trainer.stopped
 
 
 def _refuse_frozen(model: nn.Module, graph: ChannelGraph, extra: Mapping[str, Any]) -> None:

@@ -1,14 +1,14 @@
 """What a run leaves in its folder so that it can go on: its settings, how far it came, and the trainer's state.
 
-``run.json`` holds the settings that the run was started with and, once every epoch is trained, says so. The trainer's
-state lies in last.pt while the run is under way; from the last.pt of a run that has ended Ultralytics strips it, so a
-run that was asked to stop keeps a copy, resume.pt. The sparsifier's state lies beside them.
+``run.json`` holds the settings that the run was started with and, once every epoch is trained, says so. ``state.pt`` is
+the whole state after the last whole epoch. Runs of version 0.2 have none: they go on, less exactly, from the checkpoint
+last.pt, of a run that was asked to stop from its copy resume.pt, and from the sparsifier's state in sparsity.pt.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ from engine.arguments import argument_words
 from engine.errors import TrainingError
 from engine.files import write_text_atomic
 from engine.training.settings import TrainSettings
+from engine.training.state import read_state
 
 RUN_NAME = "run.json"
-RESUME_NAME = "resume.pt"
-STATE_NAME = "sparsity.pt"
+STATE_NAME = "state.pt"
+OLD_RESUME_NAME = "resume.pt"
+OLD_SPARSITY_NAME = "sparsity.pt"
+_LAYOUT = 2
+"Of what lies in the folder; version 0.2 wrote none."
 FREE = ("weights", "data", "save_dir", "device", "workers", "batch", "processes", "resume")
 "What may differ when a run goes on; the weights are the same file, wherever it lies by now."
+_PLACES = {"weights", "data", "save_dir", "resume"}
+"Always as they are said now."
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,9 @@ class SavedRun:
 
     epochs_done: int
     path: Path | None
-    "Checkpoint with the trainer's state; None where no epoch was finished, or all were."
+    "The whole state, or a checkpoint with the trainer's; None where no epoch was finished, or all were."
+    exact: bool
+    "Whether it is the whole state."
     trained: dict[str, float] | None
     "Metrics of the last epoch where every epoch is trained, else None."
 
@@ -48,6 +56,11 @@ def note_start(settings: TrainSettings, digest: str) -> None:
             f"{settings.save_dir} holds a run that has not ended; go on with it (--resume), or choose another folder."
         )
     forget_state(settings.save_dir)
+    _write(settings.save_dir, {"settings": settings.as_dict(), "weights_digest": digest, "layout": _LAYOUT})
+
+
+def note_stranger(settings: TrainSettings, digest: str) -> None:
+    """Write down what a run goes on with of which nothing was noted when it started, as one of stock Ultralytics."""
     _write(settings.save_dir, {"settings": settings.as_dict(), "weights_digest": digest})
 
 
@@ -68,12 +81,17 @@ def saved_run(save_dir: Path) -> SavedRun:
     """
     noted = _read(save_dir)
     if noted.get("trained") is not None:
-        return SavedRun(noted["epochs_done"], None, noted["trained"])
-    found = SavedRun(0, None, None)
-    for path in (save_dir / "weights" / name for name in (RESUME_NAME, "last.pt")):
+        return SavedRun(noted["epochs_done"], None, exact=True, trained=noted["trained"])
+    state = save_dir / "weights" / STATE_NAME
+    if state.exists():
+        return SavedRun(read_state(state, lazily=True)["epochs_done"], state, exact=True, trained=None)
+    found = SavedRun(0, None, exact=True, trained=None)
+    if noted.get("layout") == _LAYOUT:
+        return found  # a last.pt without a state is that of a first epoch that was killed at its end
+    for path in (save_dir / "weights" / name for name in (OLD_RESUME_NAME, "last.pt")):
         content = _opened(path) if path.exists() else {}
         if content.get("optimizer") is not None and content.get("epoch", -1) >= found.epochs_done:
-            found = SavedRun(content["epoch"] + 1, path, None)
+            found = SavedRun(content["epoch"] + 1, path, exact=False, trained=None)
     return found
 
 
@@ -91,7 +109,13 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
     noted = _read(wanted.save_dir)
     if not noted:
         return wanted  # killed before it had begun
-    started = TrainSettings.from_dict(noted["settings"])
+    # What may differ is replaced first: the device of then need not be there now. What nobody names stays what it was,
+    # and a batch that was chosen automatically is not chosen again.
+    named = (given & set(FREE)) - ({"batch"} if wanted.automatic_batch else set())
+    free = {name: value for name, value in wanted.as_dict().items() if name in named | _PLACES}
+    if "device" in given:
+        free["processes"] = wanted.processes
+    started = TrainSettings.from_dict({**noted["settings"], **free})
     if noted["weights_digest"] != digest:
         raise TrainingError(
             f"The run in {wanted.save_dir} was started from another model ({Path(started.weights).name}); name that "
@@ -108,9 +132,7 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
                 f"The run in {wanted.save_dir} was started with {_differing(started, name)}; "
                 "leave it out to go on, or start a new run."
             )
-    # A batch that nobody names now stays what it was, and one that was chosen automatically is not chosen again.
-    kept = {"batch"} if "batch" not in given or wanted.automatic_batch else set()
-    return replace(started, **{name: getattr(wanted, name) for name in FREE if name not in kept})
+    return started
 
 
 def _differing(started: TrainSettings, name: str) -> str:
@@ -121,8 +143,17 @@ def _differing(started: TrainSettings, name: str) -> str:
 
 def forget_state(save_dir: Path) -> None:
     """Remove the states from which a run could have gone on, once nothing needs them."""
-    for name in (RESUME_NAME, STATE_NAME):
+    for name in (STATE_NAME, OLD_RESUME_NAME, OLD_SPARSITY_NAME):
         (save_dir / "weights" / name).unlink(missing_ok=True)
+
+
+def forget_unfinished_epochs(save_dir: Path, epochs_done: int) -> None:
+    """Drop from results.csv what an epoch that is done again left there; the whole state does without."""
+    results = save_dir / "results.csv"
+    if results.exists():
+        header, *rows = results.read_text(encoding="utf-8").splitlines()
+        kept = {epoch: row for row in rows if (epoch := int(float(row.split(",")[0]))) <= epochs_done}
+        write_text_atomic(results, "\n".join([header, *kept.values()]) + "\n")
 
 
 def _opened(path: Path) -> dict[str, Any]:

@@ -9,15 +9,24 @@ from pathlib import Path
 
 from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils import RANK
-from ultralytics.utils.torch_utils import get_num_params, strip_optimizer
+from ultralytics.utils.torch_utils import get_num_params
 
 from engine.errors import DatasetError, StopRequested, StorageError, TrainingError
 from engine.files import file_digest
 from engine.training.checks import check_task, explained
-from engine.training.progress import Progress, Report, short_metrics, student_of
-from engine.training.resuming import RUN_NAME, SavedRun, forget_state, note_start, saved_run
+from engine.training.progress import Progress, Report, short_metrics
+from engine.training.resuming import (
+    RUN_NAME,
+    SavedRun,
+    forget_state,
+    forget_unfinished_epochs,
+    note_start,
+    note_stranger,
+    saved_run,
+)
 from engine.training.settings import TrainResult, TrainSettings
-from engine.training.trainers import TRAINERS
+from engine.training.state import read_state, student_of
+from engine.training.trainers import TRAINERS, strip_checkpoints
 
 
 def run_training(settings: TrainSettings, task: str, report: Report) -> TrainResult:
@@ -32,6 +41,7 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
         TrainingError: The task, the device or the settings do not allow the run.
         DatasetError: Ultralytics refuses the data set.
         StorageError: The disk is full.
+        StopRequested: ``report`` raised it before the first epoch was done, so that there is nothing to keep.
     """
     check_task(task)
     settings.save_dir.mkdir(parents=True, exist_ok=True)
@@ -40,11 +50,13 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
     if saved is None:
         note_start(settings, digest)
     elif not (settings.save_dir / RUN_NAME).exists():
-        note_start(replace(settings, resume=False), digest)
+        (note_stranger if saved.path else note_start)(replace(settings, resume=False), digest)
     if saved:
         _say_where(saved, settings.epochs, report)
     if saved and not saved.path and saved.trained is None:
         forget_state(settings.save_dir)  # what an unfinished first epoch left is of no use
+    if saved and not saved.exact:
+        forget_unfinished_epochs(settings.save_dir, saved.epochs_done)
     if saved and saved.trained is not None:
         result = _trained(settings, saved)
     elif settings.world_size > 1:
@@ -53,6 +65,8 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
         result = run_distributed(settings, task, report)
     else:
         result = train_here(settings, task, report)
+    if result.stopped and not result.epochs_done:
+        raise StopRequested("Stopped before the first epoch was done: there is no model yet, and going on begins anew.")
     if not result.metrics:
         with contextlib.suppress(StopRequested):  # the checkpoints are there; they are only not measured
             result = replace(result, metrics=measure(result.best, settings, report))
@@ -64,21 +78,25 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
 def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResult:
     """Train in this process, which may be one of several; errors as ``run_training``."""
     overrides = settings.overrides()
-    if settings.resume and (path := saved_run(settings.save_dir).path):
+    saved = saved_run(settings.save_dir) if settings.resume else None
+    if saved and saved.path and not saved.exact:
         # The saved arguments name the folder that the run began in; a workspace may have been moved since.
-        overrides |= {"resume": str(path), "save_dir": str(settings.save_dir.resolve())}
+        overrides |= {"resume": str(saved.path), "save_dir": str(settings.save_dir.resolve())}
     with errors_explained(settings):
         trainer = TRAINERS[task](overrides=overrides)
+        trainer.keeps_state = True
+        if saved and saved.path and saved.exact:
+            trainer.saved_state = read_state(saved.path)
         progress = Progress(settings, report)
         progress.attach(trainer)
         trainer.train()
-    if not trainer.best.exists() and not trainer.last.exists():
+    if not trainer.stopped and not trainer.best.exists() and not trainer.last.exists():
         raise TrainingError("Training ended before its first checkpoint; give it at least one whole epoch.")
     return TrainResult(
         best=trainer.best,
         last=trainer.last,
         params=get_num_params(student_of(trainer.model)),
-        epochs_done=trainer.epoch + (0 if trainer.interrupted else 1),
+        epochs_done=trainer.epoch + 1,
         stopped=trainer.stopped,
         metrics=short_metrics(trainer.metrics or {}) if RANK == -1 else {},
         last_metrics=progress.last_metrics,
@@ -95,6 +113,8 @@ def _say_where(saved: SavedRun, epochs: int, report: Report) -> None:
         text = f"All {saved.epochs_done} epochs are trained; doing what remained"
     elif saved.path:
         text = f"Going on after epoch {saved.epochs_done} of {epochs}"
+        if not saved.exact:
+            text += ", less exactly than newer runs do: from averaged weights, with other random numbers"
     else:
         text = "No finished epoch to go on from; starting at the first"
     with contextlib.suppress(StopRequested):  # the first step will be told again
@@ -104,8 +124,7 @@ def _say_where(saved: SavedRun, epochs: int, report: Report) -> None:
 def _trained(settings: TrainSettings, saved: SavedRun) -> TrainResult:
     """Return the result of a run that ended after its last epoch, with its checkpoints stripped; not yet measured."""
     last, best = (settings.save_dir / "weights" / name for name in ("last.pt", "best.pt"))
-    for path in (last, best):
-        strip_optimizer(path)
+    strip_checkpoints(last, best)
     return TrainResult(
         best=best,
         last=last,

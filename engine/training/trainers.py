@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from torch import distributed, nn
@@ -18,27 +19,17 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import strip_optimizer
 
 from engine.errors import TrainingError
-from engine.files import copy_file_atomic
+from engine.files import atomic_path
 from engine.tasks import TASKS
-from engine.training.resuming import RESUME_NAME, note_trained
-from engine.training.settings import short_metrics
+from engine.training.resumable import Resumable
 from engine.unpruning import is_marked, is_marked_description, mark_if_narrower
 
 
-class KeepsModule:
+class KeepsModule(Resumable):
     """Trainer mix-in: trains the module that the checkpoint holds, writes whole files, and can be resumed.
 
     It also trains with several processes on the CPU, which Ultralytics does on GPUs alone.
     """
-
-    stopped = False
-    "The run was asked to stop before its end."
-    interrupted = False
-    "It was asked so within an epoch, which is then done again when the run goes on."
-    save_sparsity: Callable[[], None] | None = None
-    "Writes the sparsifier's state."
-    restore_sparsity: Callable[[], None] | None = None
-    "Takes the sparsifier back to the state that was written last."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up as Ultralytics does, and count the processes on a CPU too."""
@@ -73,11 +64,6 @@ class KeepsModule:
     def save_model(self) -> bool:
         """Write the checkpoints aside, then rename them: a run may be killed at any time."""
         last, best = self.last, self.best
-        if self.interrupted and last.exists():
-            copy_file_atomic(last, self.wdir / RESUME_NAME)  # the state after the last whole epoch
-        if self.save_sparsity and not self.interrupted:
-            # Before the checkpoint: killed between the two, the run goes on with channels that are chosen already.
-            self.save_sparsity()
         self.last, self.best = (path.with_name(f".{path.name}.partial") for path in (last, best))
         try:
             saved = super().save_model()
@@ -90,32 +76,21 @@ class KeepsModule:
             self.last, self.best = last, best
         return saved
 
-    def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to the last checkpoint where the loss is no number, and take the sparsifier back with the weights.
-
-        What it saw and chose in the epoch that is now done again would count twice.
-        """
-        recovered = super()._handle_nan_recovery(epoch)
-        if recovered and self.restore_sparsity:
-            self.restore_sparsity()
-        return recovered
-
     def final_eval(self) -> None:
-        """Strip the checkpoints and validate best.pt as Ultralytics does; a stopped run keeps its state beside.
+        """Strip the checkpoints, whole files at any time, and validate best.pt as Ultralytics does.
 
         With several processes, whoever started them validates: Ultralytics' own way needs GPUs.
         """
-        if RANK in {-1, 0} and self.last.exists():
-            if (self.epoch + 1 >= self.epochs and not self.interrupted) or not self.stopped:
-                self.stopped = False
-                note_trained(self.save_dir, self.epoch + 1, short_metrics(self.metrics or {}))
-            elif not self.interrupted:
-                copy_file_atomic(self.last, self.wdir / RESUME_NAME)
-        if RANK == -1:
-            super().final_eval()
-        elif RANK == 0:
-            for path in (self.last, self.best):
-                strip_optimizer(path)
+        if RANK in {-1, 0}:
+            strip_checkpoints(self.last, self.best)
+        if RANK != -1 or not self.best.exists():
+            return
+        self.validator.args.plots, self.validator.args.compile = self.args.plots, False
+        self.metrics = self.validator(model=self.best)
+        self.metrics.pop("fitness", None)
+        self.epoch += 1  # loggers tell the metrics of best.pt from those of the last epoch by the number
+        self.run_callbacks("on_fit_epoch_end")
+        self.epoch -= 1
 
     def _setup_ddp(self) -> None:
         if self.device.type != "cpu":
@@ -125,6 +100,18 @@ class KeepsModule:
     def _setup_train(self) -> None:
         with _parallel_on_cpu() if self.device.type == "cpu" else contextlib.nullcontext():
             super()._setup_train()
+
+
+def strip_checkpoints(last: Path, best: Path) -> None:
+    """Take out of the checkpoints of a run what only training needs; a run may be killed at any time."""
+    results = _strip(last, {}).get("train_results") if last.exists() else None
+    if best.exists():
+        _strip(best, {"train_results": results})
+
+
+def _strip(path: Path, updates: dict[str, Any]) -> dict[str, Any]:
+    with atomic_path(path) as aside:
+        return strip_optimizer(path, s=str(aside), updates=updates)
 
 
 class _ParallelOnCpu(nn.parallel.DistributedDataParallel):

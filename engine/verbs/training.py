@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.arguments import merged_arguments
-from engine.errors import StorageError, TrainingError
+from engine.errors import StopRequested, StorageError, TrainingError
 from engine.tasks import TASKS
 from engine.verbs.common import (
     Report,
@@ -154,6 +154,8 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
             settings = resumed_settings(settings, _asked_for(spec), str(lineage["parent"] or weights))
         settings = with_batch(settings, task, report)
         result = run_training(settings, task, report)
+    except StopRequested:
+        raise  # the folder says what was begun, and can be gone on with
     except Exception:
         if is_new and not any(save_dir.glob("weights/*.pt")):  # refused before there was anything to keep
             shutil.rmtree(save_dir, ignore_errors=True)
@@ -200,6 +202,9 @@ def _asked_for(spec: Spec) -> set[str]:
         "epochs",
         "imgsz",
         "batch",
+        "device",
+        "workers",
+        "processes",
         "optimizer",
         "lr0",
         "cos_lr",

@@ -73,7 +73,7 @@ def test_a_stopped_sparse_run_goes_on_with_the_channels_it_had_chosen(dense, dat
     stopped = run_verb("sparsify", wanted, stop_after(3, []))
     assert stopped["stopped"] and stopped["epochs_done"] == 3
     assert stopped["artefacts"][0]["suffix"] == "stopped after epoch 3"
-    state = torch.load(tmp_path / "run" / "weights" / STATE_NAME, weights_only=True)
+    state = torch.load(tmp_path / "run" / "weights" / STATE_NAME, weights_only=True)["sparsifier"]
     assert state["targets"].any() and 0 < float(state["faded"]) < 1
     events: list = []
     done = run_verb("sparsify", wanted | {"resume": True}, events.append)
@@ -92,6 +92,7 @@ def test_an_epoch_that_a_stop_cut_short_is_done_again(dense, data, tmp_path):
     wanted = spec(dense, data, tmp_path / "run", epochs=3)
     stopped = run_verb("train", wanted, stop_within(3, []))
     assert stopped["stopped"] and stopped["epochs_done"] == 2
+    assert stopped["artefacts"][0]["suffix"] == "stopped after epoch 2"
     assert open_checkpoint(stopped["last"]).params == stopped["params"]
     assert saved_run(tmp_path / "run").epochs_done == 2
     events: list = []
@@ -129,7 +130,7 @@ def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go
 
 def test_a_killed_fine_tuning_goes_on_with_the_pruned_architecture(dense, data, tmp_path):
     pruned = Slimming.open(dense).prune(0.5, tmp_path / "pruned.pt")
-    last = tmp_path / "run" / "weights" / "last.pt"
+    state = tmp_path / "run" / "weights" / STATE_NAME
     options = [
         "--epochs",
         "40",
@@ -147,7 +148,7 @@ def test_a_killed_fine_tuning_goes_on_with_the_pruned_architecture(dense, data, 
     command = [sys.executable, "-m", "engine", "finetune", "--weights", pruned, "--data", data, *options]
     process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline:
+    while not state.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -164,11 +165,11 @@ def test_a_killed_fine_tuning_goes_on_with_the_pruned_architecture(dense, data, 
 def test_a_run_killed_after_its_last_epoch_is_only_measured(dense, data, tmp_path, monkeypatch):
     wanted = spec(dense, data, tmp_path / "run", epochs=1)
 
-    def killed(*arguments):
+    def killed(*arguments, **named):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("ultralytics.engine.trainer.strip_optimizer", killed)
+        patched.setattr("engine.training.trainers.strip_optimizer", killed)
         with pytest.raises(KeyboardInterrupt):
             run_verb("train", wanted)
     before = open_checkpoint(tmp_path / "run" / "weights" / "last.pt").model.state_dict()
@@ -182,9 +183,11 @@ def test_a_run_killed_after_its_last_epoch_is_only_measured(dense, data, tmp_pat
     assert epochs_of(events) == [] and again["metrics"] == done["metrics"], "asked once more, nothing is trained"
 
 
-def test_a_run_killed_in_its_first_epoch_starts_again(dense, data, tmp_path):
+def test_a_run_stopped_in_its_first_epoch_has_no_model_and_starts_again(dense, data, tmp_path):
     wanted = spec(dense, data, tmp_path / "run", epochs=1)
-    run_verb("train", wanted, stop_within(1, []))
+    with pytest.raises(StopRequested, match="before the first epoch was done: there is no model"):
+        run_verb("train", wanted, stop_within(1, []))
+    assert not list((tmp_path / "run" / "weights").iterdir()) and not (tmp_path / "run" / "results.csv").exists()
     events: list = []
     done = run_verb("train", wanted | {"resume": True}, events.append)
     assert epochs_of(events) == [1] and not done["stopped"]

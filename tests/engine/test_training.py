@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 import yaml
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.tasks import SegmentationModel
+from ultralytics.utils.torch_utils import ModelEMA
 
 from engine.checkpoint import open_checkpoint
 from engine.datasets import make_demo_dataset
@@ -72,6 +74,39 @@ def test_targeted_sparse_training_leaves_the_wanted_share_at_zero_in_last_pt(dat
     plan = slimming.plan(0.39)
     removed = [g for layer in slimming.graph.layers for g in layer.groups[~plan.keep[layer.groups]].tolist()]
     assert removed and all(slimming.scores[group] == 0 for group in removed), "what was zeroed is what is pruned"
+
+
+def test_pruning_a_sparse_model_changes_nothing_because_what_is_zero_is_zero_in_the_average_too(
+    data, tmp_path, monkeypatch
+):
+    # As late in a long run: the average still remembers what the channels were before they faded.
+    monkeypatch.setattr("ultralytics.engine.trainer.ModelEMA", partial(ModelEMA, decay=0.9, tau=1e-3))
+    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    result = run_verb("sparsify", spec(dense, data, tmp_path / "run", epochs=5, prune_ratio=0.4), lambda event: None)
+    slimming = Slimming.open(result["last"])
+    sparse = slimming.checkpoint.model
+    norms = [sparse.get_submodule(layer.name) for layer in slimming.graph.layers]
+    assert all((norm.bias[norm.weight == 0] == 0).all() for norm in norms)
+    # Without compensation, which would make up for most of a beta that was forgotten.
+    pruned = open_checkpoint(slimming.prune(0.4, tmp_path / "pruned.pt", compensated=False))
+    assert pruned.params < 0.8 * slimming.checkpoint.params
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(pruned.model(image)[0], sparse(image)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_trained_biases_are_not_thrown_back_by_the_warm_up(data, tmp_path):
+    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+
+    def after_the_first_epoch(event):
+        if event["kind"] == "epoch":
+            raise StopRequested
+
+    wanted = spec(dense, data, tmp_path / "run", epochs=30, lr0=1e-6)
+    result = run_verb("finetune", wanted, after_the_first_epoch)
+    before, after = (dict(open_checkpoint(path).model.named_parameters()) for path in (dense, result["last"]))
+    moved = max(float((after[n] - before[n]).abs().max()) for n in before if n.endswith("bias"))
+    assert moved < 1e-3, "at this rate nothing moves, the biases included"
 
 
 def test_a_penalty_strength_selects_the_proximal_method_and_shrinks_gammas(data, tmp_path):
