@@ -8,13 +8,12 @@ from engine.training.checks import check_device, check_task, default_device, exp
 from engine.training.compared import compared_models
 from engine.training.resuming import resumed_settings
 from engine.training.running import measure, run_training
-from engine.training.settings import OPTIMIZERS, TRAINING_BYTES, TrainResult, TrainSettings, short_metrics
+from engine.training.settings import OPTIMIZERS, TrainResult, TrainSettings, short_metrics, training_bytes
 from engine.training.trainers import TRAINERS
 
 __all__ = [
     "OPTIMIZERS",
     "TRAINERS",
-    "TRAINING_BYTES",
     "TrainResult",
     "TrainSettings",
     "check_device",
@@ -26,5 +25,6 @@ __all__ = [
     "resumed_settings",
     "run_training",
     "short_metrics",
+    "training_bytes",
     "with_batch",
 ]

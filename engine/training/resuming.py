@@ -113,8 +113,8 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
     # and a batch that was chosen automatically is not chosen again.
     named = (given & set(FREE)) - ({"batch"} if wanted.automatic_batch else set())
     free = {name: value for name, value in wanted.as_dict().items() if name in named | _PLACES}
-    if "device" in given:
-        free["processes"] = wanted.processes
+    if free.get("device", "cpu") != "cpu":
+        free["processes"] = wanted.processes  # a number of them is for the CPU alone
     started = TrainSettings.from_dict({**noted["settings"], **free})
     if noted["weights_digest"] != digest:
         raise TrainingError(

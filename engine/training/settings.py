@@ -12,8 +12,6 @@ from engine.sparsity import SparsitySettings
 from engine.sparsity.reach import warmup_epochs
 from engine.training.checks import check_device, device_indices
 
-TRAINING_BYTES = 200_000_000
-"Free space that a run should find: two checkpoints with their optimizer state, and results."
 LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "nbs": 1, "workers": 0, "seed": 0, "patience": 0}
 "Smallest value of each number."
 OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop", "Adamax", "NAdam", "RAdam", "auto")
@@ -126,6 +124,15 @@ class TrainSettings:
             "plots": False,
             **self.extra,
         }
+
+
+def training_bytes(params: int) -> int:
+    """Return how much free space a run of a model should find, in bytes.
+
+    While the state is replaced, two of it are there: weights, average and up to two moments of an optimizer in full
+    precision, and gradients. The two checkpoints take about a third of that, the results next to nothing.
+    """
+    return 60 * params + 20_000_000
 
 
 @dataclass(frozen=True)

@@ -97,13 +97,13 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     from engine.files import require_free_space
     from engine.imgsz import model_stride, told_imgsz
     from engine.training import (
-        TRAINING_BYTES,
         TrainSettings,
         check_device,
         check_task,
         default_device,
         resumed_settings,
         run_training,
+        training_bytes,
         with_batch,
     )
 
@@ -114,14 +114,15 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     save_dir = Path(spec["save_dir"])
     if save_dir.resolve() in Path(weights).resolve().parents:
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
-    imgsz = told_imgsz(given(spec, "imgsz", imgsz), model_stride(_module(weights)), report)
+    module = _module(weights)
+    imgsz = told_imgsz(given(spec, "imgsz", imgsz), model_stride(module), report)
     lineage = _lineage(weights)
     teacher = _teacher(spec["teacher"], task, lineage) if _distils(spec, task, report) else None
     reference = str(_opened(spec["reference"], task).path.resolve()) if spec.get("reference") else None
     if spec.get("resume") and not save_dir.exists():
         raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
     dataset = check_dataset(required(spec, "data"), task)
-    require_free_space(save_dir, TRAINING_BYTES)
+    require_free_space(save_dir, training_bytes(sum(p.numel() for p in module.parameters())))
     for problem in dataset.problems:
         report({"kind": "status", "text": f"Data set: {problem}"})
     settings = TrainSettings(

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from ultralytics.data.dataset import YOLODataset
 
 from engine.checkpoint import open_checkpoint
 from engine.datasets import make_demo_dataset
@@ -226,6 +229,33 @@ def test_an_epoch_that_diverged_is_recovered_from_as_in_a_run_in_one_go(settings
     whole = run_training(settings("finetune", tmp_path / "whole"), "detect", stopping())
     _, done = interrupted(settings("finetune", tmp_path / "parts"), ("within", 2), ("after", 2), ("after", 3))
     assert len(diverged) == 2
+    assert_same_run(whole, done)
+
+
+class Noise:
+    """An augmentation with random generators of its own, as those of Albumentations have them."""
+
+    def __init__(self) -> None:
+        self.random_generator, self.py_random = np.random.default_rng(0), random.Random(0)
+
+    def __call__(self, labels):
+        change = self.random_generator.integers(-40, 40) + self.py_random.randint(-40, 40)
+        labels["img"] = np.clip(labels["img"].astype(int) + change, 0, 255).astype(np.uint8)
+        return labels
+
+
+def test_augmentations_with_generators_of_their_own_go_on_too(settings, tmp_path, monkeypatch):
+    original = YOLODataset.build_transforms
+
+    def build_transforms(self, hyp=None):
+        transforms = original(self, hyp)
+        if self.augment:
+            transforms.insert(0, Noise())
+        return transforms
+
+    monkeypatch.setattr(YOLODataset, "build_transforms", build_transforms)
+    whole = run_training(settings("train", tmp_path / "whole"), "detect", stopping())
+    _, done = interrupted(settings("train", tmp_path / "parts"), ("after", 2), ("within", 5))
     assert_same_run(whole, done)
 
 

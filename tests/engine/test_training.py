@@ -21,6 +21,7 @@ from engine.errors import StopRequested, TrainingError, WorkbenchError
 from engine.gammas import collect_gammas, summarise_gammas
 from engine.slimming import Slimming
 from engine.training import TRAINERS, explained
+from engine.training.resuming import STATE_NAME
 from engine.verbs import run_verb
 from tests.models import randomise, write_checkpoint
 from tests.runs import spec, tiny_data, write_dense
@@ -147,7 +148,7 @@ def test_an_epoch_that_a_nan_spoilt_is_done_again_and_its_steps_do_not_count_twi
     for name in ("clean", "nan"):  # the choice falls into the second epoch of four batches
         wanted = spec(dense, data, tmp_path / name, epochs=15, batch=2, nbs=2, prune_ratio=0.4)
         run_verb("sparsify", wanted, until_the_third_epoch)
-        states[name] = torch.load(tmp_path / name / "weights" / "sparsity.pt", weights_only=True)
+        states[name] = torch.load(tmp_path / name / "weights" / STATE_NAME, weights_only=True)["sparsifier"]
     assert spoilt and states["nan"]["steps_seen"] == states["clean"]["steps_seen"] == 6
     assert states["nan"]["scores"].isfinite().all()
     chosen = [state["targets"] for state in states.values()]
