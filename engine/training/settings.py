@@ -130,7 +130,7 @@ def training_bytes(params: int) -> int:
     """Return how much free space a run of a model should find, in bytes.
 
     While the state is replaced, two of it are there: weights, average and up to two moments of an optimizer in full
-    precision, and gradients. The two checkpoints take about a third of that, the results next to nothing.
+    precision, and gradients. The two checkpoints take up to half as much again, the results next to nothing.
     """
     return 60 * params + 20_000_000
 

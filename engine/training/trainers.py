@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import distributed, nn
+from ultralytics.engine import trainer as trainer_module
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.models import yolo
 from ultralytics.utils import RANK
@@ -81,16 +82,11 @@ class KeepsModule(Resumable):
 
         With several processes, whoever started them validates: Ultralytics' own way needs GPUs.
         """
-        if RANK in {-1, 0}:
+        if RANK == -1:
+            with _whole_files():
+                super().final_eval()
+        elif RANK == 0:
             strip_checkpoints(self.last, self.best)
-        if RANK != -1 or not self.best.exists():
-            return
-        self.validator.args.plots, self.validator.args.compile = self.args.plots, False
-        self.metrics = self.validator(model=self.best)
-        self.metrics.pop("fitness", None)
-        self.epoch += 1  # loggers tell the metrics of best.pt from those of the last epoch by the number
-        self.run_callbacks("on_fit_epoch_end")
-        self.epoch -= 1
 
     def _setup_ddp(self) -> None:
         if self.device.type != "cpu":
@@ -104,14 +100,25 @@ class KeepsModule(Resumable):
 
 def strip_checkpoints(last: Path, best: Path) -> None:
     """Take out of the checkpoints of a run what only training needs; a run may be killed at any time."""
-    results = _strip(last, {}).get("train_results") if last.exists() else None
+    results = _strip(last).get("train_results") if last.exists() else None
     if best.exists():
         _strip(best, {"train_results": results})
 
 
-def _strip(path: Path, updates: dict[str, Any]) -> dict[str, Any]:
+def _strip(path: Path, updates: dict[str, Any] | None = None) -> dict[str, Any]:
     with atomic_path(path) as aside:
         return strip_optimizer(path, s=str(aside), updates=updates)
+
+
+@contextlib.contextmanager
+def _whole_files() -> Iterator[None]:
+    """Let Ultralytics strip checkpoints as ``_strip`` does: it would write over them."""
+    original = trainer_module.strip_optimizer
+    trainer_module.strip_optimizer = _strip
+    try:
+        yield
+    finally:
+        trainer_module.strip_optimizer = original
 
 
 class _ParallelOnCpu(nn.parallel.DistributedDataParallel):

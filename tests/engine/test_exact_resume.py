@@ -18,14 +18,16 @@ import psutil
 import pytest
 import torch
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.utils.torch_utils import EarlyStopping
 
 from engine.checkpoint import open_checkpoint
-from engine.datasets import make_demo_dataset
+from engine.datasets import check_dataset, make_demo_dataset, resolved_yaml
 from engine.errors import StopRequested, TrainingError
 from engine.slimming import Slimming
 from engine.sparsity import SparsitySettings
 from engine.training import TRAINERS, TrainResult, TrainSettings, progress, run_training
 from engine.training.resuming import RUN_NAME, STATE_NAME, saved_run
+from tests.tasks import SIZE, write_data, write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TEACHER, SPARSE = (ROOT / "demo" / f"yolov8n-harbour{kind}.pt" for kind in ("", "-sparse"))
@@ -133,6 +135,22 @@ def test_a_run_stopped_anywhere_ends_with_the_weights_of_one_in_one_go(kind, mom
     assert_same_run(whole, done)
 
 
+@pytest.mark.parametrize("task", ["classify", "semantic", "depth"])
+def test_the_tasks_without_boxes_go_on_as_exactly(task, tmp_path):
+    weights, images = write_model(task, tmp_path / "model.pt"), resolved(task, tmp_path)
+    common = {"weights": str(weights), "data": images, "epochs": 3, "imgsz": SIZE, "batch": 4, "nbs": 4, "workers": 0}
+    whole, parts = (TrainSettings(save_dir=tmp_path / name, **common) for name in ("whole", "parts"))
+    first = run_training(whole, task, stopping())
+    run_training(parts, task, stopping("within", 3))
+    assert_same_run(first, run_training(replace(parts, resume=True), task, stopping()))
+
+
+def resolved(task: str, folder: Path) -> Path:
+    """Draw a data set and return its description with an absolute path, as the verbs do."""
+    (folder / "described").mkdir()
+    return resolved_yaml(check_dataset(write_data(task, folder / "set"), task), folder / "described")
+
+
 _RUN = """
 import json, sys
 import engine
@@ -200,11 +218,15 @@ def test_a_run_stopped_within_an_epoch_hands_back_the_epoch_before(settings, tmp
         assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
 
 
-def test_a_stop_in_the_epoch_that_patience_ends_with_comes_too_late_for_the_resumed_run_as_well(settings, tmp_path):
-    more = {"patience": 1, "lr0": 1e-6, "epochs": 12}
+def test_a_stop_in_the_epoch_that_patience_ends_with_comes_too_late_for_the_resumed_run_as_well(
+    settings, tmp_path, monkeypatch
+):
+    judge = EarlyStopping.__call__
+    monkeypatch.setattr(EarlyStopping, "__call__", lambda self, epoch, fitness: judge(self, epoch, 1 / epoch))
+    more = {"patience": 2}
     whole = run_training(settings("train", tmp_path / "whole", **more), "detect", stopping())
-    assert 1 < whole.epochs_done < 12, "it ended early"
     last = whole.epochs_done
+    assert last == 3, "it ended early"
     parts, done = interrupted(settings("train", tmp_path / "parts", **more), ("after", last - 1), ("after", last))
     assert [part.stopped for part in parts] == [True, False]
     assert done.epochs_done == last, "asked once more, nothing is trained"
