@@ -112,7 +112,9 @@ def assert_same_run(first: TrainResult, second: TrainResult) -> None:
     folders = [result.last.parents[1] for result in (first, second)]
     assert rows(folders[0]) == rows(folders[1])
     assert [row["epoch"] for row in rows(folders[1])] == [str(number + 1) for number in range(first.epochs_done)]
-    assert (first.metrics, first.last_metrics) == (second.metrics, second.last_metrics)
+    assert first.last_metrics == second.last_metrics
+    # Measured by Ultralytics on best.pt, which for depth a stop has calibrated once already: the same but for rounding.
+    assert second.metrics == pytest.approx(first.metrics, rel=1e-6 if "rmse" in first.metrics else 0, abs=0)
     assert {path.name for path in second.last.parent.iterdir()} == {"best.pt", "last.pt"}
 
 
