@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from app import format
-from app.session import store
-from engine import jobs
-from engine.comparison import Comparison, ModelSize, check_alike, measure_size, side_by_side
+from app.session import figures, store
+from engine import jobs, numbers
+from engine.comparison import GFLOPS_IMGSZ, Comparison, ModelSize, check_alike, side_by_side
 from engine.errors import CheckpointError
+from engine.file_facts import facts_of
 from engine.measuring import MeasurementKey, dataset_digest
 from engine.store import ACTIVE_STATES, Job, Model, StoredMeasurements
 
@@ -86,16 +87,28 @@ def default_reference(chosen: Sequence[Model], lineage: Sequence[Model]) -> str 
     return next((model.id for model in lineage if model.id in ids), next(iter(ids), None))
 
 
-@st.cache_data(max_entries=64, show_spinner="Counting parameters and GFLOPs…")
-def _size(digest: str, _path: Path) -> ModelSize:
-    return measure_size(_path)
-
-
 def size_of(model: Model) -> ModelSize:
-    """Return what a model is, counted once for each content of a file; raises as ``engine.comparison.measure_size``."""
+    """Return what a model is, counted once for each content of a file.
+
+    Raises:
+        CheckpointError: The file is gone or cannot be opened, or does not run at the size that GFLOPs are told at.
+    """
     if not model.path.is_file():
         raise CheckpointError(f"The file of {model.name} is gone; choose another model.")
-    return replace(_size(model.digest, model.path), path=model.path)
+    facts = facts_of(store(), model)
+    if facts.gflops is None:
+        raise CheckpointError(f"{model.name} does not run at {GFLOPS_IMGSZ} px, so its GFLOPs cannot be compared.")
+    return ModelSize(
+        path=model.path,
+        digest=facts.digest,
+        task=facts.task,
+        names=facts.names,
+        trained_imgsz=facts.trained_imgsz,
+        params=facts.params,
+        gflops=facts.gflops,
+        size_mb=facts.size_mb,
+        stride=facts.stride,
+    )
 
 
 # Labels may be corrected at any time; what was measured before then must not be shown for long.
@@ -200,6 +213,16 @@ def job_to_show(listed: Sequence[Job], wanted: str | None) -> Job | None:
     ours = [job for job in listed if job.verb in VERBS and job.chain_id is None and not job.spec.get("predict")]
     at_work = next((job for job in reversed(ours) if job.state in ACTIVE_STATES), None)
     return at_work or next((job for job in ours if job.id == wanted and job.state != "done"), None)
+
+
+def missing_words(found: SideBySide) -> str:
+    """Return the models that were not measured under the conditions, with the accuracy that is known of them anyhow."""
+    known = figures(found.missing)
+    words = []
+    for model in found.missing:
+        own = known[model.id].score
+        words.append(found.names[str(model.path)] + ("" if own is None else f" ({numbers.score(own)})"))
+    return "; ".join(words)
 
 
 def _known(size: ModelSize, conditions: Conditions | None) -> dict[str, Any] | None:

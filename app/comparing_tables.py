@@ -10,14 +10,13 @@ from pandas.io.formats.style import Styler
 
 from app.comparing_charts import shortened
 from app.palette import palette
+from engine import numbers
 from engine.comparison import Comparison
 from engine.tasks import METRICS, TASKS, metric_label
 
 COSTS = {"Parameters": "params", "GFLOPs": "gflops", "MB": "size_mb"}
 "Column -> field of a compared model. Less is better, and changes are relative."
 LATENCY = "Latency, ms"
-_NOTHING = 0.0005
-"What rounds to no change is neither better nor worse."
 _ERRORS = frozenset(metric.label for metric in METRICS.values() if not metric.larger_is_better)
 "Columns of metrics where less is better."
 HELP = {
@@ -106,19 +105,19 @@ def _change(name: str, value: float, base: float) -> float | None:
 
 
 def _value(name: str, value: float) -> str:
-    if name == "Parameters":
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if _is_cost(name) else f"{value:.3f}"
+    told = {"Parameters": numbers.count, "GFLOPs": numbers.gflops, "MB": numbers.number_mb, LATENCY: numbers.number_ms}
+    return told.get(name, numbers.score)(value)
 
 
 def _cell(name: str, base: float) -> Callable[[float], str]:
     def text(value: float) -> str:
         change = _change(name, value, base)
         if pd.isna(value):
-            return "–"
-        if not change or abs(change) < _NOTHING:
+            return numbers.UNKNOWN
+        if not change or abs(change) < numbers.NO_CHANGE:
             return _value(name, value)
-        return f"{_value(name, value)} ({change:+.1%})" if _is_cost(name) else f"{_value(name, value)} ({change:+.3f})"
+        told = numbers.percent_change(change) if _is_cost(name) else numbers.score_change(change)
+        return f"{_value(name, value)} ({told})"
 
     return text
 
@@ -128,7 +127,7 @@ def _colour(name: str, base: float, dark: bool) -> Callable[[float], str]:
 
     def style(value: float) -> str:
         change = _change(name, value, base)
-        if change is None or abs(change) < _NOTHING:
+        if change is None or abs(change) < numbers.NO_CHANGE:
             return ""
         better = (change < 0) == (_is_cost(name) or name in _ERRORS)
         return f"color: {colours.better if better else colours.worse}"

@@ -28,7 +28,7 @@ def show_table(found: SideBySide) -> None:
         name: st.column_config.NumberColumn(help=comparing_tables.HELP.get(name)) for name in table.columns[1:]
     }
     # Names are long; the numbers matter more where there is little room.
-    config["Model"] = st.column_config.TextColumn(width=200, pinned=True)
+    config["Model"] = st.column_config.TextColumn(width=240, pinned=True)
     st.dataframe(
         comparing_tables.with_changes(table, reference, dark=dark()),
         hide_index=True,

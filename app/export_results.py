@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import format
 from app.downloads import exported_file, offer_file
+from engine import numbers
 from engine.export.settings import DETECTION_GATES
 from engine.store import Job
 
@@ -79,18 +80,19 @@ def _show_tiles(result: dict[str, Any]) -> None:
         help="Between the file and PyTorch, over all outputs: pixels for boxes, probability for scores.",
         border=True,
     )
-    grid.metric("File size", f"{result['size_mb']:.1f} MB", border=True)
+    grid.metric("File size", numbers.megabytes(result["size_mb"]), border=True)
     if "latency_ms" in result:
         grid.metric(
-            "Latency", f"{result['latency_ms']:.1f} ms", help="Median of one image on this processor.", border=True
+            "Latency",
+            numbers.milliseconds(result["latency_ms"]),
+            help="Median of one image on this processor.",
+            border=True,
         )
 
 
 def _short(difference: float | None) -> str:
-    """Return '131', '0.42' or '2.1e-05'; a dash where nothing was measured."""
-    if difference is None:
-        return "–"
-    return f"{difference:.1e}" if difference < 0.01 else f"{difference:.3g}"
+    """Return a difference; a dash where nothing was measured."""
+    return numbers.UNKNOWN if difference is None else numbers.short(difference)
 
 
 def _is_measured(gate: dict[str, Any]) -> bool:

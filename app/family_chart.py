@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from app import format
 from app.comparing_charts import shortened
 from app.palette import Palette, palette
+from engine import numbers
 from engine.lineage import EXPORTED, Member
 from engine.tasks import metric_label
 
@@ -96,22 +97,17 @@ def facts(member: Member) -> str:
     if member.deleted:
         told.append("deleted")
     if member.ratio is not None:
-        told.append(f"ratio {member.ratio:.2f}")
+        told.append(f"ratio {numbers.ratio(member.ratio)}")
     if member.params is not None:
-        told.append(f"{format.count(member.params)} parameters")
+        told.append(f"{numbers.count(member.params)} parameters")
     if member.kind == EXPORTED and member.size_mb is not None:
-        told.append(f"{member.size_mb:.1f} MB")
+        told.append(numbers.megabytes(member.size_mb))
     if member.score is not None:
-        told.append(f"{metric_label(member.metric)} {format.score(member.score)}{' *' if member.conditions else ''}")
+        score = f"{metric_label(member.metric)} {numbers.score(member.score)}"
+        told.append(f"{score}{' *' if member.conditions else ''}")
     if member.change is not None:
-        told.append(f"{metric_label(member.metric)} {signed(member.change)} by export")
+        told.append(f"{metric_label(member.metric)} {numbers.score_change(member.change)} by export")
     return " · ".join(told)
-
-
-def signed(change: float) -> str:
-    """Return a change of a metric as '-0.002', '+0.012' or '±0.000'."""
-    text = f"{change:+.3f}"
-    return text if float(text) else "±0.000"
 
 
 def _fill(member: Member, shown: str, colours: Palette) -> str:

@@ -1,4 +1,4 @@
-"""Numbers, times and names as a person reads them. Pure functions."""
+"""Times and names as a person reads them, for pages alone; numbers are told by ``engine.numbers``. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.numbers import NO_CHANGE, ratio, score
 from engine.store import Job, Model
 from engine.tasks import main_metric, main_score, metric_label
 from engine.verb_facts import WORDS
@@ -40,31 +41,6 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]$~<>#])", r"\\\1", text)
 
 
-def count(number: float | None) -> str:
-    """Return 3011433 as '3.01 M'."""
-    if number is None:
-        return "–"
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
-        if abs(number) >= size:
-            return f"{number / (1e3 if unit == 'k' else size):.3g} {unit}"
-    return f"{number:,.0f}"
-
-
-def gflops(number: float | None) -> str:
-    """Return GFLOPs with three digits."""
-    return "–" if number is None else f"{number:.3g}" if number < 100 else f"{number:.0f}"
-
-
-def gflops_at(value: float | None, imgsz: int | None) -> str:
-    """Return '2.05 (320 px)'; numbers at different sizes stand below each other."""
-    return f"{gflops(value)} ({imgsz} px)" if value is not None and imgsz else gflops(value)
-
-
-def change(before: float, after: float) -> str:
-    """Return the change as '-42.1 %'."""
-    return f"{(after - before) / before:+.1%}".replace("%", " %") if before else "0 %"
-
-
 def duration(seconds: float | None) -> str:
     """Return seconds as '8 s', '3 min 20 s' or '2 h 05 min'."""
     if seconds is None:
@@ -95,7 +71,7 @@ def made_by(model: Model, parent: Model | None = None) -> str:
     verb = made.get("verb")
     spec = made.get("spec") or made
     if verb == "prune":
-        return f"Pruned at ratio {made.get('ratio_achieved', spec.get('prune_ratio', 0)):.2f}{source}"
+        return f"Pruned at ratio {ratio(made.get('ratio_achieved', spec.get('prune_ratio', 0)))}{source}"
     if verb == "import":
         return f"Imported {made.get('file', '')}".strip()
     words = {"train": "Trained", "sparsify": "Sparse-trained", "finetune": "Fine-tuned"}.get(verb or "")
@@ -130,9 +106,16 @@ def run_time(job: Job, now: datetime | None = None) -> float | None:
     return ((job.finished_at or now or datetime.now(UTC)) - job.started_at).total_seconds()
 
 
-def score(value: Any) -> str:
-    """Return a metric from 0 to 1 with three decimals."""
-    return f"{value:.3f}" if isinstance(value, (int, float)) else "–"
+def delta(text: str, change: float, *, less_is_better: bool = False) -> dict[str, str]:
+    """Return what a metric needs to show a change: green for the better, red for the worse, grey for none.
+
+    Streamlit tells a fall by the hyphen before it, which a true minus is not.
+    """
+    if abs(change) < NO_CHANGE:
+        return {"delta": text, "delta_color": "gray", "delta_arrow": "off"}
+    better = (change < 0) == less_is_better
+    arrow = "up" if change > 0 else "down"
+    return {"delta": text, "delta_color": "green" if better else "red", "delta_arrow": arrow}
 
 
 def judged(metrics: Mapping[str, Any], heading: str) -> str:
@@ -141,8 +124,3 @@ def judged(metrics: Mapping[str, Any], heading: str) -> str:
     if name is None or metric_label(name) == heading:
         return score(main_score(metrics))
     return f"{metric_label(name)} {score(main_score(metrics))}"
-
-
-def milliseconds(time_ms: float) -> str:
-    """Return a time with three digits, such as '8.43 ms'."""
-    return f"{time_ms:.2f} ms" if time_ms < 10 else f"{time_ms:.1f} ms" if time_ms < 100 else f"{time_ms:,.0f} ms"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine import numbers
 from engine.gammas import LayerGammas
 from engine.slimming import Slimming
 
@@ -31,7 +32,7 @@ def layer_plan(opened: Slimming, name: str, ratio: float) -> LayerPlan:
         size = len(opened.checkpoint.model.get_submodule(name).weight)
         return LayerPlan(np.ones(size, dtype=bool), threshold, f"{name} takes no part in a forward pass.")
     kept = plan.keep[layer.groups]
-    note = f"{name}: {int(kept.sum())} of {layer.channels} channels survive at ratio {ratio:.2f}."
+    note = f"{name}: {int(kept.sum())} of {layer.channels} channels survive at ratio {numbers.ratio(ratio)}."
     if layer.reason:
         note += f" {layer.channels - layer.prunable_channels} are always kept: {layer.reason}."
     note += " Channels tied to other layers are judged together, by the mean of their gammas."

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import format
 from app.measuring import Measurement, offer_measuring, remember, status_words
 from app.session import explained, store
-from engine import jobs
+from engine import jobs, numbers
 from engine.errors import PlanError
 from engine.latency import LatencyCosts, LatencyTable, known_costs, table_path
 from engine.runtime import compute_threads
@@ -99,7 +98,7 @@ def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCos
         persist_state="session",
         help="Predicted, at the image size chosen under Limits. The plan comes as close as it can, from below.",
     )
-    said = f"The whole model takes {format.milliseconds(whole)} at {imgsz} px, {_where(costs.threads)}."
+    said = f"The whole model takes {numbers.milliseconds(whole)} at {imgsz} px, {_where(costs.threads)}."
     _offer(model, imgsz, said, "Measure again", _HELP_AGAIN)
     return target
 

@@ -14,6 +14,7 @@ from app.latency import latency_costs
 from engine.accuracy import MeasureSettings, recalibration_pays
 from engine.demo import open_demo
 from engine.files import require_free_space, safe_name, writing_to
+from engine.numbers import ratio
 from engine.official import fetch_official_weights
 from engine.slimming import Slimming
 from engine.solver import PrunePlan
@@ -62,8 +63,6 @@ def add_demo(store: Store, say: Say = _unsaid) -> Model:
     demo = open_demo(store)
     if demo.note:
         say(demo.note)
-    for model in (demo.dense, demo.sparse):
-        store.update_metrics(model.id, session.slimming(model).checkpoint.made.get("metrics", {}))
     return demo.sparse
 
 
@@ -102,12 +101,11 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
         )
         registered = store.register(
             path,
-            f"{model.name}, pruned {preview.ratio_achieved:.2f}",
+            f"{model.name}, pruned {ratio(preview.ratio_achieved)}",
             "pruned",
             parent_id=model.id,
             made=made,
             params=preview.params,
-            metrics={"gflops": preview.gflops, "imgsz": asked.imgsz},
         )
     return _said(registered, say)
 
@@ -142,11 +140,9 @@ def _said(registered: Registered, say: Say) -> Model:
 
 
 def _register(store: Store, path: Path, name: str, file: str, say: Say) -> Model:
-    opened = Slimming.open(path)
-    checkpoint = opened.checkpoint
-    metrics = {"gflops": session.gflops_at_own_size(opened), "imgsz": checkpoint.imgsz}
+    checkpoint = Slimming.open(path).checkpoint
     made = {"verb": "import", "file": file}
-    return _said(store.register(path, name, "imported", made=made, params=checkpoint.params, metrics=metrics), say)
+    return _said(store.register(path, name, "imported", made=made, params=checkpoint.params), say)
 
 
 @contextmanager

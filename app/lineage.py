@@ -11,11 +11,11 @@ import streamlit as st
 
 from app import format
 from app.charts import CONFIG
-from app.family_chart import KINDS, family_tree, signed
+from app.family_chart import KINDS, family_tree
 from app.jobs import verb_word
-from app.session import PAGES, dark, open_model, store
+from app.session import PAGES, dark, figures, open_model, store
+from engine import numbers
 from engine.checkpoint import open_checkpoint
-from engine.family_scores import family_scores
 from engine.lineage import EXPORTED, Member, command_of, family, missing_files, settings_of
 from engine.store import Job, Model
 from engine.tasks import metric_label
@@ -27,8 +27,9 @@ _INDENT = "\u2003"  # as wide as the letter m; a list drops ordinary spaces
 
 
 def family_of(model: Model) -> list[Member]:
-    """Return the family of a model, each member with the accuracy that stands beside the others' in a report too."""
-    return family(store().models(deleted=True), store().jobs(("done",)), family_scores(store(), model), model.id)
+    """Return the family of a model, each member with its figures."""
+    members = store().models(deleted=True)
+    return family(members, store().jobs(("done",)), figures(members), model.id)
 
 
 def shown_member(members: list[Member], current: Model) -> Member:
@@ -157,20 +158,21 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _show_numbers(member: Member) -> None:
-    metric = metric_label(member.metric)
-    numbers = {
-        "Parameters": (format.count(member.params), f"{member.params:,}" if member.params else None),
-        "GFLOPs": (format.gflops(member.gflops), "At the image size it was made with."),
-        metric: (format.score(member.score), _score_help(member)),
+    metric, timed = metric_label(member.metric), member.figures.latency
+    tiles = {
+        "Parameters": (numbers.count(member.params), f"{numbers.exact(member.params)} exactly."),
+        numbers.GFLOPS_LABEL: (numbers.gflops(member.gflops), "As Ultralytics counts them."),
+        metric: (numbers.score(member.score), _score_help(member)),
         f"{metric} by export": (
-            "–" if member.change is None else signed(member.change),
+            numbers.score_change(member.change),
             "Of the file, less that of its model in FP32: both on single square images, with NMS inside only of boxes "
             "that score above 0.25.",
         ),
-        "Ratio": ("–" if member.ratio is None else f"{member.ratio:.2f}", "Share of channels cut, or faded to be."),
-        "File": ("–" if member.size_mb is None else f"{member.size_mb:.1f} MB", None),
+        "Ratio": (numbers.ratio(member.ratio), "Share of channels cut, or faded to be."),
+        "Latency": (numbers.milliseconds(timed and timed.time_ms), timed and f"Of one image, {timed.conditions}."),
+        "File": (numbers.megabytes(member.size_mb), None),
     }
-    known = {name: told for name, told in numbers.items() if told[0] != "–"}
+    known = {name: told for name, told in tiles.items() if told[0] != numbers.UNKNOWN}
     with st.grid(3, min_column_width=115):
         for name, (value, text) in known.items():
             st.metric(name, value, help=text, border=True)
@@ -179,7 +181,7 @@ def _show_numbers(member: Member) -> None:
 def _score_help(member: Member) -> str:
     if member.conditions:
         return f"Not measured as most of the family was, but otherwise: {member.conditions}."
-    return "Measured under the conditions that most of the family shares, so that it can be held against theirs."
+    return f"Measured as most of the family was, so that it can be held against theirs: {member.figures.conditions}."
 
 
 def _show_command(member: Member) -> None:

@@ -12,7 +12,7 @@ from app.chains import show_chain
 from app.jobs import device_words, epochs_of, log_beyond, loss_series, metric_series, queue_text, verb_word
 from app.results import show_result
 from app.session import dark, explained, store
-from engine import jobs
+from engine import jobs, numbers
 from engine.errors import JobError
 from engine.jobs import Progress
 from engine.store import Job
@@ -121,6 +121,12 @@ def _scores(epochs: list[dict[str, Any]]) -> tuple[str, ...]:
     return task.metrics[:4]
 
 
+def _score_delta(name: str, change: float | None) -> dict[str, str]:
+    if change is None:
+        return {}
+    return format.delta(numbers.score_change(change), change, less_is_better=not METRICS[name].larger_is_better)
+
+
 def _show_tiles(epochs: list[dict[str, Any]]) -> None:
     if not epochs:
         return
@@ -130,21 +136,18 @@ def _show_tiles(epochs: list[dict[str, Any]]) -> None:
         for name, points in series.items():
             values = [value for _, value in points]
             change = values[-1] - values[-2] if len(values) > 1 else None
-            still = change is not None and abs(change) < 0.0005
             st.metric(
                 metric_label(name),
-                format.score(values[-1]),
-                delta=None if change is None else "no change" if still else f"{change:+.3f}",
-                delta_color="off" if still else "normal" if METRICS[name].larger_is_better else "inverse",
-                delta_arrow="off" if still else "auto",
+                numbers.score(values[-1]),
+                **_score_delta(name, change),
                 help="Of the latest epoch, with the change since the epoch before.",
                 border=True,
             )
         if gammas:
             st.metric(
                 "Gammas at zero",
-                f"{gammas['zero']:.0%}",
-                delta=f"{gammas['below_1e-2']:.0%} near zero" if len(epochs) > 1 else None,
+                numbers.percent(gammas["zero"]),
+                delta=f"{numbers.percent(gammas['below_1e-2'])} near zero" if len(epochs) > 1 else None,
                 delta_color="off",
                 delta_arrow="off",
                 help="Channels whose gamma is exactly 0, and those below 0.01.",
@@ -152,7 +155,7 @@ def _show_tiles(epochs: list[dict[str, Any]]) -> None:
             )
             st.metric(
                 "Free to prune",
-                f"{gammas['free_ratio']:.0%}",
+                numbers.percent(gammas["free_ratio"]),
                 delta="of what can be pruned" if len(epochs) > 1 else None,
                 delta_color="off",
                 delta_arrow="off",

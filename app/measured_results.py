@@ -13,6 +13,7 @@ from app import charts, format
 from app.accuracy import measured_blocks, measured_curve
 from app.measured_charts import accuracy_line
 from app.session import PAGES, dark, store
+from engine import numbers
 from engine.accuracy import read_kept
 from engine.errors import StorageError
 from engine.store import Job
@@ -38,17 +39,18 @@ def show_latency(result: Mapping[str, Any], names: Mapping[str, str]) -> None:
     if not results:
         return
     st.markdown("**Latency**")
-    three, factor = (st.column_config.NumberColumn(format=shape) for shape in ("%.2f", "%.2f×"))
+    gflops = gflops_at_size(results)
+    two, factor = (st.column_config.NumberColumn(format=shape) for shape in (numbers.TWO_DECIMALS, numbers.FACTOR))
     st.dataframe(
         latency_table(results, names),
         hide_index=True,
         column_config={
             "Model": st.column_config.TextColumn(width=150),
-            "p50, ms": three,
-            "p95, ms": three,
+            "p50, ms": two,
+            "p95, ms": two,
             "Speed-up": factor,
-            "Ideal": st.column_config.NumberColumn(format="%.2f×", help="The ratio of GFLOPs."),
-            "GFLOPs": three,
+            "Ideal": st.column_config.NumberColumn(format=numbers.FACTOR, help="The ratio of GFLOPs."),
+            gflops: two,
         },
         key="latencies",
     )
@@ -63,12 +65,17 @@ def show_latency(result: Mapping[str, Any], names: Mapping[str, str]) -> None:
             st.markdown(f"**{format.plain(told)}:** {format.plain(entry['explanation'])}")
 
 
+def gflops_at_size(results: list[dict[str, Any]]) -> str:
+    """Name the column of GFLOPs with the image size that was timed, which they are counted at for the ideal."""
+    return f"GFLOPs at {results[0]['imgsz']} px"
+
+
 def _show_whole_model(entry: Mapping[str, Any], names: Mapping[str, str]) -> None:
     """Show what the whole model takes, from which the latency of its plans is now predicted."""
     parts = {"Latency": "latency_ms", "Convolutions": "convolutions_ms", "Moving data": "moving_ms", "Rest": "rest_ms"}
     with st.grid(4, min_column_width=150):
         for label, key in parts.items():
-            st.metric(label, format.milliseconds(entry[key]), border=True)
+            st.metric(label, numbers.milliseconds(entry[key]), border=True)
     st.caption(
         f"{format.plain(_named(entry['weights'], names))} at {entry['imgsz']} px, {entry['threads']} threads of ONNX "
         "Runtime. The Prune page now predicts what this machine takes for any plan of it."
@@ -84,7 +91,7 @@ def latency_table(results: list[dict[str, Any]], names: Mapping[str, str]) -> pd
             "p95, ms": [entry["p95_ms"] for entry in results],
             "Speed-up": [entry["speedup"] for entry in results],
             "Ideal": [entry["ideal_speedup"] for entry in results],
-            "GFLOPs": [entry["gflops"] for entry in results],
+            gflops_at_size(results): [entry["gflops"] for entry in results],
             "Runtime": [RUNTIMES.get(entry["runtime"], entry["runtime"]) for entry in results],
             "Threads": [entry["threads"] for entry in results],
         }
@@ -103,7 +110,9 @@ def show_accuracy(job: Job) -> None:
         figure = accuracy_line([(0.0, whole), *pairs], whole=whole, score=score, dark=dark())
         with st.container(width=_CHART_WIDTH):
             st.plotly_chart(figure, config=charts.CONFIG, key="measured accuracy")
-    ratio, number = (st.column_config.NumberColumn(format=shape) for shape in ("%.2f", "%.3f"))
+    ratio, number = (
+        st.column_config.NumberColumn(format=shape) for shape in (numbers.TWO_DECIMALS, numbers.THREE_DECIMALS)
+    )
     table = accuracy_table(result)
     st.dataframe(
         table,
@@ -126,13 +135,18 @@ def accuracy_table(result: Mapping[str, Any]) -> pd.DataFrame:
         {
             "Ratio": [0.0, *(point["ratio_achieved"] for point in points)],
             metric_label(name): [metrics[name] for metrics in scores],
-            "Change": ["–", *(change_words(metrics[name] - whole[name]) for metrics in scores[1:])],
+            "Change": ["–", *(numbers.score_change(metrics[name] - whole[name]) for metrics in scores[1:])],
             **{metric_label(other): [metrics.get(other) for metrics in scores] for other in others},
-            "Parameters": ["–", *(format.count(point["params"]) for point in points)],
-            "GFLOPs": ["–", *(format.gflops(point["gflops"]) for point in points)],
+            "Parameters": ["–", *(numbers.count(point["params"]) for point in points)],
+            _gflops_heading(result): ["–", *(numbers.gflops(point["gflops"]) for point in points)],
             "Recalibrated": ["–", *(_images(point.get("recalibrated")) for point in points)],
         }
     )
+
+
+def _gflops_heading(result: Mapping[str, Any]) -> str:
+    """Name the size that GFLOPs are of; what was measured before they were told at one size does not say it."""
+    return f"GFLOPs at {result['gflops_imgsz']} px" if "gflops_imgsz" in result else "GFLOPs"
 
 
 def _images(count: int | None) -> str:
@@ -203,7 +217,3 @@ def _lead_to_pruning(job: Job) -> None:
 
 def _named(path: str, names: Mapping[str, str]) -> str:
     return names.get(path) or Path(path).name
-
-
-def change_words(change: float) -> str:
-    return "no change" if abs(change) < 0.0005 else f"{change:+.3f}"

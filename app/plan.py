@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from engine.numbers import ratio, ratio_bound
 from engine.slimming import LayerPreview, Preview
 
 BOUNDS = {
@@ -24,7 +25,7 @@ def max_ratio_sentence(preview: Preview) -> str:
     if not preview.limiting_layer:
         return "No layer stands in the way of any ratio."
     return (
-        f"Up to a ratio of {preview.max_ratio:.2f} every layer keeps its floor; "
+        f"Up to a ratio of {ratio(preview.max_ratio)} every layer keeps its floor; "
         f"then {preview.limiting_layer} stands in the way."
     )
 
@@ -33,12 +34,12 @@ def limit_sentence(preview: Preview, floor: int) -> str:
     """Say what happens beyond the largest ratio."""
     if preview.ratio_requested > preview.ceiling_ratio:
         return (
-            f"A ratio of {preview.ratio_requested:.2f} cannot be reached: with every layer at its floor of {floor} "
-            f"channels the ratio is {preview.ceiling_ratio:.3f}. Choose less, or lower the floor."
+            f"A ratio of {ratio(preview.ratio_requested)} cannot be reached: with every layer at its floor of {floor} "
+            f"channels the ratio is {ratio_bound(preview.ceiling_ratio)}. Choose less, or lower the floor."
         )
     return (
-        f"Beyond {preview.max_ratio:.2f} floors hold: {preview.limiting_layer} would lose its last {floor} channels, "
-        "so they stay and channels with larger scores go in their place. Expect more loss of accuracy."
+        f"Beyond {ratio(preview.max_ratio)} floors hold: {preview.limiting_layer} would lose its last {floor} "
+        "channels, so they stay and channels with larger scores go in their place. Expect more loss of accuracy."
     )
 
 

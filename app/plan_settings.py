@@ -11,6 +11,7 @@ from app.accuracy import blocks_of
 from app.latency import choose_latency, latency_costs, offer_latency
 from engine.errors import PlanError
 from engine.importance import AGGREGATES, CRITERIA
+from engine.numbers import GFLOPS_IMGSZ
 from engine.slimming import Slimming
 from engine.solver import DEFAULT_FLOOR, MAX_RATIO
 from engine.store import Model
@@ -111,7 +112,7 @@ def _size_key(opened: Slimming) -> str:
 
 def _chosen_size(opened: Slimming) -> int:
     """Return the image size under Limits, which stand below what depends on it."""
-    return st.session_state.get(_size_key(opened), opened.checkpoint.imgsz)
+    return st.session_state.get(_size_key(opened), GFLOPS_IMGSZ)
 
 
 def _chosen_below(model: Model, opened: Slimming) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
                 "Image size for costs",
                 32,
                 2048,
-                opened.checkpoint.imgsz,
+                GFLOPS_IMGSZ,
                 32,
                 key=_size_key(opened),
                 help="Of GFLOPs and latency, in pixels, a multiple of 32. Decides the plan only where it prunes to "

@@ -11,6 +11,7 @@ from app.accuracy import MeasuredCurve
 from app.latency import PredictedLatency
 from app.plan import layer_table, limit_sentence, max_ratio_sentence
 from app.session import dark
+from engine import numbers
 from engine.accuracy import interpolated
 from engine.cost import Cost
 from engine.slimming import Preview
@@ -43,32 +44,30 @@ def show_numbers(
         latency: Predicted, where it can be.
         by_ratio: Whether a ratio was asked for, and not a budget.
     """
-    count, gflops = format.count, format.gflops
+    count, gflops = numbers.count, numbers.gflops
     size = f"GFLOPs at {preview.imgsz} px"
     rows = [
-        ("Parameters", count, preview.params_before, preview.params, f"{preview.params:,} exactly."),
+        ("Parameters", count, preview.params_before, preview.params, f"{numbers.exact(preview.params)} exactly."),
         (size, gflops, preview.gflops_before, preview.gflops, "As Ultralytics counts them."),
-        ("Channels", "{:,}".format, preview.channels_before, preview.channels, "Of all BatchNorm layers."),
+        ("Channels", numbers.exact, preview.channels_before, preview.channels, "Of all BatchNorm layers."),
     ]
     if latency:
-        rows.insert(2, ("Latency", format.milliseconds, latency.before_ms, latency.after_ms, latency.about))
+        rows.insert(2, ("Latency", numbers.milliseconds, latency.before_ms, latency.after_ms, latency.about))
     tiles = 4 + bool(accuracy) + bool(latency)
     with st.grid(3 if tiles == 6 else tiles, min_column_width=170 if tiles == 4 else 160):
         for label, shown, before, after, note in rows:
             st.metric(
                 label,
                 shown(after),
-                delta=format.change(before, after),
-                delta_color="inverse" if after != before else "off",
-                delta_arrow="auto" if after != before else "off",
+                **_cost_change(before, after),
                 delta_description=f"of {shown(before)}",
                 help=note,
                 border=True,
             )
         st.metric(
             "Ratio achieved",
-            f"{preview.ratio_achieved:.3f}",
-            delta=f"{preview.ratio_requested:.2f} asked" if by_ratio else "as the budget needs",
+            numbers.ratio(preview.ratio_achieved),
+            delta=f"{numbers.ratio(preview.ratio_requested)} asked" if by_ratio else "as the budget needs",
             delta_color="off",
             delta_arrow="off",
             help="Removed share of the channels that may be removed.",
@@ -78,16 +77,20 @@ def show_numbers(
             _show_accuracy(preview, accuracy)
 
 
+def _cost_change(before: float, after: float) -> dict[str, str]:
+    change = numbers.relative(before, after) or 0.0
+    return format.delta(numbers.percent_change(change), change, less_is_better=True)
+
+
 def _show_accuracy(preview: Preview, accuracy: MeasuredCurve) -> None:
     now = accuracy.at(preview.ratio_achieved)
-    still = now is None or abs(now - accuracy.dense) < 0.0005
+    change = 0.0 if now is None else now - accuracy.dense
+    text = "not measured so far out" if now is None else numbers.score_change(change)
     st.metric(
         accuracy.score,
-        format.score(now),
-        delta="not measured so far out" if now is None else "no change" if still else f"{now - accuracy.dense:+.3f}",
-        delta_color="off" if still else "normal",
-        delta_arrow="off" if still else "auto",
-        delta_description=None if now is None else f"of {accuracy.dense:.3f}",
+        numbers.score(now),
+        **format.delta(text, change),
+        delta_description=None if now is None else f"of {numbers.score(accuracy.dense)}",
         help=f"Read from the measured curve, between its points. {format.plain(accuracy.about)}",
         border=True,
     )

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import charts
 from app.session import dark
+from engine import numbers
 from engine.datasets import check_dataset
 from engine.gammas import GammaSummary
 from engine.sparsity import (
@@ -87,8 +88,8 @@ def short_sentence(found: Outlook) -> str:
 def far_sentence(found: Outlook) -> str:
     """Say that a recipe pulls down all gammas."""
     return (
-        f"This penalty reaches {found.reach.distance / found.median:.0f} times the median gamma: it pulls every gamma "
-        "down together, and accuracy falls with them. The targeted method does not have this."
+        f"This penalty reaches {numbers.exact(found.reach.distance / found.median)} times the median gamma: it pulls "
+        "every gamma down together, and accuracy falls with them. The targeted method does not have this."
     )
 
 

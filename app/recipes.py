@@ -8,10 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from app import format
 from app.jobs import verb_word
 from app.session import store
-from engine import jobs, verb_facts
+from engine import jobs, numbers, verb_facts
 from engine.files import safe_name
 from engine.recipes import Recipe, Step, check_recipe, load_recipe
 from engine.store import Chain, Model
@@ -70,9 +69,9 @@ def _aim(settings: dict[str, Any]) -> list[str]:
     if (ratio := settings.pop("prune_ratio", None)) is not None:
         aim.append(f"ratio {ratio:g}")
     if (params := settings.pop("max_params", None)) is not None:
-        aim.append(f"at most {format.count(params)} parameters")
+        aim.append(f"at most {numbers.count(params)} parameters")
     if (gflops := settings.pop("max_gflops", None)) is not None:
-        aim.append(f"at most {format.gflops(gflops)} GFLOPs")
+        aim.append(f"at most {numbers.gflops(gflops)} GFLOPs")
     if (strength := settings.pop("sr", None)) is not None:
         aim.append(f"strength {strength:g}")
     return aim

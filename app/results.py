@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import export_results, format, measured_results
 from app.session import PAGES, open_model, store
+from engine import numbers
 from engine.errors import StorageError
 from engine.latency.text import measured_lines
 from engine.store import Job
@@ -92,7 +93,7 @@ def finetuning_table(compared: list[dict[str, Any]], names: dict[str, str]) -> p
     ordered = [rows[role] for role in ROLES if role in rows]
     roles = {"": [ROLES[row["role"]] for row in ordered]}
     facts = {
-        "Parameters": [format.count(row.get("params")) for row in ordered],
+        "Parameters": [numbers.count(row.get("params")) for row in ordered],
         "Model": [names.get(row["weights"]) or row.get("name") or Path(row["weights"]).name for row in ordered],
     }
     return pd.DataFrame({**roles, **_metric_columns(ordered), **facts})
@@ -104,7 +105,7 @@ def show_comparison(result: dict[str, Any], names: dict[str, str]) -> None:
     _show_scores(comparison_table(result, names), "models compared")
     split = f"the {result['split']} images" if result.get("split") else "the same images"
     st.caption(
-        f"All on {split} at {result['imgsz']} px; GFLOPs at {result['gflops_imgsz']} px. Changes are against "
+        f"All on {split} at {result['imgsz']} px. Changes are against "
         f"{format.plain(_name_of(result['reference'], names))}."
     )
     if any(model["per_class"] for model in result["models"]):
@@ -114,18 +115,18 @@ def show_comparison(result: dict[str, Any], names: dict[str, str]) -> None:
 
 def comparison_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFrame:
     """Return one line for each model: size, cost, accuracy, and the change of the metric that judges."""
-    models = result["models"]
+    models, gflops = result["models"], f"GFLOPs at {result.get('gflops_imgsz', numbers.GFLOPS_IMGSZ)} px"
     metric = next(filter(None, (main_metric(model["metrics"]) for model in models)), "mAP50-95")
     changes = [model.get("change", {}).get(metric) for model in models]
     columns = {
         "Model": [names.get(model["weights"]) or model["name"] for model in models],
         **_metric_columns(models),
-        "Change": ["–" if change is None else measured_results.change_words(change) for change in changes],
-        "Parameters": [format.count(model["params"]) for model in models],
-        "GFLOPs": [format.gflops(model["gflops"]) for model in models],
-        "MB": [f"{model['size_mb']:.1f}" for model in models],
+        "Change": [numbers.score_change(change) for change in changes],
+        "Parameters": [numbers.count(model["params"]) for model in models],
+        gflops: [numbers.gflops(model["gflops"]) for model in models],
+        "MB": [numbers.number_mb(model["size_mb"]) for model in models],
     }
-    told = ("Model", metric_label(metric), "Change", "Parameters", "GFLOPs", "MB")
+    told = ("Model", metric_label(metric), "Change", "Parameters", gflops, "MB")
     return pd.DataFrame({name: columns[name] for name in dict.fromkeys((*told, *columns)) if name in columns})
 
 
@@ -168,9 +169,9 @@ def _show_scores(table: pd.DataFrame, key: str) -> None:
 def _show_validation(result: dict) -> None:
     with st.grid(4, min_column_width=150):
         for name, value in result["metrics"].items():
-            st.metric(metric_label(name), format.score(value), help=metric_help(name), border=True)
+            st.metric(metric_label(name), numbers.score(value), help=metric_help(name), border=True)
     speed = result.get("speed_ms", {}).get("inference")
-    measured = f", {speed:.1f} ms a picture" if speed else ""
+    measured = f", {numbers.milliseconds(speed)} an image" if speed else ""
     task = task_of(result["metrics"]) or TASKS["detect"]
     seen = f", {result['instances']} {task.seen}" if task.boxes else ""
     st.caption(f"{result['images']} images{seen}{measured}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from app.format import plain
 from engine.errors import StorageError, WorkbenchError
+from engine.figures import Figures, figures_of
 from engine.gammas import LayerGammas, collect_gammas
 from engine.slimming import Slimming
 from engine.store import Model, Store, default_workspace
@@ -85,16 +86,15 @@ def _slimming(digest: str, _path: Path) -> Slimming:
 
 def slimming(model: Model) -> Slimming:
     """Return the opened and traced checkpoint of a model; raises as ``Slimming.open``."""
-    opened = _slimming(model.digest, model.path)
-    if (model.params is None and "params" not in model.metrics) or "gflops" not in model.metrics:
-        size = {"params": opened.checkpoint.params, "gflops": gflops_at_own_size(opened)}
-        store().update_metrics(model.id, {**size, "imgsz": opened.checkpoint.imgsz})
-    return opened
+    return _slimming(model.digest, model.path)
 
 
-def gflops_at_own_size(opened: Slimming) -> float:
-    """Return the GFLOPs of a model at the image size it was trained at."""
-    return opened.cost_model(opened.checkpoint.imgsz).before.gflops
+def figures(models: Sequence[Model]) -> dict[str, Figures]:
+    """Return id -> figures of models; what was never read of a file is read now, once."""
+    if len(store().file_facts(model.digest for model in models)) == len({model.digest for model in models}):
+        return figures_of(store(), models)
+    with st.spinner("Counting parameters and GFLOPs…"):
+        return figures_of(store(), models)
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the gammas…")

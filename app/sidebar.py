@@ -19,7 +19,8 @@ def show_sidebar() -> None:
 
 
 def _show_model_picker() -> None:
-    models = {model.id: model for model in store().models()}
+    known = {model.id: model for model in store().models(deleted=True)}
+    models = {model_id: model for model_id, model in known.items() if not model.deleted}
     if not models:
         return
     labels = format.distinct_labels({model.id: model.name for model in models.values()})
@@ -36,8 +37,10 @@ def _show_model_picker() -> None:
         help="Every page works on this model. It is part of the address, so a second tab or a refresh keeps it.",
     )
     if current:
-        parent = models.get(current.parent_id or "")
+        parent = known.get(current.parent_id or "")
         st.caption(format.plain(format.made_by(current, parent)))
+        with session.explained():
+            st.caption(format.plain(session.figures([current])[current.id].summary()))
 
 
 def _pick() -> None:

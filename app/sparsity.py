@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from app import format
 from app.reach import LARGEST_STRENGTH
 from app.session import explained
+from engine import numbers
 from engine.slimming import Slimming
 from engine.solver import Budget
 from engine.sparsity import SCHEDULES
@@ -87,9 +87,10 @@ def _choose_budget(opened: Slimming) -> dict[str, Any] | None:
         key=params_key,
         persist_state="session",
         placeholder="any number",
-        help=f"Of the model once its channels at zero are pruned; it has {now.params:,} now. Empty: no limit.",
+        help=f"Of the model once its channels at zero are pruned; it has {numbers.exact(now.params)} now. "
+        "Empty: no limit.",
     )
-    left.caption(f"{now.params:,} now")
+    left.caption(f"{numbers.exact(now.params)} now")
     gflops = right.number_input(
         "GFLOPs at most",
         0.001,
@@ -102,7 +103,7 @@ def _choose_budget(opened: Slimming) -> dict[str, Any] | None:
         placeholder="any number",
         help=f"At {BUDGET_IMGSZ} px, as parameters. Empty: no limit.",
     )
-    right.caption(f"{format.gflops(now.gflops)} now, at {BUDGET_IMGSZ} px")
+    right.caption(f"{numbers.gflops(now.gflops)} now, at {BUDGET_IMGSZ} px")
     limits = {"params": params, "gflops": gflops}
     limits = {name: value for name, value in limits.items() if value is not None}
     if not limits:
@@ -118,9 +119,9 @@ def _budget_sentence(opened: Slimming, budget: Budget) -> str:
     """Say what a budget comes to if the gammas of now decide; raises PlanError where no choice of channels meets it."""
     preview = opened.preview(budget, imgsz=BUDGET_IMGSZ)
     return (
-        f"By the gammas of now that takes a ratio of {preview.ratio_achieved:.2f} and leaves "
-        f"{format.count(preview.params)} parameters and {format.gflops(preview.gflops)} GFLOPs. The run itself "
-        "chooses by what training shows; prune to the same budget afterwards."
+        f"By the gammas of now that takes a ratio of {numbers.ratio(preview.ratio_achieved)} and leaves "
+        f"{numbers.count(preview.params)} parameters and {numbers.gflops_at(preview.gflops, BUDGET_IMGSZ)}. The run "
+        "itself chooses by what training shows; prune to the same budget afterwards."
     )
 
 

@@ -12,11 +12,14 @@ import math
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine import numbers
 from engine.errors import WorkbenchError
 from engine.runtime import logs_to_stderr
+from engine.tasks import metric_label
 from engine.verb_facts import TAKES_ARGUMENTS, TRAINING
 
 DESCRIPTIONS = {
@@ -330,7 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("error: interrupted; what had been saved is kept", file=sys.stderr)
         return 130
     try:
-        print(json.dumps(result, indent=2, allow_nan=False) if as_json else _as_text(verb, result), flush=True)
+        print(json.dumps(result, indent=2, allow_nan=False) if as_json else _readable(verb, result), flush=True)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -379,12 +382,22 @@ def _new_folder(verb: str) -> Path:
 def log_event(event: dict[str, Any]) -> None:
     """Print an event on standard error as one readable line."""
     if event["kind"] == "status":
-        print(event["text"], file=sys.stderr)
+        _tell(event["text"])
     elif event["kind"] == "epoch":
-        measured = ", ".join(f"{name} {value:.3f}" for name, value in event.get("metrics", {}).items())
+        measured = ", ".join(
+            f"{metric_label(name)} {numbers.score(value)}" for name, value in event.get("metrics", {}).items()
+        )
         gammas = event.get("gammas")
-        sparse = f", gammas at zero {gammas['zero']:.1%}" if gammas else ""
-        print(f"epoch {event['epoch']}/{event['epochs']}: {measured}{sparse}", file=sys.stderr)
+        sparse = f", gammas at zero {numbers.percent(gammas['zero'])}" if gammas else ""
+        _tell(f"epoch {event['epoch']}/{event['epochs']}: {measured}{sparse}")
+
+
+def _tell(line: str) -> None:
+    print(numbers.encodable(line, sys.stderr.encoding), file=sys.stderr)
+
+
+def _readable(verb: str, result: dict[str, Any]) -> str:
+    return numbers.encodable(_as_text(verb, result), sys.stdout.encoding)
 
 
 def _as_text(verb: str, result: dict[str, Any]) -> str:
@@ -414,9 +427,9 @@ def _as_text(verb: str, result: dict[str, Any]) -> str:
         from engine.recipes import run_text
 
         return run_text(result)
-    lines = [f"{name:>12}: {value:.4f}" for name, value in result["metrics"].items()]
+    lines = [f"{metric_label(name):>12}: {numbers.score(value)}" for name, value in result["metrics"].items()]
     if verb in TRAINING:
-        lines += [f"{'params':>12}: {result['params']:,}", f"{'best.pt':>12}: {result['best']}"]
+        lines += [f"{'params':>12}: {numbers.exact(result['params'])}", f"{'best.pt':>12}: {result['best']}"]
         lines += [f"{'last.pt':>12}: {result['last']}"]
     return "\n".join(lines)
 
@@ -424,12 +437,13 @@ def _as_text(verb: str, result: dict[str, Any]) -> str:
 def _inspect_text(result: dict[str, Any]) -> str:
     rows = [f"{'layer':<34}{'channels':>9}{'prunable':>9}{'min':>9}{'median':>9}{'max':>9}"]
     rows += [
-        f"{layer['name']:<34}{layer['channels']:>9}{layer['prunable']:>9}{layer['gamma_min']:>9.4f}"
-        f"{layer['gamma_median']:>9.4f}{layer['gamma_max']:>9.4f}  {layer['reason']}".rstrip()
+        f"{layer['name']:<34}{layer['channels']:>9}{layer['prunable']:>9}{numbers.gamma(layer['gamma_min']):>9}"
+        f"{numbers.gamma(layer['gamma_median']):>9}{numbers.gamma(layer['gamma_max']):>9}  {layer['reason']}".rstrip()
         for layer in result["layers"]
     ]
-    head = f"{result['weights']}: {result['task']}, {len(result['names'])} classes, {result['params']:,} parameters, "
-    head += f"{result['gflops']:.1f} GFLOPs at {result['imgsz']} px"
+    head = f"{result['weights']}: {result['task']}, {len(result['names'])} classes, "
+    head += f"{numbers.exact(result['params'])} parameters, "
+    head += numbers.gflops_at(result["gflops"], result["imgsz"])
     return "\n".join([head, result["gammas"]["verdict"], *rows])
 
 
@@ -443,11 +457,10 @@ def _plan_text(result: dict[str, Any]) -> str:
     ]
     limit = f", then {result['limiting_layer']} is at its floor" if result["limiting_layer"] else ""
     rows += [
-        f"ratio {result['ratio_achieved']:.4f} of {result['ratio_requested']:.4g} asked; "
-        f"by score alone at most {result['max_ratio']:.4f}{limit}",
-        f"parameters {result['params_before']:,} -> {result['params']:,} ({_change(result, 'params')})",
-        f"GFLOPs {result['gflops_before']:.2f} -> {result['gflops']:.2f} ({_change(result, 'gflops')}) "
-        f"at {result['imgsz']} px",
+        f"ratio {numbers.ratio(result['ratio_achieved'])} of {numbers.ratio(result['ratio_requested'])} asked; "
+        f"by score alone at most {numbers.ratio_bound(result['max_ratio'])}{limit}",
+        f"parameters {_change(result, 'params', numbers.exact)}",
+        f"GFLOPs at {result['imgsz']} px {_change(result, 'gflops', numbers.gflops)}",
     ]
     if "latency_ms" in result:
         from engine.latency.text import pruned_lines
@@ -463,5 +476,6 @@ def _plan_text(result: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _change(result: dict[str, Any], name: str) -> str:
-    return f"{result[name] / result[f'{name}_before'] - 1:+.1%}"
+def _change(result: dict[str, Any], name: str, told: Callable[[float], str]) -> str:
+    before, after = result[f"{name}_before"], result[name]
+    return f"{told(before)} -> {told(after)} ({numbers.percent_change(numbers.relative(before, after))})"

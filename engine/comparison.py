@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from engine import numbers
 from engine.errors import CheckpointError, WorkbenchError
 from engine.imgsz import model_stride, told_imgsz
 from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
+from engine.numbers import GFLOPS_IMGSZ
 from engine.tasks import TASKS, metric_label
+
+if TYPE_CHECKING:
+    from engine.checkpoint import Checkpoint
 
 Report = Callable[[dict[str, Any]], None]
 
-GFLOPS_IMGSZ = 640
-"Image size in pixels at which Ultralytics states GFLOPs."
 _RELATIVE = ("params", "gflops", "size_mb")
 
 
@@ -170,19 +173,24 @@ def side_by_side(
 def measure_size(path: Path, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
     """Open a checkpoint and count its parameters, and its GFLOPs at an image size in pixels."""
     from engine.checkpoint import open_checkpoint
+
+    return size_of_checkpoint(open_checkpoint(path), gflops_imgsz)
+
+
+def size_of_checkpoint(checkpoint: Checkpoint, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
+    """Return what an opened checkpoint is. Raises PlanError where it does not run at that image size."""
     from engine.cost import count_operations
 
-    checkpoint = open_checkpoint(path)
     operations, _, _ = count_operations(checkpoint.model, gflops_imgsz, gflops_imgsz)
     return ModelSize(
-        path=Path(path),
+        path=checkpoint.path,
         digest=checkpoint.digest,
         task=checkpoint.task,
         names=checkpoint.names,
         trained_imgsz=checkpoint.imgsz,
         params=checkpoint.params,
         gflops=operations / 1e9 * 2,
-        size_mb=Path(path).stat().st_size / 1e6,
+        size_mb=checkpoint.path.stat().st_size / 1e6,
         stride=model_stride(checkpoint.model),
     )
 
@@ -243,11 +251,14 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     classes = list(dict.fromkeys(name for model in models for name in model["per_class"]))
     per_class = TASKS[result.get("task", "detect")].per_class.partition(" (")[0]
     rows = [["", *(model["name"] for model in models)]]
-    rows.append(["parameters", *(_cell(f"{m['params']:,}", m["change"].get("params"), "%") for m in models)])
-    rows.append(["GFLOPs", *(_cell(f"{m['gflops']:.2f}", m["change"].get("gflops"), "%") for m in models)])
-    rows.append(["MB", *(_cell(f"{m['size_mb']:.2f}", m["change"].get("size_mb"), "%") for m in models)])
+    for title, key, told in (
+        ("Parameters", "params", numbers.exact),
+        (f"GFLOPs at {result.get('gflops_imgsz', GFLOPS_IMGSZ)} px", "gflops", numbers.gflops),
+        ("MB", "size_mb", numbers.number_mb),
+    ):
+        rows.append([title, *(_cell(told(model[key]), model["change"].get(key), "%") for model in models)])
     if timing := result.get("latency"):
-        timed = [(f"{m['latency_ms']:.2f}", m["change"].get("latency_ms")) for m in models]
+        timed = [(numbers.number_ms(m["latency_ms"]), m["change"].get("latency_ms")) for m in models]
         rows.append(["p50 ms", *(_cell(*each, "%") for each in timed)])
     for title, key, of in [(metric_label(name), name, ("metrics", "change")) for name in metrics] + [
         (f"{per_class} {name}", name, ("per_class", "change_per_class")) for name in classes
@@ -267,13 +278,13 @@ def _timing_words(timing: Mapping[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return numbers.score(value)
 
 
 def _cell(text: str, change: float | None, unit: str = "") -> str:
-    if change is None or round(change, 3) == 0:  # nothing to compare with, the reference itself, or as good as it
+    if change is None or abs(change) < numbers.NO_CHANGE:  # nothing to compare with, or as good as the reference
         return text
-    return f"{text} ({change:+.1%})" if unit else f"{text} ({change:+.3f})"
+    return f"{text} ({numbers.percent_change(change) if unit else numbers.score_change(change)})"
 
 
 def _same_file(first: Path, second: Path) -> bool:

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from engine.checkpoint import Checkpoint, open_checkpoint
-from engine.errors import CheckpointError
+from engine.file_facts import (
+    FileFacts,
+    RecordedScore,
+    TrainingConditions,
+    data_identity,
+    known_facts,
+    scores_of,
+)
 from engine.measuring import MeasurementKey
 from engine.store import Model, Store
-from engine.tasks import SHOWN, main_metric
-
-
-@dataclass(frozen=True)
-class TrainingConditions:
-    """What a training validated on, as far as it is recorded."""
-
-    data: str
-    "Digest of the description, or its path where it is gone."
-    imgsz: int
-    "Pixels."
-
-    def __str__(self) -> str:
-        return f"by its own training at {self.imgsz} px"
-
-
-@dataclass(frozen=True)
-class RecordedScore:
-    """The accuracy that a model's record or its file tells."""
-
-    metrics: dict[str, float]
-    conditions: TrainingConditions | None
-    "None where they are not recorded."
 
 
 @dataclass(frozen=True)
@@ -57,8 +36,14 @@ def family_scores(store: Store, model: Model) -> dict[str, FamilyScore]:
 
     The family is all that descends from the oldest ancestor of the model.
     """
-    members = _family(store.models(deleted=True), model)
-    recorded = {member.digest: score for member in members if (score := recorded_score(member)) is not None}
+    members = next(each for each in families(store.models(deleted=True)) if model.id in {one.id for one in each})
+    return scores_of_family(store, members, known_facts(store, members))
+
+
+def scores_of_family(store: Store, members: Sequence[Model], facts: Mapping[str, FileFacts]) -> dict[str, FamilyScore]:
+    """Return digest of a file -> what it shows; ``facts`` are what the members' files tell, by digest."""
+    told = {model.digest: recorded_score(model, facts.get(model.digest)) for model in members}
+    recorded = {digest: score for digest, score in told.items() if score is not None}
     return shared_scores(store.measured(member.digest for member in members), recorded)
 
 
@@ -95,62 +80,26 @@ def shared_scores(
     return told
 
 
-def recorded_score(model: Model) -> RecordedScore | None:
+def recorded_score(model: Model, facts: FileFacts | None) -> RecordedScore | None:
     """Return the accuracy that a registered model's record tells, else its file; None where neither does."""
     metrics, spec = scores_of(model.metrics), model.made.get("spec") or {}
     if metrics and spec.get("data") and spec.get("imgsz"):
-        return RecordedScore(metrics, TrainingConditions(_data_identity(spec["data"]), int(spec["imgsz"])))
-    told = None
-    if model.made.get("verb") != "prune":  # what pruning writes was never validated, so its file need not be opened
-        with contextlib.suppress(OSError, CheckpointError):  # where the file is gone, the record may still tell
-            told = _told_by_file(model.path, model.path.stat().st_mtime_ns)
+        return RecordedScore(metrics, TrainingConditions(data_identity(spec["data"]), int(spec["imgsz"])))
+    # What pruning writes was never validated: its file carries the settings of a training that made another model.
+    told = facts.told if facts and model.made.get("verb") != "prune" else None
     metrics = metrics or (told.metrics if told else {})
     return RecordedScore(metrics, told.conditions if told else None) if metrics else None
 
 
-def file_score(checkpoint: Checkpoint) -> RecordedScore:
-    """Return the accuracy that a checkpoint tells of itself; its metrics are empty where it tells none."""
-    trained = checkpoint.content.get("train_metrics") or {}
-    trained = {str(key).removeprefix("metrics/").removesuffix("(B)"): value for key, value in trained.items()}
-    metrics = scores_of(checkpoint.made.get("metrics") or {}) or scores_of(trained)
-    arguments = checkpoint.content.get("train_args") or {}
-    data, imgsz = (arguments.get(name) if isinstance(arguments, dict) else None for name in ("data", "imgsz"))
-    if not data or not isinstance(imgsz, int):
-        return RecordedScore(metrics, None)
-    # A path alone says little, since most descriptions are called data.yaml; the classes say more.
-    names = ", ".join(checkpoint.names.values())
-    return RecordedScore(metrics, TrainingConditions(f"{_data_identity(data)} {names}", imgsz))
-
-
-def scores_of(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the accuracies among metrics; empty without the one that a task is judged by."""
-    scores = {name: float(metrics[name]) for name in SHOWN if isinstance(metrics.get(name), (int, float))}
-    return scores if main_metric(scores) else {}
-
-
-@lru_cache(maxsize=64)
-def _told_by_file(path: Path, changed_ns: int) -> RecordedScore:
-    return file_score(open_checkpoint(path))
-
-
-def _data_identity(data: Any) -> str:
-    """Return what tells data sets apart: every run keeps a copy of the same description in a folder of its own."""
-    try:
-        return hashlib.sha256(Path(str(data)).read_bytes()).hexdigest()
-    except OSError:
-        return str(data)
-
-
-def _family(models: Iterable[Model], model: Model) -> list[Model]:
-    by_id = {each.id: each for each in models}
-    root = model
-    while root.parent_id in by_id:
-        root = by_id[root.parent_id]
-    below = {root.id}
-    for each in sorted(by_id.values(), key=lambda each: each.created_at):  # parents are older than their children
-        if each.parent_id in below:
-            below.add(each.id)
-    return [each for each in by_id.values() if each.id in below]
+def families(models: Iterable[Model]) -> list[list[Model]]:
+    """Return models by family: all that descends from one oldest ancestor, each after its parent."""
+    found: dict[str, list[Model]] = {}
+    oldest_first = sorted(reversed(list(models)), key=lambda each: each.created_at)  # given the newest first
+    for model in oldest_first:  # parents are older than their children
+        family = found.get(model.parent_id or "", [])
+        family.append(model)
+        found[model.id] = family
+    return list({id(family): family for family in found.values()}.values())
 
 
 def _words(conditions: Any, family: Any) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from engine.numbers import gamma, percent
+
 NEAR_ZERO = 1e-2
 "A channel with |gamma| below this contributes next to nothing."
 
@@ -58,16 +60,17 @@ def summarise_gammas(layers: tuple[LayerGammas, ...]) -> GammaSummary:
     near_zero, zero = float((values < NEAR_ZERO).mean()), float((values == 0).mean())
     sparse = near_zero >= 0.05
     if sparse:
-        verdict = f"{near_zero:.0%} of the channels have a gamma below {NEAR_ZERO:g}: pruning can tell them apart."
+        share = percent(near_zero)
+        verdict = f"{share} of the channels have a gamma below {NEAR_ZERO:g}: pruning can tell them apart."
     elif p10 > 0.25 * median:
         verdict = (
-            f"All gammas lie close together (median {median:.2f}, nine in ten above {p10:.2f}): this checkpoint was "
-            "not sparse-trained, and pruning it by gamma is close to guessing. Run sparse training first."
+            f"All gammas lie close together (median {gamma(median)}, nine in ten above {gamma(p10)}): this checkpoint "
+            "was not sparse-trained, and pruning it by gamma is close to guessing. Run sparse training first."
         )
     else:
         verdict = (
-            f"Gammas are spread out (median {median:.2f}, a tenth below {p10:.2f}) but few are near zero: pruning "
-            "will cost accuracy that fine-tuning must win back. Sparse training first gives better results."
+            f"Gammas are spread out (median {gamma(median)}, a tenth below {gamma(p10)}) but few are near zero: "
+            "pruning will cost accuracy that fine-tuning must win back. Sparse training first gives better results."
         )
     return GammaSummary(len(values), median, p10, p90, near_zero, zero, sparse, verdict)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from engine.arguments import argument_words
 from engine.cli import build_parser
-from engine.family_scores import FamilyScore
+from engine.figures import Figures
 from engine.store import Job, Model
 from engine.store.uses import named_files
 from engine.tasks import main_metric, main_score
@@ -41,6 +41,7 @@ class Member:
     "The settings that made it."
     params: int | None
     gflops: float | None
+    "At GFLOPS_IMGSZ."
     size_mb: float | None
     score: float | None
     "The metric that its task is judged by, where it was measured."
@@ -53,6 +54,8 @@ class Member:
     0.25."""
     metric: str = "mAP50-95"
     "Short name of the metric that ``score`` and ``change`` are of."
+    figures: Figures = field(default_factory=Figures)
+    "Everything that is known of a model in numbers."
     digest: str = ""
     "SHA-256 of a model's file."
     deleted: bool = False
@@ -61,15 +64,13 @@ class Member:
     "What ``score`` was measured with, in words, where that was not what most of the family was; else empty."
 
 
-def family(
-    models: Sequence[Model], jobs: Sequence[Job], scores: Mapping[str, FamilyScore], model_id: str
-) -> list[Member]:
+def family(models: Sequence[Model], jobs: Sequence[Job], figures: Mapping[str, Figures], model_id: str) -> list[Member]:
     """Return all that descends from the oldest ancestor of a model, each member before its children.
 
     Args:
         models: of the workspace, those of which only the record is left included.
         jobs: of the workspace; what its exports wrote are leaves.
-        scores: digest of a model's file -> its accuracy, see ``engine.family_scores``.
+        figures: id of a model -> its numbers, see ``engine.figures``.
         model_id: one of ``models``.
     """
     by_id = {model.id: model for model in models}
@@ -82,7 +83,7 @@ def family(
             exports.setdefault(job.model_id, []).append(job)
 
     def below(model: Model, depth: int) -> Iterator[Member]:
-        yield _model_member(model, depth, scores, by_id.get(model.parent_id or ""))
+        yield _model_member(model, depth, figures.get(model.id, Figures()), by_id.get(model.parent_id or ""))
         yield from (_export_member(job, model, depth + 1) for job in exports.get(model.id, ()))
         for child in children.get(model.id, ()):
             yield from below(child, depth + 1)
@@ -127,12 +128,11 @@ def settings_of(spec: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _model_member(model: Model, depth: int, scores: Mapping[str, FamilyScore], parent: Model | None) -> Member:
+def _model_member(model: Model, depth: int, figures: Figures, parent: Model | None) -> Member:
     spec = dict(model.made.get("spec") or {})
     if parent is not None and model.made.get("verb") != "import":
         # What a page prunes is the model on show, so its specification does not name one.
         spec = {"weights": str(parent.path), **spec}
-    score = scores.get(model.digest)
     return Member(
         key=model.id,
         parent=parent.id if parent else None,
@@ -141,12 +141,13 @@ def _model_member(model: Model, depth: int, scores: Mapping[str, FamilyScore], p
         kind=model.kind,
         verb=model.made.get("verb"),
         spec=spec,
-        params=model.params or model.metrics.get("params"),
-        gflops=model.metrics.get("gflops"),
-        size_mb=model.path.stat().st_size / 1e6 if model.path.is_file() else None,
-        score=main_score(score.metrics) if score else None,
-        metric=(main_metric(score.metrics) if score else None) or "mAP50-95",
-        conditions="" if score is None or score.shared else score.conditions,
+        params=figures.params,
+        gflops=figures.gflops,
+        size_mb=figures.size_mb,
+        score=figures.score,
+        metric=main_metric(figures.metrics) or "mAP50-95",
+        conditions="" if figures.score is None or figures.shared else figures.conditions,
+        figures=figures,
         ratio=model.made.get("ratio_achieved", spec.get("prune_ratio")),
         created_at=model.created_at,
         digest=model.digest,

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.numbers import score
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -138,7 +140,7 @@ def main_score(metrics: Mapping[str, Any]) -> float | None:
 def score_words(metrics: Mapping[str, Any]) -> str:
     """Return the metric that judges in words, such as 'mAP50-95 0.716'."""
     name = main_metric(metrics)
-    return "not measured" if name is None else f"{metric_label(name)} {metrics[name]:.3f}"
+    return "not measured" if name is None else f"{metric_label(name)} {score(metrics[name])}"
 
 
 def task_of(metrics: Mapping[str, Any]) -> Task | None:

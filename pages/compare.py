@@ -107,8 +107,11 @@ def offer_measurements(found: SideBySide, conditions: Conditions | None, busy: b
                 st.query_params["job"] = comparing.start_latency(found, found.comparison.imgsz, model).id
                 st.rerun()
         if count:
-            names = "; ".join(found.names[str(each.path)] for each in found.missing)
-            st.caption(f"Not measured under these conditions: {format.plain(names)}", width="stretch")
+            st.caption(
+                f"Not measured under these conditions: {format.plain(comparing.missing_words(found))}",
+                width="stretch",
+                help="In brackets what is known otherwise, and shown on Models and Lineage.",
+            )
 
 
 st.title("Compare")

@@ -5,6 +5,7 @@ import streamlit as st
 from app import charts, format
 from app.gammas import layer_plan, median_of, telling_layer
 from app.session import PAGES, dark, explained, gammas, require_model, slimming, store
+from engine import numbers
 from engine.gammas import GammaSummary, LayerGammas, summarise_gammas
 from engine.store import Model
 
@@ -21,10 +22,12 @@ def show_verdict(summary: GammaSummary) -> None:
 
 def show_numbers(summary: GammaSummary, layers: tuple[LayerGammas, ...]) -> None:
     with st.grid(4, min_column_width=150):
-        st.metric("Channels", f"{summary.channels:,}", help=f"In {len(layers)} BatchNorm layers.", border=True)
-        st.metric("Median |gamma|", f"{summary.median:.3f}", help="Half of the channels lie below.", border=True)
-        st.metric("Near zero", f"{summary.near_zero:.1%}", help="Channels with |gamma| below 0.01.", border=True)
-        st.metric("Exactly zero", f"{summary.zero:.1%}", help="They contribute only a constant.", border=True)
+        st.metric("Channels", numbers.exact(summary.channels), help=f"In {len(layers)} BatchNorm layers.", border=True)
+        st.metric("Median |gamma|", numbers.gamma(summary.median), help="Half of the channels lie below.", border=True)
+        st.metric(
+            "Near zero", numbers.percent(summary.near_zero), help="Channels with |gamma| below 0.01.", border=True
+        )
+        st.metric("Exactly zero", numbers.percent(summary.zero), help="They contribute only a constant.", border=True)
 
 
 def show_overview(layers: tuple[LayerGammas, ...]) -> None:
@@ -97,7 +100,7 @@ def show_comparison(model: Model, layers: tuple[LayerGammas, ...]) -> None:
         st.plotly_chart(charts.gamma_histograms(pair, dark=dark()), config=charts.CONFIG, key="compared histograms")
         st.plotly_chart(charts.median_lines(pair, dark=dark()), config=charts.CONFIG, key="compared medians")
     mine, theirs = median_of(layers), median_of(other_layers)
-    st.caption(f"Median |gamma| {mine:.3f} here, {theirs:.3f} there.")
+    st.caption(f"Median |gamma| {numbers.gamma(mine)} here, {numbers.gamma(theirs)} there.")
 
 
 st.title("Gammas")

@@ -9,20 +9,23 @@ from app.deleting import offer_deletion
 from app.downloads import offer_file
 from app.reporting import offer_report
 from app.session import explained, open_model, store
+from engine import numbers
 from engine.store import Model
 from engine.tasks import score_heading
 
 
 def models_table(models: list[Model]) -> pd.DataFrame:
-    by_id = {model.id: model for model in models}
-    heading = score_heading([model.metrics for model in models])
+    by_id = {model.id: model for model in store().models(deleted=True)}
+    told = session.figures(models)
+    heading = score_heading([told[model.id].metrics for model in models])
     return pd.DataFrame(
         {
             "Name": [model.name for model in models],
             "Kind": [format.KINDS.get(model.kind, model.kind) for model in models],
-            "Parameters": [format.count(model.params or model.metrics.get("params")) for model in models],
-            "GFLOPs": [format.gflops_at(model.metrics.get("gflops"), model.metrics.get("imgsz")) for model in models],
-            heading: [format.judged(model.metrics, heading) for model in models],
+            "Parameters": [numbers.count(told[model.id].params) for model in models],
+            numbers.GFLOPS_LABEL: [numbers.gflops(told[model.id].gflops) for model in models],
+            heading: [format.judged(told[model.id].metrics, heading) for model in models],
+            "Measured": [told[model.id].conditions or numbers.UNKNOWN for model in models],
             "Made by": [format.made_by(model, by_id.get(model.parent_id)) for model in models],
             "Created": [format.ago(model.created_at) for model in models],
         }
@@ -82,11 +85,12 @@ st.dataframe(
         "Name": st.column_config.TextColumn(width=210),
         "Kind": st.column_config.TextColumn(width=100),
         "Parameters": st.column_config.TextColumn(width=90),
-        "GFLOPs": st.column_config.TextColumn(
-            width=115, help="At the image size in brackets: they grow with the square of it."
+        numbers.GFLOPS_LABEL: st.column_config.TextColumn(
+            width=125, help="As Ultralytics counts them, of every model at the same image size."
         ),
-        "mAP50-95": st.column_config.TextColumn(width=80),
-        "Accuracy": st.column_config.TextColumn(width=150),
+        "mAP50-95": st.column_config.TextColumn(width=80, help="Measured as the column beside it says."),
+        "Accuracy": st.column_config.TextColumn(width=150, help="Measured as the column beside it says."),
+        "Measured": st.column_config.TextColumn(width=150),
         "Made by": st.column_config.TextColumn(width=190),
     },
 )

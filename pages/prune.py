@@ -15,6 +15,7 @@ from app.plan_settings import choose_limits, choose_repair, choose_scores, choos
 from app.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
 from app.session import PAGES, explained, gammas, open_model, require_model, slimming, store
 from app.settings import optimizer_settings, own_size, run_settings
+from engine import numbers
 from engine.gammas import summarise_gammas
 from engine.slimming import Slimming
 from engine.store import Model
@@ -75,7 +76,7 @@ def show_pruned(model: Model) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         known = format.plain(st.session_state.get("pruned before", ""))
-        said = known or f"Made **{format.plain(made.name)}**, {format.count(made.params)} parameters."
+        said = known or f"Made **{format.plain(made.name)}**, {numbers.count(made.params)} parameters."
         st.markdown(said, width="content")
         chosen = st.button("Open the pruned model", key="open pruned", help="Makes it the current model.")
     st.caption(

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from app.charts.common import framed, layer_axis
 from app.palette import palette
 from engine.gammas import NEAR_ZERO, LayerGammas
+from engine.numbers import percent
 
 GAMMA_BINS = 44
 
@@ -22,15 +23,15 @@ def gamma_heatmap(layers: Sequence[LayerGammas], *, dark: bool) -> go.Figure:
     edges = np.linspace(0, top, GAMMA_BINS + 1)
     counts = np.stack([np.histogram(np.minimum(layer.values, top), edges)[0] for layer in layers], axis=1)  # (bins, L)
     shares = counts / np.maximum(counts.sum(axis=0), 1)
+    told = np.vectorize(percent, otypes=[object])(shares)
     hover = [[f"{layer.name}<br>|gamma| {low:.2f} to {high:.2f}" for layer in layers] for low, high in pairwise(edges)]
     figure = go.Figure(
         go.Heatmap(
             z=np.where(counts, np.sqrt(shares), np.nan),
             x=list(range(len(layers))),
             y=((edges[:-1] + edges[1:]) / 2).tolist(),
-            customdata=np.dstack([np.array(hover, dtype=object), counts, shares]),
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]} channels, %{customdata[2]:.0%} of the layer"
-            "<extra></extra>",
+            customdata=np.dstack([np.array(hover, dtype=object), counts, told]),
+            hovertemplate="%{customdata[0]}<br>%{customdata[1]} channels, %{customdata[2]} of the layer<extra></extra>",
             hoverongaps=False,
             colorscale=colours.density,
             zmin=0,

@@ -10,8 +10,11 @@ import plotly.graph_objects as go
 
 from app.charts.common import block_ticks, framed
 from app.palette import Palette, palette
+from engine import numbers
 from engine.cost import Cost
 from engine.slimming import LayerPreview
+
+_NOT_MEASURED = "a floor forbids it, or it was not measured yet"
 
 SURVIVORS_LEGEND = (
     "Grey: channels before. Coloured: channels that survive, amber where a floor holds, slate where nothing may go."
@@ -168,8 +171,8 @@ def sensitivity_map(
     """
     hover = [
         [
-            f"{name} ({kind}) without {share:.0%}<br>"
-            + ("a floor forbids it, or it was not measured yet" if change is None else f"{score} {change:+.3f}")
+            f"{name} ({kind}) without {numbers.percent(share, 0)}<br>"
+            + (_NOT_MEASURED if change is None else f"{score} {numbers.score_change(change)}")
             for share, change in zip(shares, row, strict=True)
         ]
         for name, kind, row in zip(names, kinds, changes, strict=True)
@@ -178,9 +181,9 @@ def sensitivity_map(
     figure = go.Figure(
         go.Heatmap(
             z=losses,
-            x=[f"{share:.0%} removed".replace("%", " %") for share in shares],
+            x=[f"{numbers.percent(share, 0)} removed" for share in shares],
             y=[f"{name.removeprefix('model.')}  {kind} " for name, kind in zip(names, kinds, strict=True)],
-            text=[["–" if change is None else _signed(change) for change in row] for row in changes],
+            text=[[numbers.score_change(change) for change in row] for row in changes],
             texttemplate="%{text}",
             textfont={"size": 12},
             customdata=hover,
@@ -197,10 +200,6 @@ def sensitivity_map(
     figure.update_xaxes(side="top", type="category", showgrid=False)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticks="", tickmode="linear")
     return framed(figure, 40 + 24 * len(names)).update_layout(margin={"l": 84, "t": 32, "b": 8})
-
-
-def _signed(change: float) -> str:
-    return "0" if abs(change) < 0.0005 else f"{change:+.3f}".replace("-", "−")
 
 
 def _survivor_colour(layer: LayerPreview, colours: Palette) -> str:

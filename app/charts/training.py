@@ -32,7 +32,7 @@ def loss_curves(series: Points, epochs: int, *, dark: bool) -> go.Figure:
         trace.line.color = palette(dark).series[kinds.index(kind) % len(palette(dark).series)]
         trace.line.dash = "dot" if validation else "solid"
         trace.update(legendgroup=kind, showlegend=kind not in shown, name=kind.removesuffix("_loss"))
-        trace.hovertemplate = f"epoch %{{x}}<br>{name} %{{y:.4f}}<extra></extra>"
+        trace.hovertemplate = f"epoch %{{x}}<br>{name} %{{y:.3f}}<extra></extra>"
         shown.add(kind)
     return figure.update_yaxes(title="Loss (dotted: validation)", rangemode="tozero")
 
@@ -48,7 +48,7 @@ def _curves(series: Points, epochs: int, *, dark: bool) -> go.Figure:
             mode="lines+markers" if len(points) < 30 else "lines",
             line={"color": colours.series[index % len(colours.series)], "width": 2},
             marker={"size": 5},
-            hovertemplate=f"epoch %{{x}}<br>{name} %{{y:.4f}}<extra></extra>",
+            hovertemplate=f"epoch %{{x}}<br>{name} %{{y:.3f}}<extra></extra>",
         )
     figure.update_layout(showlegend=True)
     figure.update_xaxes(title="Epoch", range=[0.5, epochs + 0.5], nticks=min(epochs + 1, 8), tickformat="d")

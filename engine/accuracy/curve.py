@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from engine import numbers
 from engine.accuracy.kept import Kept, Key
 from engine.accuracy.measuring import Bench, Report, counting
 from engine.accuracy.settings import MeasureSettings
 from engine.accuracy.subset import choose_subset
 from engine.errors import StopRequested
-from engine.imgsz import model_stride, rounded_side
 from engine.importance import ImportanceSettings
 from engine.slimming import Slimming
 from engine.solver import SolverSettings, check_ratio, solve
@@ -31,7 +31,7 @@ class AccuracyPoint:
     ratio_achieved: float
     params: int
     gflops: float
-    "At the image size of the measurement."
+    "At GFLOPS_IMGSZ."
     metrics: dict[str, float]
     "Short name, such as mAP50-95 -> 0 to 1."
     recalibrated: int
@@ -51,6 +51,7 @@ class AccuracyCurve:
     beyond: tuple[float, ...]
     "Ratios that floors forbid."
     images: int
+    gflops_imgsz: int = numbers.GFLOPS_IMGSZ
     stopped: bool = False
     "Ended early, on request; the points are those measured until then."
 
@@ -92,7 +93,7 @@ def accuracy_curve(
     for ratio in ratios:
         check_ratio(ratio)
     ranking = slimming.ranking(settings, importance)
-    costs = slimming.cost_model(rounded_side(measure.imgsz, model_stride(slimming.checkpoint.model)))
+    costs = slimming.cost_model(numbers.GFLOPS_IMGSZ)
     wanted = sorted({round(float(ratio), 4) for ratio in ratios} - {0.0})
     possible = [ratio for ratio in wanted if ratio <= ranking.ceiling_ratio + 1e-9 or ranking.own.any()]
     subset = choose_subset(data, measure, slimming.checkpoint.task)
@@ -124,10 +125,12 @@ def accuracy_curve(
     except StopRequested:
         stopped = True
     measured = [point for ratio in possible if (point := kept.get(_name(ratio)))]
+    # Points that were kept before GFLOPs were told at one size are counted anew; it is arithmetic.
+    gflops = [costs.cost(solve(ranking, point["ratio"]).keep).gflops for point in measured]
     return AccuracyCurve(
         file=str(kept.path),
         dense=(kept.get("dense") or {}).get("metrics", {}),
-        points=tuple(AccuracyPoint(**point) for point in measured),
+        points=tuple(AccuracyPoint(**{**point, "gflops": own}) for point, own in zip(measured, gflops, strict=True)),
         beyond=tuple(ratio for ratio in wanted if ratio not in possible),
         images=len(subset.validation),
         stopped=stopped,

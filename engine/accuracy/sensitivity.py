@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import numbers
 from engine.accuracy.blocks import Block, blocks_of, cut_block
 from engine.accuracy.kept import Kept, Key
 from engine.accuracy.measuring import Bench, Report, counting
@@ -116,7 +117,7 @@ def sensitivity(
                     point = {"block": block.name, "share": share}
                     point["metrics"] = bench.cut(keep, counting(report, done, steps))
                     kept.put(_name(block.name, share), point)
-                text = f"{block.name} without {share:.0%}: {score_words(point['metrics'])}"
+                text = f"{block.name} without {numbers.percent(share, 0)}: {score_words(point['metrics'])}"
                 report({"kind": "status", "text": text})
             report({"kind": "step", "step": steps, "steps": steps})
     except StopRequested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import numbers
 from engine.tasks import main_metric, main_score, metric_label, task_of
 
 
@@ -14,7 +15,8 @@ def accuracy_text(result: dict[str, Any]) -> str:
     rows = [f"{'ratio':>8}{'parameters':>14}{'GFLOPs':>9}{heads}{'recalibrated':>14}"]
     rows.append(f"{'dense':>8}{'':>14}{'':>9}{_cells(result['dense'], names)}")
     rows += [
-        f"{point['ratio']:>8g}{point['params']:>14,}{point['gflops']:>9.2f}{_cells(point['metrics'], names)}"
+        f"{point['ratio']:>8g}{numbers.exact(point['params']):>14}{numbers.gflops(point['gflops']):>9}"
+        f"{_cells(point['metrics'], names)}"
         f"{point['recalibrated'] or 'no':>14}"
         for point in result["points"]
     ]
@@ -26,21 +28,20 @@ def accuracy_text(result: dict[str, Any]) -> str:
 def sensitivity_text(result: dict[str, Any]) -> str:
     """Return the loss of accuracy by block and share as a table."""
     shares = [f"{share:g}" for share in result["shares"]]
-    rows = [f"{'block':<22}{'channels':>9}" + "".join(f"{float(share):>9.0%}" for share in shares)]
+    rows = [f"{'block':<22}{'channels':>9}" + "".join(f"{numbers.percent(float(share), 0):>9}" for share in shares)]
     for row in result["blocks"]:
         cells = (_loss(result, row["metrics"].get(share)) for share in shares)
         rows.append(f"{row['block'] + ' ' + row['kind']:<22}{row['channels']:>9}" + "".join(cells))
     if result["repaired"]:
-        name, whole = main_metric(result["repaired"]), main_score(result["repaired"])
-        rows.append(f"change of {metric_label(name)} against {whole:.3f}; '-': a floor forbids it")
+        name, whole = main_metric(result["repaired"]), numbers.score(main_score(result["repaired"]))
+        rows.append(f"change of {metric_label(name)} against {whole}; '{numbers.UNKNOWN}': a floor forbids it")
     return "\n".join([*rows, _where(result)])
 
 
 def _loss(result: dict[str, Any], metrics: dict[str, float] | None) -> str:
     if metrics is None:
-        return f"{'-':>9}"
-    change = main_score(metrics) - main_score(result["repaired"])
-    return f"{change:>+9.3f}" if round(change, 3) else f"{'0':>9}"
+        return f"{numbers.UNKNOWN:>9}"
+    return f"{numbers.score_change(main_score(metrics) - main_score(result['repaired'])):>9}"
 
 
 def _shown(metrics: dict[str, float]) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def _width(name: str) -> int:
 
 
 def _cells(metrics: dict[str, float], names: tuple[str, ...]) -> str:
-    return "".join(f"{metrics[name]:>{_width(name)}.3f}" if metrics else f"{'-':>{_width(name)}}" for name in names)
+    return "".join(f"{numbers.score(metrics.get(name)):>{_width(name)}}" for name in names)
 
 
 def _where(result: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from engine.export.dense import SAME_DEPTH
 from engine.export.parity import Parity
 from engine.export.settings import DETECTION_GATES
+from engine.numbers import exact, megabytes, milliseconds, percent, score, short
 from engine.tasks import TASKS, metric_label
 
 DIFFERENCE_LIMITS = {"fp32": 1e-3, "fp16": 5e-2}
@@ -58,14 +59,12 @@ def difference_gate(parity: Parity, precision: str, limit: float | None = None) 
     if value is None:
         return Gate("difference", None, None, None, "Outputs are final boxes or classes, so only these are compared.")
     limit = DIFFERENCE_LIMITS.get(precision) if limit is None else limit
-    text = (
-        f"Outputs differ from PyTorch by {parity.max_abs_difference:.3g} at most and {parity.mean_abs_difference:.2g} "
-    )
-    text += f"on average (pixels, or probability) on {parity.images_compared} images, which is {value:.2g} of their "
-    text += "magnitude"
+    most, mean = short(parity.max_abs_difference), short(parity.mean_abs_difference)
+    text = f"Outputs differ from PyTorch by {most} at most and {mean} on average (pixels, or probability) on "
+    text += f"{parity.images_compared} images, which is {short(value)} of their magnitude"
     if limit is None:
         return Gate("difference", None, value, None, text + "; at this precision what is found decides.")
-    return Gate("difference", value <= limit, value, limit, text + f" ({limit:.2g} accepted).")
+    return Gate("difference", value <= limit, value, limit, text + f" ({short(limit)} accepted).")
 
 
 def boxes_gate(parity: Parity, precision: str, *, noise_only: bool = False, task: str = "detect") -> Gate:
@@ -77,23 +76,24 @@ def boxes_gate(parity: Parity, precision: str, *, noise_only: bool = False, task
         return Gate("boxes", None, None, limit, text)
     same = _SAME.get(task, "detections are the same")
     text = f"{parity.boxes_matched} of {max(parity.boxes_expected, parity.boxes_found)} {same} "
-    text += f"({value:.1%}; at least {limit:.0%} accepted)" + (", tested on noise images only." if noise_only else ".")
+    text += f"({percent(value)}; at least {percent(limit, 0)} accepted)"
+    text += ", tested on noise images only." if noise_only else "."
     return Gate("boxes", value >= limit, value, limit, text)
 
 
 def size_gate(size_mb: float, params: int, precision: str) -> Gate:
     """The file's size against that of its weights in float32. Small models may carry more graph than weights."""
     limit = SIZE_LIMITS[precision] * params * 4 / 1e6 + 0.5
-    text = f"The file has {size_mb:.2f} MB, its {params:,} parameters {params * 4 / 1e6:.2f} MB in fp32"
-    return Gate("size", size_mb <= limit, size_mb, limit, f"{text} (at most {limit:.2f} MB accepted).")
+    text = f"The file has {megabytes(size_mb)}, its {exact(params)} parameters {megabytes(params * 4 / 1e6)} in fp32"
+    return Gate("size", size_mb <= limit, size_mb, limit, f"{text} (at most {megabytes(limit)} accepted).")
 
 
 def latency_gate(p50_ms: float, float_p50_ms: float | None, precision: str) -> Gate:
     """Milliseconds an image on this machine; int8 is meant to be faster than fp32, fp16 only on other hardware."""
-    text = f"One image takes {p50_ms:.1f} ms (median) on this machine's processor"
+    text = f"One image takes {milliseconds(p50_ms)} (median) on this machine's processor"
     if float_p50_ms is None:
         return Gate("latency", None, p50_ms, None, text + ".")
-    text += f", in fp32 {float_p50_ms:.1f} ms"
+    text += f", in fp32 {milliseconds(float_p50_ms)}"
     if precision != "int8":
         return Gate("latency", None, p50_ms, None, text + "; 16 bits are for hardware that computes with them.")
     limit = SLOWER_LIMIT * float_p50_ms
@@ -106,11 +106,11 @@ def accuracy_gate(value: float, float_value: float, precision: str, task: str = 
     limit = float_value - min(largest_loss, MAP_SHARE * float_value)
     what = {"segment": " of the masks", "pose": " of the keypoints"}.get(task, "")
     metric = metric_label(TASKS[task].metric)
-    text = f"{metric}{what} is {value:.3f} on the validation split, the checkpoint's {float_value:.3f}"
+    text = f"{metric}{what} is {score(value)} on the validation split, the checkpoint's {score(float_value)}"
     if float_value <= largest_loss:
         text += "; so low that no loss would show. Choose the data set that the model was trained for."
         return Gate("accuracy", None, value, None, text)
-    text += f" (at least {limit:.3f} accepted)."
+    text += f" (at least {score(limit)} accepted)."
     return Gate("accuracy", value >= limit, value, limit, text)
 
 

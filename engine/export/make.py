@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine import numbers
 from engine.checkpoint import Checkpoint, open_checkpoint
 from engine.errors import DatasetError, ExportError, StorageError
 from engine.export import gates as gate
@@ -168,7 +169,7 @@ def export_model(
         gates=tuple(found),
         seconds=time.monotonic() - started_s,
     )
-    report(_status(f"Exported {size_mb:.1f} MB. {gate.verdict(found)}"))
+    report(_status(f"Exported {numbers.megabytes(size_mb)}. {gate.verdict(found)}"))
     return result
 
 

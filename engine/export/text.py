@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import numbers
+
 NOT_VERIFIED = (
     "NOT VERIFIED: neither boxes nor mAP could be tested. Fine-tune the model first if it was just pruned, and export "
     "it with the data set it was trained for."
@@ -14,7 +16,8 @@ _WORDS = {True: "passed", False: "FAILED"}
 def export_text(result: dict[str, Any]) -> str:
     """Return the file and every gate with its numbers."""
     opset = f", opset {result['opset']}" if result["opset"] else ""
-    rows = [f"{result['format']:>12}: {result['path']} ({result['size_mb']:.1f} MB, {result['precision']}{opset})"]
+    about = f"{numbers.megabytes(result['size_mb'])}, {result['precision']}{opset}"
+    rows = [f"{result['format']:>12}: {result['path']} ({about})"]
     rows += [f"{gate['name']:>12}: {_word(gate)}. {gate['text']}" for gate in result["gates"]]
     if any(gate["passed"] is False for gate in result["gates"]):
         rows.append("FAILED: the file is there to take, but not every gate was passed.")

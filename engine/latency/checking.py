@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine import numbers
 from engine.export.exporter import run_exporter
 from engine.latency.sessions import feed, open_session, own_time_ms, undisturbed_ms
 from engine.latency.turns import in_turns
@@ -41,9 +42,11 @@ class LatencyCheck:
     def note(self) -> str:
         """What is wrong and what to do, empty where the measured latency is near enough."""
         if self.pruned_ms > (1 + LIMIT) * self.target_ms:
-            wrong = f"The pruned model takes {self.pruned_ms / self.target_ms - 1:.0%} longer than asked for"
+            wrong = (
+                f"The pruned model takes {numbers.percent(self.pruned_ms / self.target_ms - 1)} longer than asked for"
+            )
         elif abs(self.ratio - 1) > LIMIT:
-            wrong = f"Predicted and measured latency differ by more than {LIMIT:.0%}"
+            wrong = f"Predicted and measured latency differ by more than {numbers.percent(LIMIT, 0)}"
         else:
             return ""
         return (

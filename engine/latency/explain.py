@@ -11,6 +11,7 @@ from engine.latency.grid import ALIGNMENT
 from engine.latency.parts import CONVOLVING, model_parts
 from engine.latency.runners import Runner
 from engine.latency.sessions import MOVING, node_times
+from engine.numbers import exact, factor, milliseconds, percent
 
 MULTIPLE = 8
 "Widths that most hardware likes."
@@ -29,8 +30,8 @@ def explain(first: Runner, runner: Runner, speedup: float, ideal: float, threads
         threads: of ONNX Runtime.
     """
     if speedup >= ideal * (1 - _CLOSE):
-        return f"As fast as its GFLOPs promise ({speedup:.2f}x of {ideal:.2f}x)."
-    sentences = [f"{speedup:.2f}x faster where GFLOPs promise {ideal:.2f}x."]
+        return f"As fast as its GFLOPs promise ({factor(speedup)} of {factor(ideal)})."
+    sentences = [f"{factor(speedup)} faster where GFLOPs promise {factor(ideal)}."]
     if first.onnx_file and runner.onnx_file:
         sentences.append(_time_words(first, runner, threads))
     if words := _width_words(runner):
@@ -42,20 +43,21 @@ def _time_words(first: Runner, runner: Runner, threads: int) -> str:
     before, after = (_parts(each.onnx_file, each.imgsz, threads) for each in (first, runner))
     beside, beside_before = after.moving + after.rest, before.moving + before.rest
     return (
-        f"Beside convolutions it spends {beside:.1f} ms ({beside / after.total:.0%} of its time), the first model "
-        f"{beside_before:.1f} ms: {after.moving:.1f} ms move data without computing, {after.rest:.1f} ms go to other "
-        f"operators, most of it to {_largest_other(runner, threads)}. Its convolutions, being narrower, compute "
-        f"{runner.gflops / after.convolutions * 1e3:.0f} GFLOP/s where the first model's compute "
-        f"{first.gflops / before.convolutions * 1e3:.0f}."
+        f"Beside convolutions it spends {milliseconds(beside)} ({percent(beside / after.total)} of its time), the "
+        f"first model {milliseconds(beside_before)}: {milliseconds(after.moving)} move data without computing, "
+        f"{milliseconds(after.rest)} go to other operators, most of it to "
+        f"{_largest_other(runner, threads)}. Its convolutions, being narrower, compute "
+        f"{exact(runner.gflops / after.convolutions * 1e3)} GFLOP/s where the first model's compute "
+        f"{exact(first.gflops / before.convolutions * 1e3)}."
     )
 
 
 def _largest_other(runner: Runner, threads: int) -> str:
     """Return the operator that takes most of the time outside convolutions and moving data."""
     times: Counter[str] = Counter()
-    for operator, milliseconds in node_times(runner.onnx_file, threads, runner.imgsz).values():
+    for operator, time_ms in node_times(runner.onnx_file, threads, runner.imgsz).values():
         if operator not in MOVING | CONVOLVING:
-            times[operator] += milliseconds
+            times[operator] += time_ms
     return max(times, key=times.__getitem__, default="the run itself")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine import numbers
 from engine.comparison import distinct_names
 
 
@@ -17,10 +18,11 @@ def latency_text(result: dict[str, Any]) -> str:
     names = distinct_names([Path(entry["weights"]) for entry in results])
     first = results[0]
     rows = [f"{first['imgsz']} px, batch 1, {_threads(first['threads'])}, {first['repeats']} runs of each in turns"]
-    rows.append(f"{'model':<34}{'runtime':>8}{'GFLOPs':>9}{'p50 ms':>9}{'p95 ms':>9}{'speed-up':>10}{'ideal':>8}")
+    gflops = f"GFLOPs at {first['imgsz']} px"
+    rows.append(f"{'model':<34}{'runtime':>8}{gflops:>19}{'p50 ms':>9}{'p95 ms':>9}{'speed-up':>10}{'ideal':>8}")
     rows += [
-        f"{name:<34}{entry['runtime']:>8}{entry['gflops']:>9.2f}{entry['p50_ms']:>9.2f}{entry['p95_ms']:>9.2f}"
-        f"{entry['speedup']:>9.2f}x{entry['ideal_speedup']:>7.2f}x"
+        f"{name:<34}{entry['runtime']:>8}{numbers.gflops(entry['gflops']):>19}{numbers.number_ms(entry['p50_ms']):>9}"
+        f"{numbers.number_ms(entry['p95_ms']):>9}{numbers.factor(entry['speedup']):>10}{numbers.factor(entry['ideal_speedup']):>8}"
         for name, entry in zip(names, results, strict=True)
     ]
     rows += [
@@ -37,8 +39,8 @@ def _predicted_text(predicted: list[dict[str, Any]]) -> str:
     rows.append(f"{'model':<34}{'ms':>9}{'convolutions':>14}{'moving data':>13}{'rest':>9}")
     names = distinct_names([Path(entry["weights"]) for entry in predicted])
     rows += [
-        f"{name:<34}{entry['latency_ms']:>9.2f}{entry['convolutions_ms']:>14.2f}{entry['moving_ms']:>13.2f}"
-        f"{entry['rest_ms']:>9.2f}"
+        f"{name:<34}{numbers.number_ms(entry['latency_ms']):>9}{numbers.number_ms(entry['convolutions_ms']):>14}{numbers.number_ms(entry['moving_ms']):>13}"
+        f"{numbers.number_ms(entry['rest_ms']):>9}"
         for name, entry in zip(names, predicted, strict=True)
     ]
     return "\n".join(rows)
@@ -56,7 +58,7 @@ def measured_lines(result: Mapping[str, Any]) -> Iterator[str]:
     if "latency_ms_measured" in result:
         yield (
             f"measured {_fall(result, 'latency_ms_measured')}, in turns with {_threads(result['latency_threads'])}; "
-            f"predicted / measured: {result['latency_ratio']:.2f}"
+            f"predicted / measured: {numbers.ratio(result['latency_ratio'])}"
         )
     if result.get("latency_note"):
         yield result["latency_note"]
@@ -64,7 +66,8 @@ def measured_lines(result: Mapping[str, Any]) -> Iterator[str]:
 
 def _fall(result: Mapping[str, Any], name: str) -> str:
     before, after = result[f"{name}_before"], result[name]
-    return f"{before:.1f} -> {after:.1f} ms ({after / before - 1:+.1%})"
+    change = numbers.percent_change(numbers.relative(before, after))
+    return f"{numbers.number_ms(before)} -> {numbers.milliseconds(after)} ({change})"
 
 
 def _threads(count: int) -> str:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine import numbers
 from engine.errors import StorageError, WorkbenchError
 from engine.files import file_digest, write_text_atomic
 from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
+from engine.tasks import metric_label
 from engine.verb_facts import MEASURING, MODEL_MAKERS, TAKES_ARGUMENTS, TRAINING, needs_data
 
 Report = Callable[[dict[str, Any]], None]
@@ -313,7 +315,9 @@ def _run_lines(result: Mapping[str, Any]) -> Iterator[str]:
     from engine.latency.text import measured_lines
 
     for number, step in enumerate(result["steps"], start=1):
-        metrics = ", ".join(f"{name} {value:.3f}" for name, value in step["result"].get("metrics", {}).items())
+        metrics = ", ".join(
+            f"{metric_label(name)} {numbers.score(value)}" for name, value in step["result"].get("metrics", {}).items()
+        )
         made = [artefact["path"] for artefact in step["result"].get("artefacts", ())]
         yield "  ".join(filter(None, [f"{number} {step['verb']:<9}", metrics, *made])).rstrip()
         yield from (f"{'':<11}  {line}" for line in measured_lines(step["result"]))

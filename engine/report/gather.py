@@ -13,7 +13,9 @@ from engine.checkpoint import Checkpoint, open_checkpoint
 from engine.comparison import GFLOPS_IMGSZ
 from engine.cost import count_operations
 from engine.errors import CheckpointError, DatasetError
-from engine.family_scores import FamilyScore, family_scores, file_score, shared_scores
+from engine.family_scores import FamilyScore, family_scores, shared_scores
+from engine.figures import Figures, figures_of
+from engine.file_facts import file_score
 from engine.gammas import GammaSummary, LayerGammas, collect_gammas, summarise_gammas
 from engine.report.samples import Sample, sample_predictions
 from engine.store import Model, Store
@@ -98,7 +100,9 @@ def gather(
     members: list[ReportedModel] = []
     if store and registered:
         scores = family_scores(store, registered)
-        members += [_registered(scores, model) for model in store.lineage(registered.id)[:-1]]
+        ancestors = store.lineage(registered.id)[:-1]
+        figures = figures_of(store, ancestors)
+        members += [_registered(scores, model, figures[model.id]) for model in ancestors]
     else:
         dense = open_checkpoint(reference) if reference else checkpoint
         scores = _file_scores([dense, checkpoint], store)
@@ -138,7 +142,7 @@ def plain_settings(made: dict[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _registered(scores: Mapping[str, FamilyScore], model: Model) -> ReportedModel:
+def _registered(scores: Mapping[str, FamilyScore], model: Model, figures: Figures) -> ReportedModel:
     """Return an ancestor; one whose file is gone is told from its record."""
     try:
         return _reported(scores, open_checkpoint(model.path), model.name, model.kind, model)
@@ -149,8 +153,8 @@ def _registered(scores: Mapping[str, FamilyScore], model: Model) -> ReportedMode
             created=model.created_at,
             made=model.made,
             digest=model.digest,
-            params=model.params or model.metrics.get("params"),
-            gflops=None,
+            params=figures.params,
+            gflops=figures.gflops,
             size_mb=None,
             **_accuracy(scores, model.digest),
             layers=(),

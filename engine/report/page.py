@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from engine import numbers
 from engine.report import svg
 from engine.report.gather import Facts, ReportedModel, plain_settings
 from engine.report.style import STYLE
@@ -55,14 +56,14 @@ def _head(facts: Facts) -> str:
     names = ", ".join(facts.names.values())
     classes = f"{len(facts.names)} classes: {names}" if len(names) <= 200 else f"{len(facts.names)} classes"
     tiles = [
-        ("Parameters", f"{model.params:,}", _against(first.params, model.params)),
-        ("GFLOPs at 640 px", f"{model.gflops:.2f}", _against(first.gflops, model.gflops)),
-        ("File", f"{model.size_mb:.2f} MB", _against(first.size_mb, model.size_mb)),
+        ("Parameters", numbers.exact(model.params), _against(first.params, model.params)),
+        (numbers.GFLOPS_LABEL, numbers.gflops(model.gflops), _against(first.gflops, model.gflops)),
+        ("File", numbers.megabytes(model.size_mb), _against(first.size_mb, model.size_mb)),
     ]
     metric = TASKS[facts.task].metric if facts.task in TASKS else ""
     if metric in model.metrics:
         change = "" if model is first else _score_change(model, first, metric)
-        value = f"{model.metrics[metric]:.3f}"
+        value = numbers.score(model.metrics[metric])
         tiles.append((metric_label(metric), value, change if model.shared else escape(model.conditions)))
     shown = "".join(f'<div class="tile"><span>{label}</span><b>{value}</b><span>{note or "&nbsp;"}</span></div>'
                     for label, value, note in tiles)  # fmt: skip
@@ -77,13 +78,13 @@ def _head(facts: Facts) -> str:
 def _models_table(facts: Facts) -> str:
     first = facts.lineage[0]
     scores = _shown(facts)
-    columns = ("Parameters", "GFLOPs", "MB", *map(metric_label, scores))
+    columns = ("Parameters", numbers.GFLOPS_LABEL, "MB", *map(metric_label, scores))
     rows = []
     for member in facts.lineage:
         cells = [
-            _cell(member.params, first.params, "{:,}"),
-            _cell(member.gflops, first.gflops, "{:.2f}"),
-            _cell(member.size_mb, first.size_mb, "{:.2f}"),
+            _cell(member.params, first.params, numbers.exact),
+            _cell(member.gflops, first.gflops, numbers.gflops),
+            _cell(member.size_mb, first.size_mb, numbers.number_mb),
             *(_score(member, first, name) for name in scores),
         ]
         this = ' class="this"' if member is facts.model else ""
@@ -119,7 +120,8 @@ def _gammas(facts: Facts) -> str:
     over = {f"{member.name}{' ' * at}": _values(member) for at, member in enumerate(shown)}  # names may repeat
     # Whether it was sparse-trained is a question to a whole model; pruning takes the small gammas away.
     cut = model.kind in ("pruned", "finetuned")
-    said = f"Median {summary.median:.3f}, 10th percentile {summary.p10:.3f}, 90th {summary.p90:.3f}."
+    median, p10, p90 = map(numbers.gamma, (summary.median, summary.p10, summary.p90))
+    said = f"Median {median}, 10th percentile {p10}, 90th {p90}."
     return (
         f"<p>{escape(said if cut else summary.verdict)}</p>"
         f"{svg.histogram(over, '|gamma|')}"
@@ -133,7 +135,7 @@ def _channels(facts: Facts) -> str:
     widths = {layer.name: len(layer.values) for layer in (before or facts.model).layers}
     layers = [(layer.name, widths[layer.name], len(layer.values)) for layer in facts.model.layers]
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{was}</td><td>{now}</td><td>{now / was:.0%}</td></tr>"
+        f"<tr><td>{escape(name)}</td><td>{was}</td><td>{now}</td><td>{numbers.percent(now / was)}</td></tr>"
         for name, was, now in layers
     )
     head = "<tr><th>Layer</th><th>Before</th><th>After</th><th>Kept</th></tr>"
@@ -175,7 +177,7 @@ def _sensitivity(facts: Facts) -> str:
     }
     shares = sorted({share for _, share in cut})
     worst = max([0.02, *(-change for change in cut.values())])
-    head = "".join(f"<th>{share:.0%} removed</th>" for share in shares)
+    head = "".join(f"<th>{numbers.percent(share, 0)} removed</th>" for share in shares)
     rows = "".join(
         f"<tr><td>{escape(block['block'])} {escape(block['kind'])}</td>"
         + "".join(_heat(cut.get((block["block"], share)), worst) for share in shares)
@@ -266,26 +268,27 @@ def _heat(change: float | None, worst: float) -> str:
 
 
 def _against(before: float | None, after: float | None) -> str:
-    return f"{after / before - 1:+.1%}" if before and after and abs(after / before - 1) >= 0.0005 else ""
+    change = numbers.relative(before, after)
+    return "" if change is None or abs(change) < numbers.NO_CHANGE else numbers.percent_change(change)
 
 
 def _signed(change: float) -> str:
-    return "0" if abs(change) < 0.0005 else f"{change:+.3f}"
+    return numbers.score_change(change)
 
 
-def _cell(value: float | None, before: float | None, pattern: str) -> str:
+def _cell(value: float | None, before: float | None, told: Callable[[float], str]) -> str:
     if value is None:
-        return "–"
+        return numbers.UNKNOWN
     change = _against(before, value)
-    return pattern.format(value) + (f" <small>{change}</small>" if change else "")
+    return told(value) + (f" <small>{change}</small>" if change else "")
 
 
 def _score(member: ReportedModel, first: ReportedModel, name: str) -> str:
     if name not in member.metrics:
-        return "–"
+        return numbers.UNKNOWN
     change = "" if member is first else _score_change(member, first, name)
     mark = "" if member.shared else " *"
-    return f"{member.metrics[name]:.3f}{mark}" + (f" <small>{change}</small>" if change else "")
+    return f"{numbers.score(member.metrics[name])}{mark}" + (f" <small>{change}</small>" if change else "")
 
 
 def _score_change(member: ReportedModel, first: ReportedModel, name: str) -> str:

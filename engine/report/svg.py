@@ -8,6 +8,8 @@ from html import escape
 
 import numpy as np
 
+from engine import numbers
+
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 900, 52, 12, 12, 40
 SERIES = ("s0", "s1", "s2", "s3")
 "Classes of the page's style sheet."
@@ -47,7 +49,7 @@ def line_chart(
         if len(points) <= 40:
             body += [
                 f'<circle class="dot {colour}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3.5">'
-                f"<title>{escape(name)}: {y:.3f} at {x:g}</title></circle>"
+                f"<title>{escape(name)}: {numbers.score(y)} at {x:g}</title></circle>"
                 for x, y in points
             ]
     return _legend(series) + _svg("".join(body), height)
@@ -81,7 +83,7 @@ def histogram(series: Mapping[str, np.ndarray], x_label: str, *, height: int = 2
         body += [
             f'<rect class="bar {colour}" x="{frame.x(low):.1f}" y="{frame.y(value):.1f}" width="{width:.1f}" '
             f'height="{frame.y(0) - frame.y(value):.1f}">'
-            f"<title>{escape(name)}: {value:.1%} near {low:.2f}</title></rect>"
+            f"<title>{escape(name)}: {numbers.percent(value)} near {numbers.gamma(low)}</title></rect>"
             for low, value in zip(edges[:-1].tolist(), share.tolist(), strict=True)
             if value
         ]
@@ -97,7 +99,7 @@ def bands(layers: Sequence[tuple[str, np.ndarray]], y_label: str, *, height: int
     median = " ".join(f"{frame.x(at):.1f},{frame.y(value):.1f}" for at, value in enumerate(middle.tolist()))
     dots = "".join(
         f'<circle class="dot s0" cx="{frame.x(at):.1f}" cy="{frame.y(value):.1f}" r="2.5">'
-        f"<title>{escape(name)}: median {value:.3f}</title></circle>"
+        f"<title>{escape(name)}: median {numbers.gamma(value)}</title></circle>"
         for at, ((name, _), value) in enumerate(zip(layers, middle.tolist(), strict=True))
     )
     axes = frame.axes("Layer, by depth", y_label, ticks_x=False)

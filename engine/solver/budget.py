@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
 from engine.cost import Cost, CostModel
 from engine.errors import PlanError
+from engine.numbers import exact, gflops_bound, milliseconds_bound
 from engine.solver.plan import PrunePlan, make_plan, solve
 from engine.solver.ranking import Ranking
 from engine.solver.settings import MAX_RATIO
@@ -80,9 +80,9 @@ def _cost_words(cost: Cost, budget: Budget) -> str:
     """Return 'has 1,234 parameters and 0.567 GFLOPs', or 'takes 12.4 ms'; rounded up, so that it can be asked for."""
     words = []
     if budget.params is not None or budget.gflops is not None:
-        words.append(f"has {cost.params:,} parameters and {ceil(cost.gflops * 1000) / 1000:.3f} GFLOPs")
+        words.append(f"has {exact(cost.params)} parameters and {gflops_bound(cost.gflops)} GFLOPs")
     if budget.latency_ms is not None:
-        words.append(f"takes {ceil(cost.latency_ms * 10) / 10:.1f} ms")
+        words.append(f"takes {milliseconds_bound(cost.latency_ms)}")
     return " and ".join(words)
 
 

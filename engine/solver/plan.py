@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import PlanError
+from engine.numbers import ratio_bound
 from engine.solver.ranking import Ranking
 from engine.solver.settings import check_ratio
 
@@ -90,6 +91,6 @@ def require_feasible(ranking: Ranking, ratio: float) -> None:
         named = np.floor(ranking.ceiling_ratio * 1000) / 1000  # rounded down, so that the ratio named is possible
         raise PlanError(
             f"A prune ratio of {ratio:g} would leave {ranking.limiting_layer or 'a layer'} and others fewer channels "
-            f"than their floor of {ranking.settings.floor}. The largest possible ratio is {named:.3f}; choose that or "
-            "less, or lower the floor."
+            f"than their floor of {ranking.settings.floor}. The largest possible ratio is {ratio_bound(named)}; "
+            "choose that or less, or lower the floor."
         )

@@ -120,11 +120,18 @@ def _deleted_models(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE models ADD COLUMN deleted_at TEXT")
 
 
+def _file_facts(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE file_facts (digest TEXT PRIMARY KEY, facts TEXT NOT NULL, created_at TEXT NOT NULL)"
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     ("001 models, jobs, events", _models_jobs_events),
     ("002 chains", _chains),
     ("003 measurements", _measurements),
     ("004 deleted models", _deleted_models),
+    ("005 file facts", _file_facts),
 )
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from engine.store.chains import ChainRegistry
 from engine.store.events import EventLog
+from engine.store.facts import FactsLog
 from engine.store.measurements import MeasurementLog
 from engine.store.models import ModelRegistry
 from engine.store.queue import JobQueue
 
 
-class Store(ModelRegistry, JobQueue, ChainRegistry, EventLog, MeasurementLog):
-    """The workspace in one folder: models, jobs, chains of jobs, what jobs report, and measurements.
+class Store(ModelRegistry, JobQueue, ChainRegistry, EventLog, MeasurementLog, FactsLog):
+    """The workspace in one folder: models, jobs, chains of jobs, what jobs report, measurements, and what files tell.
 
     Cheap to make and safe to share between threads and processes: every call opens its own short connection. Every
     call raises StorageError, in one sentence, when the folder or its database cannot be used.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import numbers
 from engine.errors import PlanError, StopRequested
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
@@ -89,8 +90,8 @@ def prune(spec: Spec, report: Report) -> Result:
     report(
         {
             "kind": "status",
-            "text": f"Pruned {result['params_before']:,} -> {result['params']:,} parameters, "
-            f"{result['gflops_before']:.1f} -> {result['gflops']:.1f} GFLOPs",
+            "text": f"Pruned {numbers.exact(result['params_before'])} -> {numbers.exact(result['params'])} parameters, "
+            f"{numbers.gflops(result['gflops_before'])} -> {numbers.gflops_at(result['gflops'], result['imgsz'])}",
         }
     )
     if predicted and given(spec, "check_latency", True):

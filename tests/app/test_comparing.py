@@ -51,7 +51,7 @@ def test_the_table_holds_numbers_and_gaps_where_nothing_was_measured(comparison)
 def test_cells_tell_the_change_in_green_where_it_is_better_and_red_where_worse(comparison):
     table = comparing_tables.comparison_table(comparison, NAMES, {})
     html = comparing_tables.with_changes(table, 0, dark=False).to_html()
-    assert "1,000,000 (-75.0%)" in html and "0.550 (-0.050)" in html and ">4,000,000<" in html
+    assert "1.00 M (−75.0\u00a0%)" in html and "0.550 (−0.050)" in html and ">4.00 M<" in html
     better, worse = comparing_tables.palette(False).better, comparing_tables.palette(False).worse
     colour = comparing_tables._colour
     assert colour("Parameters", 4e6, False)(1e6) == f"color: {better}"

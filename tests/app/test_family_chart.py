@@ -26,12 +26,12 @@ def test_every_member_is_a_card_in_its_order_and_children_hang_on_their_parents(
 def test_a_card_tells_the_numbers_that_are_known():
     pruned = member("small", None, 0, kind="pruned", params=922_141, score=0.7164, ratio=0.5, name="A <b>")
     assert card_text(pruned) == "<b>A &lt;b></b><br>Pruned · ratio 0.50 · 922 k parameters · mAP50-95 0.716"
-    assert card_text(member("file", None, 0, kind=EXPORTED, size_mb=2.71)) == "<b>File</b><br>Exported · 2.7 MB"
+    assert card_text(member("file", None, 0, kind=EXPORTED, size_mb=2.71)) == "<b>File</b><br>Exported · 2.71\u00a0MB"
 
 
 @pytest.mark.parametrize(
-    ("change", "text"), [(-0.0021, "-0.002"), (0.0124, "+0.012"), (-0.0003, "±0.000"), (0.0, "±0.000")]
+    ("change", "text"), [(-0.0021, "−0.002"), (0.0124, "+0.012"), (-0.0003, "±0.000"), (0.0, "±0.000")]
 )
 def test_the_card_of_an_exported_file_tells_what_the_export_changed(change, text):
     card = card_text(member("file", None, 0, kind=EXPORTED, size_mb=2.71, change=change))
-    assert card == f"<b>File</b><br>Exported · 2.7 MB · mAP50-95 {text} by export"
+    assert card == f"<b>File</b><br>Exported · 2.71\u00a0MB · mAP50-95 {text} by export"

@@ -120,5 +120,5 @@ def test_a_comparison_has_a_line_for_each_model_and_each_class():
     result = {"models": [measured("a", {"mAP50-95": 0.0}), measured("b", {"mAP50-95": -0.1}), measured("a", {})]}
     table = comparison_table(result, {})
     assert list(table.columns[:3]) == ["Model", "mAP50-95", "Change"]
-    assert list(table["Change"]) == ["no change", "-0.100", "–"]
+    assert list(table["Change"]) == ["±0.000", "−0.100", "–"]
     assert list(class_table(result, {}).columns) == ["Class", "a (1)", "b", "a (3)"]

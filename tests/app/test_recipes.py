@@ -14,7 +14,7 @@ from engine.recipes import Recipe, RecipeError, Step, recipe_to_yaml, shipped_re
             "Sparse training: 50 epochs, ratio 0.5; nbs 4",
         ),
         (Step("sparsify", {"method": "proximal", "sr": 0.2}), "Sparse training: proximal method, strength 0.2"),
-        (Step("prune", {"max_params": 1_500_000}), "Pruning: at most 1.5 M parameters"),
+        (Step("prune", {"max_params": 1_500_000}), "Pruning: at most 1.50 M parameters"),
         (Step("finetune", {"epochs": 1, "distill": True}), "Fine-tuning: 1 epoch, the original as teacher"),
         (Step("compare"), "Comparison: with the original and each other"),
         (Step("export"), "Export"),

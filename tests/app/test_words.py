@@ -24,21 +24,19 @@ def preview(**changed) -> Preview:
     return Preview(**{**values, **changed})
 
 
-@pytest.mark.parametrize(
-    ("number", "text"), [(None, "–"), (512, "512"), (16_000, "16 k"), (867_543, "868 k"), (3_011_433, "3.01 M")]
-)
-def test_counts(number, text):
-    assert format.count(number) == text
-
-
 @pytest.mark.parametrize(("seconds", "text"), [(None, "–"), (8.4, "8 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
 def test_durations(seconds, text):
     assert format.duration(seconds) == text
 
 
-def test_changes_carry_their_sign():
-    assert format.change(200, 100) == "-50.0 %"
-    assert format.change(0, 0) == "0 %"
+@pytest.mark.parametrize(
+    ("change", "less_is_better", "looks"),
+    [(-0.5, True, ("green", "down")), (-0.5, False, ("red", "down")), (0.1, False, ("green", "up")),
+     (0.1, True, ("red", "up")), (0.0002, True, ("gray", "off"))],
+)  # fmt: skip
+def test_a_change_is_green_where_it_is_better_whatever_sign_stands_before_it(change, less_is_better, looks):
+    told = format.delta("\u2212x", change, less_is_better=less_is_better)
+    assert (told["delta_color"], told["delta_arrow"]) == looks
 
 
 def test_moments_are_told_relative_to_now():
@@ -109,11 +107,6 @@ def test_a_model_tells_what_was_really_done_to_make_it(made, words):
     assert format.made_by(model) == words
 
 
-@pytest.mark.parametrize(("time_ms", "text"), [(8.434, "8.43 ms"), (84.34, "84.3 ms"), (1843.4, "1,843 ms")])
-def test_times_have_three_digits(time_ms, text):
-    assert format.milliseconds(time_ms) == text
-
-
 @pytest.mark.parametrize("name", [":red[hot]", ":material/home: mine", "http://x.example/best.pt"])
 def test_names_are_neither_colours_nor_icons_nor_links(name):
     said = format.plain(name)
@@ -127,7 +120,3 @@ def test_models_of_one_name_get_labels_of_their_own():
         "b": "best (2)",
         "c": "last",
     }
-
-
-def test_gflops_say_their_image_size():
-    assert (format.gflops_at(2.05, 320), format.gflops_at(None, 320)) == ("2.05 (320 px)", "–")

@@ -83,7 +83,7 @@ def test_the_terminal_prints_an_aligned_table(dense, pruned, data, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["best.pt", "pruned.pt"], "a reference that is not named stands first"
     assert len({len(line) for line in lines[:4]}) == 1
-    assert f"{get_flops(YOLO(dense).model, 320):.2f}" in lines[2] and "(-" in lines[1]
+    assert f"{get_flops(YOLO(dense).model, 320):.2f}" in lines[2] and "(−" in lines[1]
     assert str(dense) in lines[-1] and any(line.startswith("AP barge") for line in lines)
 
 
@@ -228,7 +228,7 @@ def test_a_table_shows_classes_that_only_one_model_found():
     size = {"params": 10, "gflops": 1.0, "size_mb": 1.0, "metrics": {}, "change": {}, "change_per_class": {}}
     models = [{**size, "name": "a", "per_class": {"cat": 0.5}}, {**size, "name": "b", "per_class": {}}]
     told = comparison_table({"models": models, "reference": "a", "split": "val", "imgsz": 64})
-    assert "AP cat" in told and "0.500" in told and "-" in told
+    assert "AP cat" in told and "0.500" in told and "–" in told
 
 
 def test_a_change_that_rounds_to_nothing_is_not_told():
@@ -238,8 +238,8 @@ def test_a_change_that_rounds_to_nothing_is_not_told():
         for name, change in (("a", 0.0), ("b", -0.0004), ("c", -0.0006))
     ]
     lines = comparison_table({"models": told, "reference": "a", "split": "val", "imgsz": 64}).splitlines()
-    assert lines[1].split() == ["parameters", "10", "10", "10", "(-0.1%)"]
-    assert next(line for line in lines if "mAP50" in line).split() == ["mAP50", "0.500", "0.500", "0.500", "(-0.001)"]
+    assert lines[1].split() == ["Parameters", "10", "10", "10", "(−0.1", "%)"]
+    assert next(line for line in lines if "mAP50" in line).split() == ["mAP50", "0.500", "0.500", "0.500", "(−0.001)"]
 
 
 def test_what_a_fine_tuning_measured_is_what_a_later_comparison_says_with_and_without_a_cache(

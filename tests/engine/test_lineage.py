@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cli import build_parser
-from engine.family_scores import FamilyScore
+from engine.figures import Figures
 from engine.lineage import EXPORTED, command_of, family, settings_of
 from engine.store import Job, Model
 
@@ -39,7 +39,7 @@ FAMILY = [
     model("other", None, 3),
     model("tuned", "pruned", 4, kind="finetuned"),
 ]
-TUNED = {"dtuned": FamilyScore({"mAP50-95": 0.7}, True, "val split at 320 px")}
+TUNED = {"tuned": Figures(metrics={"mAP50-95": 0.7}, shared=True, conditions="val split at 320 px")}
 
 
 @pytest.mark.parametrize("at", ["dense", "sparse", "pruned", "tuned"])
@@ -65,8 +65,8 @@ def test_an_exported_file_tells_its_change_against_its_own_reference_and_that_it
 
 def test_a_member_tells_its_accuracy_and_how_it_was_measured_where_that_differs():
     scores = {
-        "dpruned": FamilyScore({"mAP50-95": 0.6}, True, "val split at 320 px"),
-        "dtuned": FamilyScore({"mAP50-95": 0.1}, False, "val split at 128 px"),
+        "pruned": Figures(metrics={"mAP50-95": 0.6}, shared=True, conditions="val split at 320 px"),
+        "tuned": Figures(metrics={"mAP50-95": 0.1}, conditions="val split at 128 px"),
     }
     members = {member.key: member for member in family(FAMILY, [], scores, "dense")}
     assert (members["pruned"].score, members["tuned"].score, members["dense"].score) == (0.6, 0.1, None)

@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from engine.errors import StorageError
+from engine.figures import figures_of
 from engine.lineage import command_of, family, missing_files
 from engine.store import Store
 from engine.store.database import DATABASE_NAME, Database
@@ -40,7 +41,8 @@ def line(store, tmp_path):
 def test_deleting_a_model_in_the_middle_of_a_family_keeps_the_tree_and_what_is_known_of_it(store, line, at):
     store.delete_model(line[at].id)
     assert not line[at].path.exists()
-    members = family(store.models(deleted=True), [], {}, line[2].id)
+    everyone = store.models(deleted=True)
+    members = family(everyone, [], figures_of(store, everyone), line[2].id)
     assert [(member.name, member.depth, member.deleted) for member in members] == [
         (name, depth, depth == at) for depth, name in enumerate(("dense", "middle", "small"))
     ]

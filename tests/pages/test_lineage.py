@@ -68,7 +68,8 @@ def test_an_export_shows_its_change_and_no_number_to_take_for_the_models(open_pa
     app = open_page("lineage", pruned.id)
     app.selectbox(key="lineage member").set_value(job.id).run()
     assert not app.exception and app.subheader[0].value == "ONNX int8 with NMS"
-    assert {metric.label: metric.value for metric in app.metric} == {"mAP50-95 by export": "-0.002", "File": "2.5 MB"}
+    told = {metric.label: metric.value for metric in app.metric}
+    assert told == {"mAP50-95 by export": "−0.002", "File": "2.50\u00a0MB"}
 
 
 def test_another_model_in_the_sidebar_takes_the_place_of_an_export(open_page, demo, pruned, exported):
