@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine import jobs
+from engine import jobs, numbers
 from engine.checkpoint import open_checkpoint
 from engine.family_scores import family_scores
 from engine.store import ACTIVE_STATES, Store
@@ -81,12 +81,12 @@ def test_the_tree_stands_with_its_numbers_and_a_click_opens_a_member(server, fam
         f"<b>{name}</b>" for name in (family.imported.name, family.pruned.name, family.tuned.name, "ONNX fp32")
     ]
     store = Store(server[1])
-    ratio = f"ratio {family.pruned.made['ratio_achieved']:.2f}"
-    size = f"{family.exported.result['size_mb']:.1f} MB"
+    ratio = f"ratio {numbers.ratio(family.pruned.made['ratio_achieved'])}"
+    size = numbers.megabytes(family.exported.result["size_mb"])
     assert [card.split("<br>")[1] for card in cards] == [
-        " · ".join(["Imported", *numbers(store, family.imported)]),
-        " · ".join(["Pruned", ratio, *numbers(store, family.pruned)]),
-        " · ".join(["Fine-tuned", *numbers(store, family.tuned)]),
+        " · ".join(["Imported", *known(store, family.imported)]),
+        " · ".join(["Pruned", ratio, *known(store, family.pruned)]),
+        " · ".join(["Fine-tuned", *known(store, family.tuned)]),
         " · ".join(["Exported", size]),
     ]
     assert "mAP50-95" in cards[2], "training measures what it makes"
@@ -117,13 +117,12 @@ def test_the_tree_stands_with_its_numbers_and_a_click_opens_a_member(server, fam
     expect(page.get_by_text("there is no command that makes it")).to_be_visible()
 
 
-def numbers(store, model) -> list[str]:
+def known(store, model) -> list[str]:
     """Return what a card says of a model besides how it was made: what its file holds, and what was measured."""
     params = open_checkpoint(model.path).params
     told = family_scores(store, model).get(model.digest)
     score = told.metrics["mAP50-95"] if told else None
-    size = f"{params / 1e6:.3g} M" if params >= 1e6 else f"{params / 1e3:.3g} k"
-    return [f"{size} parameters", *([] if score is None else [f"mAP50-95 {score:.3f}"])]
+    return [f"{numbers.count(params)} parameters", *([] if score is None else [f"mAP50-95 {numbers.score(score)}"])]
 
 
 @pytest.mark.parametrize("step", ["pruned", "tuned"])
