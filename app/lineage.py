@@ -29,7 +29,7 @@ _INDENT = "\u2003"  # as wide as the letter m; a list drops ordinary spaces
 def family_of(model: Model) -> list[Member]:
     """Return the family of a model, each member with its figures."""
     members = store().models(deleted=True)
-    return family(members, store().jobs(("done",)), figures(members), model.id)
+    return family(members, store().jobs(("done",)), figures(members, timed=True), model.id)
 
 
 def shown_member(members: list[Member], current: Model) -> Member:

@@ -89,12 +89,12 @@ def slimming(model: Model) -> Slimming:
     return _slimming(model.digest, model.path)
 
 
-def figures(models: Sequence[Model]) -> dict[str, Figures]:
+def figures(models: Sequence[Model], *, timed: bool = False) -> dict[str, Figures]:
     """Return id -> figures of models; what was never read of a file is read now, once."""
     if len(store().file_facts(model.digest for model in models)) == len({model.digest for model in models}):
-        return figures_of(store(), models)
+        return figures_of(store(), models, timed=timed)
     with st.spinner("Counting parameters and GFLOPs…"):
-        return figures_of(store(), models)
+        return figures_of(store(), models, timed=timed)
 
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the gammas…")

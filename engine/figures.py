@@ -61,21 +61,26 @@ class Figures:
         return " · ".join(part.replace(" ", "\u00a0") for part in told if part)
 
 
-def figures_of(store: Store, models: Iterable[Model]) -> dict[str, Figures]:
+def figures_of(store: Store, models: Iterable[Model], *, timed: bool = False) -> dict[str, Figures]:
     """Return id -> figures of models of a workspace, those of which only the record is left included.
 
     A checkpoint is opened for it once; what its file tells is kept in the workspace.
+
+    Args:
+        store: The workspace.
+        models: Which models.
+        timed: Look for latencies too, in the results of all jobs.
     """
     wanted = {model.id for model in models}
     everyone = store.models(deleted=True)
     told: dict[str, Figures] = {}
-    timed = latencies(store.jobs(("done",)))
+    times = latencies(store.jobs(("done",))) if timed else {}
     for members in families(everyone):
         if wanted.isdisjoint(model.id for model in members):
             continue
         facts = known_facts(store, members)
         scores = scores_of_family(store, members, facts)
-        told |= {model.id: _figures(model, facts.get(model.digest), scores, timed) for model in members}
+        told |= {model.id: _figures(model, facts.get(model.digest), scores, times) for model in members}
     return {model_id: told[model_id] for model_id in wanted if model_id in told}
 
 
@@ -99,7 +104,7 @@ def _latency(result: Mapping[str, Any]) -> Latency:
 
 
 def _figures(
-    model: Model, facts: FileFacts | None, scores: Mapping[str, FamilyScore], timed: Mapping[str, Latency]
+    model: Model, facts: FileFacts | None, scores: Mapping[str, FamilyScore], times: Mapping[str, Latency]
 ) -> Figures:
     score = scores.get(model.digest, FamilyScore({}, False, ""))
     there = not model.deleted and model.path.is_file()
@@ -110,5 +115,5 @@ def _figures(
         metrics=score.metrics,
         shared=score.shared,
         conditions=score.conditions,
-        latency=timed.get(model.digest),
+        latency=times.get(model.digest),
     )

@@ -123,3 +123,14 @@ def test_the_same_word_stands_for_a_metric_on_every_page(open_page, family):
     compare = open_page("compare", family[2].id)
     assert {"Precision", "Recall"} <= set(compare.dataframe[0].value.columns)
     assert not {"precision", "recall"} & set(compare.dataframe[0].value.columns)
+
+
+def test_the_last_latency_of_a_model_is_told_with_what_it_was_measured_by(open_page, family, workspace):
+    store, pruned = Store(workspace), family[2]
+    for time_ms in (9.0, 8.434):
+        job = store.add_job("latency", {"weights": [str(pruned.path)]}, "Latency", pruned.id)
+        entry = {"weights": str(pruned.path), "digest": pruned.digest, "runtime": "onnx", "threads": 2, "imgsz": 320}
+        store.finish_job(job.id, "done", {"results": [{**entry, "p50_ms": time_ms}]})
+    app = open_page("lineage", pruned.id)
+    tile = next(metric for metric in app.metric if metric.label == "Latency")
+    assert plain(tile.value) == "8.43 ms" and "ONNX Runtime, 2 threads, 320 px" in tile.help
