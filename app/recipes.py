@@ -46,7 +46,7 @@ def needs_data(recipe: Recipe) -> bool:
 def step_words(step: Step) -> str:
     """Return what a step does, such as 'Sparse training: 50 epochs, ratio 0.5; batch 4'."""
     settings = dict(step.settings)
-    told = [*_length(settings), *_aim(settings)]
+    told = [*_length(settings), *_aim(settings, "budget_imgsz" if step.verb == "sparsify" else "imgsz")]
     if settings.pop("distill", False):
         told.append("the original as teacher")
     if step.verb == "compare":
@@ -61,8 +61,13 @@ def _length(settings: dict[str, Any]) -> list[str]:
     return [] if epochs is None else [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
 
 
-def _aim(settings: dict[str, Any]) -> list[str]:
-    """Return how much is removed, or how hard gammas are pulled; what was told is taken out of the settings."""
+def _aim(settings: dict[str, Any], sized_by: str) -> list[str]:
+    """Return how much is removed, or how hard gammas are pulled; what was told is taken out of the settings.
+
+    Args:
+        settings: Of the step.
+        sized_by: Which of them is the image size that its GFLOPs are counted at.
+    """
     aim = []
     if (method := settings.pop("method", None)) is not None:
         aim.append(f"{method} method")
@@ -71,7 +76,7 @@ def _aim(settings: dict[str, Any]) -> list[str]:
     if (params := settings.pop("max_params", None)) is not None:
         aim.append(f"at most {numbers.count(params)} parameters")
     if (gflops := settings.pop("max_gflops", None)) is not None:
-        aim.append(f"at most {numbers.gflops(gflops)} GFLOPs")
+        aim.append(f"at most {numbers.gflops_at(gflops, settings.get(sized_by) or numbers.GFLOPS_IMGSZ)}")
     if (strength := settings.pop("sr", None)) is not None:
         aim.append(f"strength {strength:g}")
     return aim

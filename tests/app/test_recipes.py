@@ -15,6 +15,11 @@ from engine.recipes import Recipe, RecipeError, Step, recipe_to_yaml, shipped_re
         ),
         (Step("sparsify", {"method": "proximal", "sr": 0.2}), "Sparse training: proximal method, strength 0.2"),
         (Step("prune", {"max_params": 1_500_000}), "Pruning: at most 1.50 M parameters"),
+        (Step("prune", {"max_gflops": 2}), "Pruning: at most 2.00 GFLOPs at 640 px"),
+        (
+            Step("sparsify", {"max_gflops": 2, "imgsz": 320}),
+            "Sparse training: at most 2.00 GFLOPs at 640 px; imgsz 320",
+        ),
         (Step("finetune", {"epochs": 1, "distill": True}), "Fine-tuning: 1 epoch, the original as teacher"),
         (Step("compare"), "Comparison: with the original and each other"),
         (Step("export"), "Export"),
