@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from engine import numbers
 from engine.checkpoint import open_checkpoint
 from engine.cli import build_parser
 from engine.errors import ExportError, PlanError, StopRequested, StorageError
@@ -290,7 +291,7 @@ def test_a_latency_budget_is_met_and_not_by_much_more_than_needed(tiny_checkpoin
     assert 5.5 < costs.latency_ms(plan.keep) <= 6.0
     both = slimming.plan(Budget(latency_ms=6.0, params=1_000_000), imgsz=64)
     assert costs.cost(both.keep).params <= 1_000_000 and costs.latency_ms(both.keep) <= 6.0
-    with pytest.raises(PlanError, match=r"The smallest model .* takes \d\.\d ms; ask for at least that"):
+    with pytest.raises(PlanError, match=r"The smallest model .* takes \d\.\d\d\sms; ask for at least that"):
         slimming.plan(Budget(latency_ms=0.5), imgsz=64)
 
 
@@ -306,7 +307,7 @@ def test_the_pruned_model_is_timed_beside_the_whole_one(tiny_checkpoint, tmp_pat
     asked = {"target_ms": 1e4, "predicted_ms": 1e4, "imgsz": 160, "threads": 1}
     check = check_latency(whole, pruned, **asked, report=events.append)
     assert 0 < check.pruned_ms < check.whole_ms and check.threads == 1
-    assert check.ratio == pytest.approx(1e4 / check.pruned_ms) and "differ by more than 15%" in check.note
+    assert check.ratio == pytest.approx(1e4 / check.pruned_ms) and "differ by more than 15\u00a0%" in check.note
     steps = [(event["step"], event["steps"]) for event in events if event["kind"] == "step"]
     assert steps[-1][0] == steps[-1][1] >= 15
 
@@ -319,7 +320,7 @@ def test_a_measured_latency_that_misses_says_so_and_what_to_do():
     assert checked(6.0, 5.9, 6.8).note == "" and checked(6.0, 3.0, 3.1).note == ""
     for note in (checked(6.0, 5.9, 7.2).note, checked(6.0, 6.0, 4.0).note):
         assert "measure again" in note and note.count(". ") == 0 and note.endswith(".")
-    assert checked(6.0, 5.9, 7.2).note.startswith("The pruned model takes 20% longer than asked for; ")
+    assert checked(6.0, 5.9, 7.2).note.startswith("The pruned model takes 20.0\u00a0% longer than asked for; ")
     assert checked(6.0, 6.0, 4.0).note.startswith("Predicted and measured latency differ by more than 15%; ")
 
 
@@ -340,7 +341,8 @@ def test_pruning_to_a_latency_reports_measured_beside_predicted(to_prune):
     assert result["latency_ratio"] == pytest.approx(result["latency_ms"] / result["latency_ms_measured"])
     lines = list(pruned_lines(result))
     assert lines[0].endswith("predicted for ONNX Runtime on this machine")
-    said = f"measured {result['latency_ms_measured_before']:.1f} -> {result['latency_ms_measured']:.1f} ms ("
+    before, after = result["latency_ms_measured_before"], result["latency_ms_measured"]
+    said = f"measured {numbers.number_ms(before)} -> {numbers.milliseconds(after)} ("
     assert lines[1].startswith(said) and "with 1 thread; predicted / measured: " in lines[1]
     assert lines[2:] == list(filter(None, [result["latency_note"]]))
     status = [event["text"] for event in events if event["kind"] == "status"][-1]
