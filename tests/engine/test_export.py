@@ -205,9 +205,9 @@ def test_boxes_found_in_noise_alone_are_said_to_be():
     from engine.export.parity import Parity
 
     parity = Parity(2, 0.0, 0.0, 0.0, 3, 3, 3, (1, 3, 64, 64), ())
-    assert boxes_gate(parity, "fp32").text.endswith("at least 99% accepted).")
+    assert boxes_gate(parity, "fp32").text.endswith("at least 99\u00a0% accepted).")
     noise = boxes_gate(parity, "fp32", noise_only=True)
-    assert noise.passed and noise.text.endswith("at least 99% accepted), tested on noise images only.")
+    assert noise.passed and noise.text.endswith("at least 99\u00a0% accepted), tested on noise images only.")
 
 
 def test_the_image_size_is_rounded_up_to_the_models_own_stride(tmp_path):

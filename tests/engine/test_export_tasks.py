@@ -89,7 +89,9 @@ def test_what_the_model_finds_the_file_finds_and_a_tampered_file_fails_by_a_numb
     parity = parity_of(weights, moved, images, task)
     boxes, difference = boxes_gate(parity, "fp32"), difference_gate(parity, "fp32")
     assert boxes.passed is False and boxes.value == 0
-    assert f"0 of {parity.boxes_expected} detections are the same (0.0%; at least 99% accepted)" in boxes.text
+    assert (
+        f"0 of {parity.boxes_expected} detections are the same (0.0\u00a0%; at least 99\u00a0% accepted)" in boxes.text
+    )
     assert difference.passed is False and difference.value > 0.05
     assert f"by {parity.max_abs_difference:.3g} at most" in difference.text
     assert parity.max_abs_difference == pytest.approx(8, abs=0.01)
