@@ -108,7 +108,7 @@ def test_a_sparse_run_shows_what_is_free_to_prune(show, store):
     report_epochs(store, job, 3)
     app = show(job)
     metrics = {metric.label: metric.value for metric in app.metric}
-    assert metrics["Free to prune"] == "25%" and metrics["Gammas at zero"] == "30%"
+    assert metrics["Free to prune"] == "25.0\u00a0%" and metrics["Gammas at zero"] == "30.0\u00a0%"
     assert len(app.get("plotly_chart")) == 3
 
 
@@ -132,7 +132,8 @@ def test_a_timed_model_shows_where_its_time_goes(show, store):
     entry = {"weights": "a.pt", "imgsz": 320, "threads": 2, **parts}
     store.finish_job(job.id, "done", {"results": [], "predicted": [entry]})
     metrics = {metric.label: metric.value for metric in show(job).metric}
-    assert metrics == {"Latency": "30.0 ms", "Convolutions": "20.0 ms", "Moving data": "7.50 ms", "Rest": "2.50 ms"}
+    told = {"Latency": "30.00", "Convolutions": "20.00", "Moving data": "7.50", "Rest": "2.50"}
+    assert metrics == {name: f"{value}\u00a0ms" for name, value in told.items()}
 
 
 def test_any_job_can_be_saved_as_a_recipe(show, store):
@@ -232,7 +233,7 @@ def test_an_accuracy_job_shows_its_curve_and_leads_to_pruning(demo, show, store)
     app = show(measuring_job(store, demo, "accuracy", result))
     table = app.dataframe[1].value
     assert list(table["Ratio"]) == [0.0, 0.1, 0.5] and list(table["mAP50-95"]) == [0.5, 0.4998, 0.3]
-    assert list(table["Change"]) == ["–", "no change", "-0.200"] and table["Parameters"][1] == "2 M"
+    assert list(table["Change"]) == ["–", "±0.000", "−0.200"] and table["Parameters"][1] == "2.00 M"
     assert len(app.get("plotly_chart")) == 1 and leads_to_pruning(app, demo.sparse.id)
     assert any("Floors forbid 0.9." in caption.value for caption in app.caption)
 

@@ -62,7 +62,7 @@ def test_the_slider_shows_what_the_engine_previews(open_page, demo):
     preview = opened.preview(0.5, imgsz=opened.checkpoint.imgsz)
     metrics = {metric.label: metric for metric in app.metric}
     assert metrics["Channels"].value == f"{preview.channels:,}"
-    assert metrics["Ratio achieved"].value == f"{preview.ratio_achieved:.3f}"
+    assert metrics["Ratio achieved"].value == f"{preview.ratio_achieved:.2f}"
     assert f"{preview.params:,}" in metrics["Parameters"].help
     assert preview.limiting_layer in said(app).replace("\\", "")
 
