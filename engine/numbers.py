@@ -124,7 +124,7 @@ def milliseconds_bound(time_ms: float) -> str:
 
 def short(difference: float) -> str:
     """Return a difference of any size with two or three digits: '131', '0.42' or '2.1e−05'."""
-    return with_sign(f"{difference:.1e}" if abs(difference) < 0.01 else f"{difference:.3g}")
+    return with_sign(f"{difference:.1e}" if 0 < abs(difference) < 0.01 else f"{difference:.3g}")
 
 
 def factor(times: float) -> str:

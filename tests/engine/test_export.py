@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 
+from engine import numbers
 from engine.errors import CheckpointError, DatasetError, ExportError, StorageError
 from engine.export import ExportSettings, available_formats, export_model
 from engine.export.gates import DIFFERENCE_LIMITS
@@ -128,7 +129,7 @@ def test_a_failed_gate_says_by_how_much_and_the_file_is_there_to_take(weights, t
     result = export_model(weights, path, ExportSettings(64), tolerance=0, report=events.append)
     failed = gate(result, "difference")
     assert failed.passed is False and failed.limit == 0 and failed.value > 0
-    assert f"{failed.value:.2g}" in failed.text
+    assert numbers.short(failed.value) in failed.text
     assert not result.passed and result.as_dict()["passed"] is False
     assert "FAILED: difference" in events[-1]["text"]
     onnx.checker.check_model(str(path))

@@ -321,7 +321,7 @@ def test_a_measured_latency_that_misses_says_so_and_what_to_do():
     for note in (checked(6.0, 5.9, 7.2).note, checked(6.0, 6.0, 4.0).note):
         assert "measure again" in note and note.count(". ") == 0 and note.endswith(".")
     assert checked(6.0, 5.9, 7.2).note.startswith("The pruned model takes 20.0\u00a0% longer than asked for; ")
-    assert checked(6.0, 6.0, 4.0).note.startswith("Predicted and measured latency differ by more than 15%; ")
+    assert checked(6.0, 6.0, 4.0).note.startswith("Predicted and measured latency differ by more than 15\u00a0%; ")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (numbers.score_change(-0.002), "−0.002"), (numbers.score_change(0.0124), "+0.012"),
         (numbers.score_change(-0.0003), "±0.000"), (numbers.milliseconds(8.434), "8.43_ms"),
         (numbers.megabytes(6.254), "6.25_MB"), (numbers.factor(2.306), "2.31×"), (numbers.ratio(0.499), "0.50"),
-        (numbers.short(0.0000213), "2.1e−05"), (numbers.short(131.2), "131"),
+        (numbers.short(0.0000213), "2.1e−05"), (numbers.short(131.2), "131"), (numbers.short(0), "0"),
     ],
 )  # fmt: skip
 def test_each_kind_of_number_is_told_one_way(told, text):
