@@ -159,8 +159,8 @@ def test_a_lost_file_is_told_with_what_cannot_be_repeated_without_it(server, fam
         expect(page.get_by_text("Repeats it on the terminal")).to_be_visible()
         click_card(page, family.tuned.name)
         heading(page, family.tuned.name).wait_for()
-        gone = f"It cannot be repeated as it stands: {family.pruned.name} is gone."
-        expect(page.get_by_text(gone, exact=True)).to_be_visible()
+        gone = f"It cannot be repeated as it stands: {family.pruned.name} is missing. Put back {family.pruned.name}"
+        expect(page.get_by_text(gone)).to_be_visible()
         expect(page.get_by_role("alert")).to_have_count(0)
     finally:
         aside.rename(family.pruned.path)

@@ -48,9 +48,9 @@ _ELSEWHERE = {"engine/numbers.py", "engine/files.py"}
 _DECIMALS = re.compile(r"(?<!%)(?<!%\{)\{[^{}%]*:[<>]?\d*,?\.\d[fge]\}")
 _DRAWN = {
     "app/drawing.py", "app/charts/gammas.py", "app/charts/training.py", "app/reach.py", "engine/report/svg.py",
-    "engine/report/gather.py", "engine/accuracy/curve.py",
+    "engine/report/gather.py", "engine/report/samples.py", "engine/accuracy/curve.py",
 }  # fmt: skip
-"Coordinates, gammas of a chart's hover, settings as they were given, and keys."
+"Coordinates, confidences in pictures, gammas of a chart's hover, settings as they were given, and keys."
 
 
 def _sources():
