@@ -9,7 +9,7 @@ import streamlit as st
 from app import format
 from app.downloads import exported_file, offer_file
 from engine import numbers
-from engine.export.settings import DETECTION_GATES
+from engine.export.settings import DETECTION_GATES, END2END
 from engine.store import Job
 
 # Format -> what it is called on the button, and who can read it.
@@ -50,7 +50,8 @@ def show_export(job: Job) -> None:
             _show_gate(gate)
     height, width = result["imgsz"]
     inputs = "any batch and image size" if result["dynamic"] else f"one image of {height} × {width} px"
-    outputs = "final boxes" if result.get("nms") else "raw predictions"
+    final = result.get("nms") or result.get("head") == END2END
+    outputs = "final boxes" if final else "raw predictions"
     st.caption(f"Takes {inputs} and puts out {outputs}.")
     _offer_file(job, result)
 

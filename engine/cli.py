@@ -278,6 +278,12 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of weights and activations (fp32)")
     parser.add_argument("--nms", action="store_true", help="put non-maximum suppression into the file")
     parser.add_argument(
+        "--head",
+        choices=("end2end", "one-to-many"),
+        help="of models that have two (YOLOv10, YOLO26): final boxes, or boxes to suppress (end2end; with --nms "
+        "one-to-many)",
+    )
+    parser.add_argument(
         "--no-simplify", dest="simplify", action="store_false", default=None, help="leave the graph as it was traced"
     )
     parser.add_argument("--data", metavar="YAML", help="data set that calibrates int8 and that the file is checked on")

@@ -9,12 +9,14 @@ from app.jobs import start_export
 from app.library import family_data
 from app.live import show_job
 from app.session import explained, require_model, slimming, store
-from engine.export.settings import FORMATS, NMS_TASKS, PRECISIONS, available_formats
+from engine.export.heads import has_end2end_head
+from engine.export.settings import END2END, FORMATS, HEADS, NMS_TASKS, ONE_TO_MANY, PRECISIONS, available_formats
 from engine.store import Job, Model
 from engine.tasks import TASKS
 
 AUTOMATIC = "Automatic"
 WORDS = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}
+HEAD_WORDS = {END2END: "End-to-end", ONE_TO_MANY: "One-to-many"}
 HELP = {
     "fp32": "Full precision: computes what the model computes.",
     "fp16": "Half the size, for GPUs and NPUs that compute with 16 bits. The decoding of boxes stays in FP32.",
@@ -23,7 +25,7 @@ HELP = {
 }
 
 
-def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None:
+def choose_options(model: Model, imgsz: int, task: str, *, two_heads: bool) -> dict[str, Any] | None:
     """Show the settings and return them, None while one is missing."""
     grid = st.grid(2, min_column_width=240)
     options: dict[str, Any] = {
@@ -39,6 +41,17 @@ def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None
         format_func=WORDS.get,
         key=f"precision {options['format']}",
     )
+    if two_heads:
+        options["head"] = grid.segmented_control(
+            "Head",
+            HEADS,
+            default=END2END,
+            required=True,
+            format_func=HEAD_WORDS.get,
+            key="head",
+            help="This model has two. End-to-end, which it was designed for, puts out final boxes, one for an object; "
+            "one-to-many puts out several, to be suppressed.",
+        )
     grid = st.grid(3, min_column_width=170)
     size, opset, switches = grid.container(), grid.container(), grid.container()
     options["imgsz"] = size.number_input(
@@ -61,16 +74,17 @@ def choose_options(model: Model, imgsz: int, task: str) -> dict[str, Any] | None
                 "Simplify", True, key="simplify", help="Folds constants and removes what is not needed."
             )
         if task in NMS_TASKS:
-            # A file that suppresses boxes is made for one image of one size.
+            # A file that suppresses boxes is made for one image of one size; final boxes need no suppression.
+            impossible = options["dynamic"] or options.get("head") == END2END
             options["nms"] = (
                 st.toggle(
                     "Suppress boxes",
                     key="nms",
-                    disabled=options["dynamic"],
+                    disabled=impossible,
                     help="Puts non-maximum suppression into the file: it then finds final boxes. Not with dynamic "
-                    "shapes.",
+                    f"shapes{', nor with the end-to-end head, which puts out final boxes' if two_heads else ''}.",
                 )
-                and not options["dynamic"]
+                and not impossible
             )
     st.caption(HELP[options["precision"]])
     if task not in TASKS:
@@ -100,7 +114,8 @@ model = require_model("Here a model becomes a file for deployment, checked and c
 with explained(stop=True):
     opened = slimming(model)
 st.markdown("Writes a file for deployment, runs it beside the PyTorch model, and says which gates it passed.")
-options = choose_options(model, opened.checkpoint.imgsz, opened.checkpoint.task)
+checkpoint = opened.checkpoint
+options = choose_options(model, checkpoint.imgsz, checkpoint.task, two_heads=has_end2end_head(checkpoint.model))
 name = FORMATS[options["format"]] if options else "ONNX"
 if st.button(
     f"Export to {name}",

@@ -89,11 +89,15 @@ def write_narrow(model: nn.Module, path: Path) -> Path:
 
 def learnt(data: Path, task: str, path: Path, steps: int = 80, channels: int = 3) -> Path:
     """Write a checkpoint of a narrow model that was trained on the images until it finds them, and return its path."""
-    model = narrow(task, channels)
-    model.args = get_cfg(overrides={"task": task, "imgsz": SIZE, "overlap_mask": True})
-    _fit(model, _batch(data, task, model.args), steps)
+    return write_narrow(fit(narrow(task, channels), data, steps), path)
+
+
+def fit(model: nn.Module, data: Path, steps: int) -> nn.Module:
+    """Train a model on all images at once, and return it."""
+    model.args = get_cfg(overrides={"task": model.task, "imgsz": SIZE, "overlap_mask": True})
+    _fit(model, _batch(data, model.task, model.args), steps)
     model.args = vars(model.args)
-    return write_narrow(model, path)
+    return model
 
 
 def _batch(data: Path, task: str, settings) -> dict:

@@ -10,6 +10,7 @@ from engine.errors import ExportError, StopRequested
 from engine.events import step_event
 from engine.export.boxes import CONFIDENCE, OVERLAP
 from engine.export.exporter import first_line
+from engine.export.settings import END2END
 from engine.runtime import import_ultralytics
 from engine.tasks import TASKS
 
@@ -19,13 +20,13 @@ _MEASURED = {"segment": "seg", "pose": "pose"}
 
 
 def validation_map(
-    model_file: Path, task: str, data: Path, imgsz: int, report: Reporter, *, cut: bool = False
+    model_file: Path, task: str, data: Path, imgsz: int, report: Reporter, *, cut: bool = False, head: str = ""
 ) -> float:
     """Return the metric that judges, of a checkpoint or an exported file, on the validation split.
 
     mAP50-95 is that of masks or keypoints where the task has them, else of boxes. One square image at a time, which a
     file of fixed shape can take; both sides are measured alike. ``cut`` counts only boxes that a file with non-maximum
-    suppression inside could put out.
+    suppression inside could put out. ``head`` says which one of a checkpoint's two heads is measured.
 
     Raises:
         DatasetError: the data set cannot be used.
@@ -38,6 +39,8 @@ def validation_map(
         model = import_ultralytics().YOLO(str(model_file), task=task)
         model.add_callback("on_val_batch_end", lambda validator: _report(validator, report))
         limits = {"conf": CONFIDENCE, "iou": OVERLAP} if cut else {}
+        if head == END2END:
+            limits["nms"] = False  # Ultralytics' name for it
         try:
             metrics = model.val(
                 data=str(description), imgsz=imgsz, batch=1, rect=False, device="cpu", split="val",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torchvision.ops import box_iou
+from torchvision.ops import box_convert, box_iou
 from ultralytics.utils.metrics import batch_probiou
 from ultralytics.utils.nms import non_max_suppression
 
@@ -14,7 +14,9 @@ SAME_IOU = 0.9
 MAX_BOXES = 300
 
 
-def found_boxes(output: np.ndarray, classes: int, task: str, suppressed: bool) -> list[np.ndarray]:
+def found_boxes(
+    output: np.ndarray, classes: int, task: str, suppressed: bool, centres: bool = False
+) -> list[np.ndarray]:
     """Return the boxes of every image, (n, 6 + extras) each: place, score, class, then what the task adds.
 
     The place is left, top, right, bottom in pixels; of an oriented box (task ``obb``) centre, width and height, and its
@@ -26,6 +28,7 @@ def found_boxes(output: np.ndarray, classes: int, task: str, suppressed: bool) -
         classes: number of classes.
         task: of the model.
         suppressed: the output is of the second kind.
+        centres: places of the second kind are centres and sizes instead.
     """
     found = non_max_suppression(
         torch.from_numpy(output.astype(np.float32)),
@@ -36,6 +39,8 @@ def found_boxes(output: np.ndarray, classes: int, task: str, suppressed: bool) -
         rotated=task == "obb",
         end2end=suppressed,
     )
+    if centres:
+        found = [torch.cat([box_convert(rows[:, :4], "cxcywh", "xyxy"), rows[:, 4:]], dim=1) for rows in found]
     return [rows.numpy() for rows in found]
 
 

@@ -20,11 +20,12 @@ from engine.export.backends import Backend, open_backend, torch_backend
 from engine.export.dense import as_exported
 from engine.export.exporter import first_line, run_exporter
 from engine.export.gates import Gate
+from engine.export.heads import choose_head, gives_centres, gives_final_boxes, select_head
 from engine.export.images import structured_noise
 from engine.export.lineage import lineage, read_metadata, write_metadata
 from engine.export.parity import Parity, measure_parity
 from engine.export.precision import to_fp16, to_int8
-from engine.export.settings import FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
+from engine.export.settings import END2END, FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
 from engine.files import atomic_path, require_free_space, writing_to
 from engine.images import read_input, refuse_other_channels
 from engine.tasks import TASKS
@@ -58,6 +59,8 @@ class ExportResult:
     """height, width in pixels"""
     dynamic: bool
     nms: bool
+    head: str
+    """end2end or one-to-many; empty where the model has only one"""
     parity: Parity
     latency_ms: float
     """median of one image on this machine's processor"""
@@ -121,20 +124,22 @@ def export_model(
     checkpoint = open_checkpoint(weights)
     if settings.nms and checkpoint.task not in NMS_TASKS:
         raise ExportError(f"A {checkpoint.task} model finds no boxes, so there is nothing to suppress; leave NMS out.")
+    head = choose_head(checkpoint.model, checkpoint.path.name, settings.head, settings.nms)
     _check_data(checkpoint, settings)
     compared = list(images) or _dataset_images(settings, "val", COMPARED_IMAGES)
     require_free_space(Path(tempfile.gettempdir()), 3 * _SIZE_FACTOR * checkpoint.path.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="export-") as temporary:
         rounding = _rounding(checkpoint, settings)
         report(_status(f"Exporting {checkpoint.path.name} to {FORMATS[settings.format]}{rounding}"))
-        exported, full = _exported(checkpoint, settings, Path(temporary), report)
+        exported, full = _exported(checkpoint, settings, head, Path(temporary), report)
         opset, size = _facts(exported, checkpoint, settings)
         report(_status("Comparing the file with the PyTorch model"))
         backend = open_backend(exported, settings.format)
+        select_head(checkpoint.model, head, size)
         parity = _compare(checkpoint, backend, settings, size, compared)
         times = _latencies(backend, open_backend(full, settings.format) if full else None, parity.input_shape)
         unmeasured = _why_no_accuracy(checkpoint, settings, size)
-        accuracy = {} if unmeasured else _accuracies(checkpoint, exported, settings, size[0], report)
+        accuracy = {} if unmeasured else _accuracies(checkpoint, exported, settings, head, size[0], report)
         packed = _packed(exported)
         size_mb = packed.stat().st_size / 1e6
         found = [
@@ -162,6 +167,7 @@ def export_model(
         imgsz=size,
         dynamic=settings.dynamic,
         nms=settings.nms,
+        head=head,
         parity=parity,
         latency_ms=times[0],
         accuracy=accuracy,
@@ -228,11 +234,12 @@ def _dataset_images(settings: ExportSettings, split: str, count: int) -> list[Pa
 
 
 def _exported(
-    checkpoint: Checkpoint, settings: ExportSettings, folder: Path, report: Reporter
+    checkpoint: Checkpoint, settings: ExportSettings, head: str, folder: Path, report: Reporter
 ) -> tuple[Path, Path | None]:
     """Return the exported file, and the float32 one that it was converted from, if it was."""
-    # To Ultralytics, False would mean: the head that needs no suppression, where a model has one besides its own.
-    arguments = {"imgsz": settings.size, "dynamic": settings.dynamic, "nms": settings.nms or None}
+    # To Ultralytics, False means the end-to-end head, and None the other one with nothing behind it.
+    nms = False if head == END2END else settings.nms or None
+    arguments = {"imgsz": settings.size, "dynamic": settings.dynamic, "nms": nms}
     if settings.format == "onnx":
         arguments |= {"opset": settings.opset, "simplify": settings.simplify}
     if settings.format == "openvino" and settings.precision == "fp16":
@@ -330,7 +337,8 @@ def _compare(
         inputs,
         classes=len(checkpoint.names),
         task=checkpoint.task,
-        end2end=bool(getattr(model, "end2end", False)),
+        end2end=gives_final_boxes(model),
+        centres=gives_centres(model),
         nms=settings.nms,
     )
 
@@ -363,18 +371,17 @@ def _why_no_accuracy(checkpoint: Checkpoint, settings: ExportSettings, size: tup
 
 
 def _accuracies(
-    checkpoint: Checkpoint, exported: Path, settings: ExportSettings, imgsz: int, report: Reporter
+    checkpoint: Checkpoint, exported: Path, settings: ExportSettings, head: str, imgsz: int, report: Reporter
 ) -> dict[str, float]:
     """Return the metric that judges, of the file, then of the checkpoint, on square images of ``imgsz`` pixels."""
     from engine.export.accuracy import validation_map
 
     report(_status("Measuring accuracy on the validation split, of the file and of the checkpoint"))
     metric = TASKS[checkpoint.task].metric
+    files = {metric: exported, f"{metric} fp32": checkpoint.path}
     return {
-        metric: validation_map(exported, checkpoint.task, settings.data, imgsz, report, cut=settings.nms),
-        f"{metric} fp32": validation_map(
-            checkpoint.path, checkpoint.task, settings.data, imgsz, report, cut=settings.nms
-        ),
+        name: validation_map(file, checkpoint.task, settings.data, imgsz, report, cut=settings.nms, head=head)
+        for name, file in files.items()
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,8 @@ from engine.errors import ExportError
 from engine.export.backends import Backend, Outputs
 from engine.export.boxes import found_boxes, matched_boxes
 from engine.export.dense import are_classes, matched_places
+from engine.export.rows import SMALLEST_MAGNITUDE, compare_rows
 from engine.tasks import TASKS
-
-# Below this largest output a channel is compared absolutely: float32 noise has no meaningful ratio to zero.
-_SMALLEST_MAGNITUDE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Parity:
     """in the outputs' own units: pixels for boxes, probability for scores; None where outputs differ in kind"""
     mean_abs_difference: float | None
     max_rel_difference: float | None
-    """largest difference in a channel / largest output of the PyTorch model in that channel"""
+    """largest difference in a channel / largest output of the PyTorch model in that channel (of final boxes: column)"""
     boxes_expected: int
     """found by PyTorch"""
     boxes_found: int
@@ -52,6 +51,7 @@ def measure_parity(
     classes: int,
     task: str = "detect",
     end2end: bool = False,
+    centres: bool = False,
     nms: bool = False,
 ) -> Parity:
     """Compare an exported model with a float32 PyTorch model in evaluation mode.
@@ -62,7 +62,8 @@ def measure_parity(
         inputs: float32 arrays (N, C, H, W), values 0 to 1.
         classes: number of classes.
         task: of the model.
-        end2end: the model's own outputs are final boxes.
+        end2end: outputs of both are final boxes, which come in the order of their scores.
+        centres: those are centres and sizes, see ``found_boxes``.
         nms: non-maximum suppression was put into the exported file, so its outputs are of another kind.
 
     Raises:
@@ -74,10 +75,12 @@ def measure_parity(
         shapes = shapes or tuple(output.shape for output in actual)
         _check_finite(actual)
         if not nms and not are_classes(actual[0]):
-            for wanted, got in _paired(expected, actual):
-                differences.append(np.abs(got.astype(np.float64) - wanted))
-                relative.append(relative_difference(differences[-1], wanted))
-        counts += _box_counts(expected[0], actual[0], classes, task, end2end, nms)
+            for number, pair in enumerate(_paired(expected, actual)):
+                absolute, largest = compare_rows(*pair) if end2end and number == 0 else _compare(*pair)
+                differences.append(absolute)
+                relative.append(largest)
+        form = {"classes": classes, "task": task, "centres": centres}
+        counts += _box_counts(expected[0], actual[0], (end2end, end2end or nms), form)
     return Parity(
         images_compared=sum(len(array) for array in inputs),
         max_abs_difference=float(max(each.max() for each in differences)) if differences else None,
@@ -94,15 +97,18 @@ def measure_parity(
 
 
 def _box_counts(
-    expected: np.ndarray, actual: np.ndarray, classes: int, task: str, end2end: bool, nms: bool
+    expected: np.ndarray, actual: np.ndarray, suppressed: tuple[bool, bool], form: dict[str, Any]
 ) -> tuple[int, int, int]:
     """Return how many boxes PyTorch found, how many the file found, and how many are the same."""
+    task = form["task"]
     if task in TASKS and not TASKS[task].boxes:
         return matched_places(expected, actual, task)
     if expected.ndim != 3:
         return 0, 0, 0
-    wanted = found_boxes(expected, classes, task, end2end)
-    got = found_boxes(actual, classes, task, end2end or nms)
+    wanted, got = (
+        found_boxes(output, suppressed=final, **form)
+        for output, final in zip((expected, actual), suppressed, strict=True)
+    )
     matched = sum(matched_boxes(*pair, rotated=task == "obb") for pair in zip(wanted, got, strict=True))
     return sum(map(len, wanted)), sum(map(len, got)), matched
 
@@ -119,11 +125,16 @@ def _paired(expected: Outputs, actual: Outputs) -> list[tuple[np.ndarray, np.nda
     return list(zip(expected, actual, strict=True))
 
 
+def _compare(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, float]:
+    difference = np.abs(actual.astype(np.float64) - expected)
+    return difference, relative_difference(difference, expected)
+
+
 def relative_difference(difference: np.ndarray, expected: np.ndarray) -> float:
     """Return the largest difference of any channel (axis 1) relative to that channel's largest output.
 
     Channels apart, because boxes are in pixels: next to them an error in a score would look negligible.
     """
     others = tuple(axis for axis in range(expected.ndim) if axis != 1)
-    magnitude = np.maximum(np.abs(expected).max(axis=others), _SMALLEST_MAGNITUDE)
+    magnitude = np.maximum(np.abs(expected).max(axis=others), SMALLEST_MAGNITUDE)
     return float((difference.max(axis=others) / magnitude).max())

@@ -15,6 +15,8 @@ SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "openvino": ".zip"}
 PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "torchscript": ("fp32",), "openvino": ("fp32", "fp16")}
 "Format -> precisions that can be made without a GPU."
 NMS_TASKS = ("detect", "segment", "pose", "obb")
+END2END, ONE_TO_MANY = HEADS = ("end2end", "one-to-many")
+"Heads of a model that has two; see ``engine.export.heads``."
 DETECTION_GATES = ("boxes", "accuracy")
 "The gates that tell whether a file finds what the checkpoint finds."
 CALIBRATION_IMAGES = 128
@@ -42,6 +44,8 @@ class ExportSettings:
     "Let onnxslim simplify the graph."
     nms: bool = False
     "Put non-maximum suppression into the file."
+    head: str | None = None
+    "Of models that have two (YOLOv10, YOLO26): end2end, which gives final boxes, or one-to-many. End2end if None."
     data: Path | None = None
     "Data set: calibrates int8 on its training images, and checks the file on its validation images."
     calibration_images: int = CALIBRATION_IMAGES
@@ -65,6 +69,13 @@ class ExportSettings:
             raise ExportError(
                 "A file with non-maximum suppression inside takes one image of one size; leave out dynamic shapes "
                 "(--dynamic) or the suppression (--nms)."
+            )
+        if self.head not in (None, *HEADS):
+            raise ExportError(f"There is no head {self.head!r}; choose {' or '.join(HEADS)}.")
+        if self.nms and self.head == END2END:
+            raise ExportError(
+                "The end-to-end head gives final boxes, so there is nothing to suppress; leave out the suppression "
+                "(--nms), or export the other head (--head one-to-many)."
             )
         if self.calibration_images < 1:
             raise ExportError(f"INT8 cannot be calibrated on {self.calibration_images} images; about 100 are enough.")

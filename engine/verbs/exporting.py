@@ -29,6 +29,7 @@ def export(spec: Spec, report: Report) -> Result:
         dynamic=bool(spec.get("dynamic")),
         simplify=given(spec, "simplify", True),
         nms=bool(spec.get("nms")),
+        head=spec.get("head"),
         data=Path(spec["data"]) if spec.get("data") else None,
     )
     path = Path(spec["save_dir"]) / f"{spec.get('name') or Path(weights).stem}{SUFFIXES[settings.format]}"

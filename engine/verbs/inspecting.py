@@ -23,6 +23,7 @@ def inspect(spec: Spec, report: Report) -> Result:
         "task": checkpoint.task,
         "names": checkpoint.names,
         "trained_imgsz": checkpoint.imgsz,
+        "image_channels": checkpoint.channels,
         "params": checkpoint.params,
         "gflops": slimming.cost_model(imgsz).before.gflops,
         "imgsz": imgsz,
