@@ -2,6 +2,7 @@
 
 from app.library import family_data
 from engine.store import Store
+from tests.models import build, write_checkpoint
 
 
 def test_boxes_cannot_be_suppressed_in_a_file_of_dynamic_shapes(open_page, demo):
@@ -69,3 +70,16 @@ def test_the_data_set_of_a_models_last_job_is_remembered(workspace, tmp_path):
     store.add_job("val", {"data": "new.yaml"}, "New", model_id=model.id)
     store.add_job("inspect", {}, "Other", model_id=model.id)
     assert family_data(store, model) == "new.yaml"
+
+
+def test_the_head_is_chosen_where_a_model_has_two_and_final_boxes_are_not_suppressed(open_page, workspace):
+    store = Store(workspace)
+    path = write_checkpoint(build("yolo26n"), store.folder / "two.pt")
+    app = open_page("export", store.add_model(path, "Two heads", "imported").id)
+    assert app.segmented_control(key="head").value == "end2end" and app.toggle(key="nms").disabled
+    app.segmented_control(key="head").set_value("one-to-many").run()
+    assert not app.exception and not app.toggle(key="nms").disabled
+
+
+def test_no_head_is_asked_for_where_a_model_has_one(open_page, demo):
+    assert "head" not in [each.key for each in open_page("export", demo.sparse.id).segmented_control]
