@@ -15,6 +15,7 @@ from engine import jobs, numbers
 from engine.comparison import GFLOPS_IMGSZ, Comparison, ModelSize, check_alike, side_by_side
 from engine.errors import CheckpointError
 from engine.file_facts import facts_of
+from engine.imgsz import as_size
 from engine.measuring import MeasurementKey, dataset_digest
 from engine.store import ACTIVE_STATES, Job, Model, StoredMeasurements
 
@@ -172,7 +173,7 @@ def latencies(finished: Sequence[Job], digests: Mapping[str, str], imgsz: int) -
             continue
         by_threads: dict[int, dict[str, float]] = {}
         for result in (job.result or {}).get("results", ()):
-            path, asked = result["weights"], (result["runtime"], result["imgsz"])
+            path, asked = result["weights"], (result["runtime"], as_size(result["imgsz"]))
             # Results of before the digest was recorded are told by their path alone.
             if asked == ("onnx", imgsz) and path in digests and result.get("digest", digests[path]) == digests[path]:
                 by_threads.setdefault(result["threads"], {})[path] = result["p50_ms"]

@@ -11,6 +11,7 @@ from app.charts import CONFIG
 from app.comparing import SideBySide
 from app.comparing_tables import COSTS, LATENCY, class_changes, class_table, comparison_table, reference_row
 from app.session import dark
+from engine.imgsz import pixels
 from engine.pareto import pareto_front
 from engine.tasks import TASKS, metric_label
 
@@ -113,13 +114,13 @@ def _class_sentence(found: SideBySide, classes: int, models: int) -> str:
 def _conditions_sentence(found: SideBySide) -> str:
     comparison = found.comparison
     said = [f"Changes are against {format.plain(found.names[comparison.reference])}."]
-    gflops = f"GFLOPs at {comparison.gflops_imgsz} px."
+    gflops = f"GFLOPs at {pixels(comparison.gflops_imgsz)}."
     if comparison.data:
         gflops = f"Accuracy on the {comparison.split} images at {comparison.imgsz} px; {gflops}"
     said.append(gflops)
     if found.threads:
         threads = f"{found.threads} thread{'' if found.threads == 1 else 's'}"
-        said.append(f"Latency at {comparison.imgsz} px in ONNX Runtime, {threads}.")
+        said.append(f"Latency at {pixels(comparison.imgsz)} in ONNX Runtime, {threads}.")
     return " ".join(said)
 
 

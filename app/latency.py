@@ -14,6 +14,7 @@ from app.measuring import Measurement, offer_measuring, remember, status_words
 from app.session import explained, store
 from engine import jobs, numbers
 from engine.errors import PlanError
+from engine.imgsz import ImageSize, pixels, size_for_json
 from engine.latency import LatencyCosts, LatencyTable, known_costs, table_path
 from engine.runtime import compute_threads
 from engine.slimming import Slimming
@@ -39,16 +40,18 @@ class PredictedLatency:
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _known(digest: str, imgsz: int, path: str, changed_ns: int, threads: int, _opened: Slimming) -> LatencyCosts | None:
+def _known(
+    digest: str, imgsz: ImageSize, path: str, changed_ns: int, threads: int, _opened: Slimming
+) -> LatencyCosts | None:
     return known_costs(_opened, imgsz, LatencyTable(Path(path), threads))
 
 
-def latency_costs(opened: Slimming, imgsz: int) -> LatencyCosts | None:
+def latency_costs(opened: Slimming, imgsz: ImageSize) -> LatencyCosts | None:
     """Return what predicts the latency of a model's plans, None where this machine has not measured it.
 
     Args:
         opened: The model.
-        imgsz: Image size in pixels.
+        imgsz: Image size, pixels or (height, width).
 
     Raises:
         PlanError: The model does not run at that image size.
@@ -62,27 +65,29 @@ def latency_costs(opened: Slimming, imgsz: int) -> LatencyCosts | None:
     return _known(opened.checkpoint.digest, imgsz, str(path), changed_ns, threads, opened)
 
 
-def predicted_latency(costs: LatencyCosts | None, imgsz: int, keep: np.ndarray) -> PredictedLatency | None:
+def predicted_latency(costs: LatencyCosts | None, imgsz: ImageSize, keep: np.ndarray) -> PredictedLatency | None:
     """Return the latency of a plan, None where this machine has not measured it.
 
     Args:
         costs: As ``latency_costs`` returned them.
-        imgsz: Image size in pixels that they hold for.
+        imgsz: Image size, pixels or (height, width) that they hold for.
         keep: (G,) keep mask of the plan.
     """
     if costs is None:
         return None
-    about = f"Predicted for one image at {imgsz} px, {_where(costs.threads)}."
+    about = f"Predicted for one image at {pixels(imgsz)}, {_where(costs.threads)}."
     return PredictedLatency(costs.before.latency_ms, costs.latency_ms(keep), about)
 
 
-def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCosts, chosen: dict[str, Any]) -> float:
+def choose_latency(
+    model: Model, opened: Slimming, imgsz: ImageSize, costs: LatencyCosts, chosen: dict[str, Any]
+) -> float:
     """Show the milliseconds that a plan may take at most, and return them.
 
     Args:
         model: What is pruned.
         opened: The same, opened.
-        imgsz: Image size in pixels.
+        imgsz: Image size, pixels or (height, width).
         costs: What predicts its latency.
         chosen: Limits and scores, under the verb's names.
     """
@@ -98,7 +103,7 @@ def choose_latency(model: Model, opened: Slimming, imgsz: int, costs: LatencyCos
         persist_state="session",
         help="Predicted, at the image size chosen under Limits. The plan comes as close as it can, from below.",
     )
-    said = f"The whole model takes {numbers.milliseconds(whole)} at {imgsz} px, {_where(costs.threads)}."
+    said = f"The whole model takes {numbers.milliseconds(whole)} at {pixels(imgsz)}, {_where(costs.threads)}."
     _offer(model, imgsz, said, "Measure again", _HELP_AGAIN)
     return target
 
@@ -115,33 +120,33 @@ def _least_ms(opened: Slimming, costs: LatencyCosts, chosen: dict[str, Any]) -> 
         return 0.0
 
 
-def offer_latency(model: Model, imgsz: int) -> None:
+def offer_latency(model: Model, imgsz: ImageSize) -> None:
     """Say that this machine cannot predict the latency of a model yet, and offer to measure what it takes."""
-    said = f"This machine has not timed this model at {imgsz} px yet, so its latency cannot be predicted."
+    said = f"This machine has not timed this model at {pixels(imgsz)} yet, so its latency cannot be predicted."
     _offer(model, imgsz, said, "Measure latency", _HELP)
 
 
-def _offer(model: Model, imgsz: int, said: str, label: str, help: str) -> None:
+def _offer(model: Model, imgsz: ImageSize, said: str, label: str, help: str) -> None:
     measurement = Measurement("latency", label, help, lambda job: _predicts(job, imgsz), status_words)
     offer_measuring(measurement, model, said, lambda: _start_and_follow(model, imgsz))
 
 
-def start_measuring(model: Model, imgsz: int) -> Job:
+def start_measuring(model: Model, imgsz: ImageSize) -> Job:
     """Start the job that measures what the latency of a model's plans is predicted from. Raises JobError."""
-    spec = {"weights": str(model.path), "predict": True, "imgsz": imgsz, "threads": compute_threads()}
+    spec = {"weights": str(model.path), "predict": True, "imgsz": size_for_json(imgsz), "threads": compute_threads()}
     job = jobs.submit(store(), "latency", spec, f"Latency of {model.name}", model.id)
     remember(job, model)
     return job
 
 
-def _start_and_follow(model: Model, imgsz: int) -> None:
+def _start_and_follow(model: Model, imgsz: ImageSize) -> None:
     with explained(stop=True):
         start_measuring(model, imgsz)
     st.rerun()
 
 
-def _predicts(job: Job, imgsz: int) -> bool:
-    return bool(job.spec.get("predict")) and job.spec.get("imgsz") == imgsz
+def _predicts(job: Job, imgsz: ImageSize) -> bool:
+    return bool(job.spec.get("predict")) and job.spec.get("imgsz") == size_for_json(imgsz)
 
 
 def _where(threads: int) -> str:

@@ -16,6 +16,7 @@ from app.session import PAGES, dark, store
 from engine import numbers
 from engine.accuracy import read_kept
 from engine.errors import StorageError
+from engine.imgsz import pixels
 from engine.store import Job
 from engine.tasks import SHOWN, main_metric, main_score, metric_label, task_of
 
@@ -56,7 +57,8 @@ def show_latency(result: Mapping[str, Any], names: Mapping[str, str]) -> None:
     )
     first = results[0]
     st.caption(
-        f"{first['imgsz']} px, one image at a time, inference alone, {first['repeats']} runs of each model in turns. "
+        f"{pixels(first['imgsz'])}, one image at a time, inference alone, {first['repeats']} runs of each model in "
+        "turns. "
         f"Speed-ups are against {format.plain(_named(first['weights'], names))}."
     )
     for entry in results:
@@ -67,7 +69,7 @@ def show_latency(result: Mapping[str, Any], names: Mapping[str, str]) -> None:
 
 def gflops_at_size(results: list[dict[str, Any]]) -> str:
     """Name the column of GFLOPs with the image size that was timed, which they are counted at for the ideal."""
-    return f"GFLOPs at {results[0]['imgsz']} px"
+    return f"GFLOPs at {pixels(results[0]['imgsz'])}"
 
 
 def _show_whole_model(entry: Mapping[str, Any], names: Mapping[str, str]) -> None:
@@ -77,8 +79,8 @@ def _show_whole_model(entry: Mapping[str, Any], names: Mapping[str, str]) -> Non
         for label, key in parts.items():
             st.metric(label, numbers.milliseconds(entry[key]), border=True)
     st.caption(
-        f"{format.plain(_named(entry['weights'], names))} at {entry['imgsz']} px, {entry['threads']} threads of ONNX "
-        "Runtime. The Prune page now predicts what this machine takes for any plan of it."
+        f"{format.plain(_named(entry['weights'], names))} at {pixels(entry['imgsz'])}, {entry['threads']} threads of "
+        "ONNX Runtime. The Prune page now predicts what this machine takes for any plan of it."
     )
 
 
@@ -146,7 +148,7 @@ def accuracy_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 def _gflops_heading(result: Mapping[str, Any]) -> str:
     """Name the size that GFLOPs are of; what was measured before they were told at one size does not say it."""
-    return f"GFLOPs at {result['gflops_imgsz']} px" if "gflops_imgsz" in result else "GFLOPs"
+    return f"GFLOPs at {pixels(result['gflops_imgsz'])}" if "gflops_imgsz" in result else "GFLOPs"
 
 
 def _images(count: int | None) -> str:

@@ -9,7 +9,9 @@ import streamlit as st
 
 from app.accuracy import blocks_of
 from app.latency import choose_latency, latency_costs, offer_latency
+from app.settings import written_size
 from engine.errors import PlanError
+from engine.imgsz import ImageSize, as_size
 from engine.importance import AGGREGATES, CRITERIA
 from engine.numbers import GFLOPS_IMGSZ
 from engine.slimming import Slimming
@@ -72,8 +74,8 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
 
 
 def _choose_gflops(opened: Slimming) -> dict[str, Any]:
-    imgsz = _chosen_size(opened)
     try:
+        imgsz = _chosen_size(opened)
         most = opened.cost_model(imgsz).before.gflops
     except PlanError:  # the plan below says what is wrong with the size
         return {"prune_ratio": 0.0}
@@ -93,8 +95,8 @@ def _choose_gflops(opened: Slimming) -> dict[str, Any]:
 
 
 def _choose_latency(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
-    imgsz = _chosen_size(opened)
     try:
+        imgsz = _chosen_size(opened)
         costs = latency_costs(opened, imgsz)
     except PlanError:  # the plan below says what is wrong with the size
         return {"prune_ratio": 0.0}, ""
@@ -110,9 +112,9 @@ def _size_key(opened: Slimming) -> str:
     return f"gflops size {opened.checkpoint.digest}"
 
 
-def _chosen_size(opened: Slimming) -> int:
-    """Return the image size under Limits, which stand below what depends on it."""
-    return st.session_state.get(_size_key(opened), GFLOPS_IMGSZ)
+def _chosen_size(opened: Slimming) -> ImageSize:
+    """Return the image size under Limits, which stand below what depends on it; raises PlanError where it is none."""
+    return as_size(st.session_state.get(_size_key(opened), GFLOPS_IMGSZ))
 
 
 def _chosen_below(model: Model, opened: Slimming) -> dict[str, Any]:
@@ -158,15 +160,13 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
                 key="floor share",
                 help="The same as a share of each layer; the larger of the two holds.",
             ),
-            "imgsz": grid.number_input(
+            "imgsz": written_size(
+                grid,
                 "Image size for costs",
-                32,
-                2048,
                 GFLOPS_IMGSZ,
-                32,
-                key=_size_key(opened),
-                help="Of GFLOPs and latency, in pixels, a multiple of 32. Decides the plan only where it prunes to "
-                "one of them.",
+                _size_key(opened),
+                "Of GFLOPs and latency: pixels, or height and width such as 384,640, multiples of 32. Decides the plan "
+                "only where it prunes to one of them.",
             ),
             "scope": grid.selectbox(
                 "Scope",

@@ -14,6 +14,7 @@ from app.session import dark
 from engine import numbers
 from engine.accuracy import interpolated
 from engine.cost import Cost
+from engine.imgsz import pixels
 from engine.slimming import Preview
 
 RATIOS = tuple(step / 100 for step in range(96))
@@ -45,7 +46,7 @@ def show_numbers(
         by_ratio: Whether a ratio was asked for, and not a budget.
     """
     count, gflops = numbers.count, numbers.gflops
-    size = f"GFLOPs at {preview.imgsz} px"
+    size = f"GFLOPs at {pixels(preview.imgsz)}"
     rows = [
         ("Parameters", count, preview.params_before, preview.params, f"{numbers.exact(preview.params)} exactly."),
         (size, gflops, preview.gflops_before, preview.gflops, "As Ultralytics counts them."),

@@ -115,7 +115,7 @@ def show_comparison(result: dict[str, Any], names: dict[str, str]) -> None:
 
 def comparison_table(result: dict[str, Any], names: dict[str, str]) -> pd.DataFrame:
     """Return one line for each model: size, cost, accuracy, and the change of the metric that judges."""
-    models, gflops = result["models"], f"GFLOPs at {result.get('gflops_imgsz', numbers.GFLOPS_IMGSZ)} px"
+    models, gflops = result["models"], f"GFLOPs at {pixels(result.get('gflops_imgsz', numbers.GFLOPS_IMGSZ))}"
     metric = next(filter(None, (main_metric(model["metrics"]) for model in models)), "mAP50-95")
     changes = [model.get("change", {}).get(metric) for model in models]
     columns = {

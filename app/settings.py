@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import streamlit as st
 import torch
 
-from engine.imgsz import model_stride, rounded_side, rounding_words
+from engine.errors import PlanError
+from engine.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
 from engine.slimming import Slimming
 
 OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop")
@@ -141,6 +143,17 @@ def told_size(size: int, stride: int) -> int:
     if words := rounding_words(size, stride):
         st.caption(f":material/info: {words}")
     return rounded_side(size, stride)
+
+
+def written_size(place: Any, label: str, usual: ImageSize, key: str, help: str) -> int | list[int] | str:
+    """Show an image size that may be height and width; return it as a specification holds it.
+
+    What is no size is returned as it was written: whoever takes the specification says what is wrong with it.
+    """
+    written = place.text_input(label, option_text(usual), key=key, help=help)
+    with contextlib.suppress(PlanError):
+        return size_for_json(as_size(written))
+    return written
 
 
 def optimizer_settings(key: str, *, lr0: float, persist: Kept = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from engine import numbers
 from engine.errors import WorkbenchError
+from engine.imgsz import SIDE_WORDS, SIZE_WORDS, as_size, pixels, size_for_json
 from engine.runtime import logs_to_stderr
 from engine.tasks import metric_label
 from engine.verb_facts import TAKES_ARGUMENTS, TRAINING
@@ -41,6 +42,10 @@ DESCRIPTIONS = {
 RUN_DESCRIPTION = "run a recipe: the steps of one YAML file, one after another"
 
 
+TAKES_HEIGHT_AND_WIDTH = ("inspect", "preview", "prune", "latency", "export")
+"Verbs whose image size need not be square; training and validation take the longer side, as Ultralytics' do."
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong on one line; argparse alone prints the usage before it."""
 
@@ -58,7 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--weights", required=True, metavar="PT", help="checkpoint, or an official name (yolov8n.pt)", **several
         )
-        sub.add_argument("--imgsz", type=int, metavar="PX", help=_imgsz_help(verb))
+        takes = image_size if verb in TAKES_HEIGHT_AND_WIDTH else image_side
+        sub.add_argument("--imgsz", type=takes, metavar="PX", help=_imgsz_help(verb))
         sub.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
         _OPTIONS[verb](sub)
         if verb in TAKES_ARGUMENTS:
@@ -69,8 +75,26 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _imgsz_help(verb: str) -> str:
     if verb in ("inspect", "preview", "prune"):
-        return "image size that GFLOPs are counted at, a multiple of 32 (640)"
-    return "image size, rounded up to the model's stride (the checkpoint's own)"
+        return "image size that GFLOPs are counted at, multiples of 32 (640); or height,width: 384,640"
+    if verb in TAKES_HEIGHT_AND_WIDTH:
+        return "image size, rounded up to the model's stride (the checkpoint's own); or height,width: 384,640"
+    return "longer image side, rounded up to the model's stride (the checkpoint's own)"
+
+
+def image_size(text: str) -> int | list[int]:
+    """Return an image size as a specification holds it: a number of pixels, or [height, width]."""
+    try:
+        return size_for_json(as_size(text))
+    except WorkbenchError as error:
+        raise argparse.ArgumentTypeError(SIZE_WORDS) from error
+
+
+def image_side(text: str) -> int:
+    """Return the image size of what Ultralytics trains and validates at: one number of pixels."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"one number of pixels such as 640: {SIDE_WORDS}") from error
 
 
 def read_terminal(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -242,7 +266,7 @@ def _sparsify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prune-ratio", type=float, metavar="R", help="targeted: share of channels to empty (0.5)")
     parser.add_argument("--max-params", type=int, metavar="N", help="or: so many that at most N parameters remain")
     parser.add_argument("--max-gflops", type=float, metavar="F", help="or: so many that at most F GFLOPs remain")
-    parser.add_argument("--budget-imgsz", type=int, metavar="PX", help="image size of --max-gflops (640)")
+    parser.add_argument("--budget-imgsz", type=image_size, metavar="PX", help="image size of --max-gflops (640)")
     parser.add_argument("--sr", type=float, metavar="S", help="proximal, classic: strength of the L1 penalty (0.01)")
     parser.add_argument("--schedule", choices=("constant", "linear", "cosine"), help="how the strength runs (constant)")
     parser.add_argument("--sr-warmup", type=float, metavar="S", help="share of the run over which it first rises (0)")
@@ -256,7 +280,9 @@ def _val_options(parser: argparse.ArgumentParser) -> None:
 def _compare_options(parser: argparse.ArgumentParser) -> None:
     _val_options(parser)
     parser.add_argument("--reference", metavar="PT", help="model that changes are relative to (the first)")
-    parser.add_argument("--gflops-imgsz", type=int, metavar="PX", help="image size that GFLOPs are counted at (640)")
+    parser.add_argument(
+        "--gflops-imgsz", type=image_size, metavar="PX", help="image size that GFLOPs are counted at (640)"
+    )
     parser.add_argument("--latency", action="store_true", help="time them too, in turns in ONNX Runtime on the CPU")
 
 
@@ -466,7 +492,7 @@ def _plan_text(result: dict[str, Any]) -> str:
         f"ratio {numbers.ratio(result['ratio_achieved'])} of {numbers.ratio(result['ratio_requested'])} asked; "
         f"by score alone at most {numbers.ratio_bound(result['max_ratio'])}{limit}",
         f"parameters {_change(result, 'params', numbers.exact)}",
-        f"GFLOPs at {result['imgsz']} px {_change(result, 'gflops', numbers.gflops)}",
+        f"GFLOPs at {pixels(result['imgsz'])} {_change(result, 'gflops', numbers.gflops)}",
     ]
     if "latency_ms" in result:
         from engine.latency.text import pruned_lines

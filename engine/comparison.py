@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import numbers
 from engine.errors import CheckpointError, WorkbenchError
-from engine.imgsz import model_stride, told_imgsz
+from engine.imgsz import ImageSize, height_width, model_stride, told_imgsz
 from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 from engine.numbers import GFLOPS_IMGSZ
 from engine.tasks import TASKS, metric_label
@@ -76,7 +76,7 @@ class Comparison:
     data: str
     split: str
     imgsz: int
-    gflops_imgsz: int
+    gflops_imgsz: ImageSize
     models: tuple[ComparedModel, ...]
     task: str = "detect"
     "Of all of them."
@@ -94,7 +94,7 @@ def compare(
     reference: Path | None = None,
     *,
     imgsz: int | None = None,
-    gflops_imgsz: int = GFLOPS_IMGSZ,
+    gflops_imgsz: ImageSize = GFLOPS_IMGSZ,
     batch: int = BATCH,
     device: str = "cpu",
     split: str = "val",
@@ -111,7 +111,7 @@ def compare(
         reference: what changes are relative to, the first model by default; put first where ``weights`` lacks it.
         imgsz: longest image side in pixels, the same for all; the one that the reference was trained at by default.
             Rounded up to a multiple of the reference's stride, which a status says.
-        gflops_imgsz: image size in pixels that GFLOPs are counted at.
+        gflops_imgsz: image size, pixels or (height, width), that GFLOPs are counted at.
         batch: images per forward pass.
         device: as Ultralytics writes it.
         split: ``train``, ``val`` or ``test``.
@@ -161,7 +161,7 @@ def side_by_side(
     data: str,
     split: str,
     imgsz: int,
-    gflops_imgsz: int = GFLOPS_IMGSZ,
+    gflops_imgsz: ImageSize = GFLOPS_IMGSZ,
 ) -> Comparison:
     """Return models held against the one at the position ``reference``; ``measured`` is empty where nothing was."""
     names = distinct_names([size.path for size in sizes])
@@ -170,18 +170,18 @@ def side_by_side(
     return Comparison(str(base.path), data, split, imgsz, gflops_imgsz, tuple(models), base.task)
 
 
-def measure_size(path: Path, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
-    """Open a checkpoint and count its parameters, and its GFLOPs at an image size in pixels."""
+def measure_size(path: Path, gflops_imgsz: ImageSize = GFLOPS_IMGSZ) -> ModelSize:
+    """Open a checkpoint and count its parameters, and its GFLOPs at an image size, pixels or (height, width)."""
     from engine.checkpoint import open_checkpoint
 
     return size_of_checkpoint(open_checkpoint(path), gflops_imgsz)
 
 
-def size_of_checkpoint(checkpoint: Checkpoint, gflops_imgsz: int = GFLOPS_IMGSZ) -> ModelSize:
+def size_of_checkpoint(checkpoint: Checkpoint, gflops_imgsz: ImageSize = GFLOPS_IMGSZ) -> ModelSize:
     """Return what an opened checkpoint is. Raises PlanError where it does not run at that image size."""
     from engine.cost import count_operations
 
-    operations, _, _ = count_operations(checkpoint.model, gflops_imgsz, gflops_imgsz)
+    operations, _, _ = count_operations(checkpoint.model, *height_width(gflops_imgsz))
     return ModelSize(
         path=checkpoint.path,
         digest=checkpoint.digest,

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.family_scores import FamilyScore, families, scores_of_family
 from engine.file_facts import FileFacts, known_facts
+from engine.imgsz import pixels
 from engine.numbers import count, gflops_at, score
 from engine.store import Job, Model, Store
 from engine.tasks import main_metric, main_score, metric_label
@@ -100,7 +101,7 @@ def latencies(finished: Sequence[Job]) -> dict[str, Latency]:
 
 def _latency(result: Mapping[str, Any]) -> Latency:
     threads = f"{result['threads']} thread{'' if result['threads'] == 1 else 's'}"
-    return Latency(result["p50_ms"], f"ONNX Runtime, {threads}, {result['imgsz']} px")
+    return Latency(result["p50_ms"], f"ONNX Runtime, {threads}, {pixels(result['imgsz'])}")
 
 
 def _figures(

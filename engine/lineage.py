@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.arguments import argument_words
-from engine.cli import build_parser
+from engine.cli import build_parser, image_size
 from engine.figures import Figures
+from engine.imgsz import option_text
 from engine.store import Job, Model
 from engine.store.uses import named_files
 from engine.tasks import main_metric, main_score
@@ -199,7 +200,7 @@ def _words_of(option: argparse.Action, value: Any) -> list[str]:
         return [f"{flag}={each}" for each in _listed(value)]
     if option.nargs == "+":
         return [flag, *(_no_flag(str(each)) for each in _listed(value))]
-    text = str(value)
+    text = option_text(value) if option.type is image_size else str(value)
     return [f"{flag}={text}"] if text.startswith("-") or not text else [flag, text]
 
 

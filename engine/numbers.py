@@ -8,6 +8,8 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
+from engine.imgsz import pixels
+
 UNKNOWN = "–"
 MINUS = "\u2212"
 GFLOPS_IMGSZ = 640
@@ -49,7 +51,7 @@ def gflops(number: float | None) -> str:
 
 def gflops_at(number: float | None, imgsz: Any = GFLOPS_IMGSZ) -> str:
     """Return '8.19 GFLOPs at 640 px', empty where the number is not known; the size is always told."""
-    return "" if number is None else f"{gflops(number)} GFLOPs at {imgsz} px"
+    return "" if number is None else f"{gflops(number)} GFLOPs at {pixels(imgsz)}"
 
 
 def score(value: Any) -> str:

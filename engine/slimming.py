@@ -16,6 +16,7 @@ from engine.compensation import compensate
 from engine.cost import Cost, CostModel
 from engine.errors import PlanError
 from engine.graph import ChannelGraph, trace
+from engine.imgsz import ImageSize, as_size, height_width, model_stride, option_text
 from engine.importance import ImportanceSettings, group_scores
 from engine.recent import Recent
 from engine.solver import (
@@ -62,7 +63,7 @@ class Preview:
     params: int
     gflops_before: float
     gflops: float
-    imgsz: int
+    imgsz: ImageSize
     ratio_requested: float
     ratio_achieved: float
     max_ratio: float
@@ -93,7 +94,7 @@ class Slimming:
             PlanError: The model cannot be traced, or nothing of it can be pruned.
         """
         self.checkpoint = checkpoint
-        self._costs: Recent[int, CostModel] = Recent(_SIZES_KEPT)
+        self._costs: Recent[ImageSize, CostModel] = Recent(_SIZES_KEPT)
         self.graph: ChannelGraph = trace(checkpoint.model)
         if self.graph.prunable_channels == 0:
             raise PlanError(f"No channel of {checkpoint.path.name} can be pruned; its layers only feed the output.")
@@ -116,21 +117,24 @@ class Slimming:
         key = (settings or SolverSettings(), importance or ImportanceSettings())
         return self._rankings.get(key, lambda: rank(self.graph, self.group_scores(key[1]), key[0]))
 
-    def cost_model(self, imgsz: int) -> CostModel:
-        """Return the cost model at an image size in pixels, a multiple of the model's stride (32 for most)."""
-        return self._costs.get(imgsz, lambda: self._counted(imgsz))
+    def cost_model(self, imgsz: ImageSize) -> CostModel:
+        """Return the cost model at an image size: pixels or (height, width), multiples of the stride (32 for most)."""
+        size = as_size(imgsz)
+        return self._costs.get(size, lambda: self._counted(size))
 
-    def _counted(self, imgsz: int) -> CostModel:
-        stride = max(int(max(getattr(self.checkpoint.model, "stride", [32]))), 32)
-        if imgsz < stride or imgsz % stride:
-            raise PlanError(f"Image size {imgsz} is not a positive multiple of {stride}; 320 and 640 are common.")
+    def _counted(self, imgsz: ImageSize) -> CostModel:
+        stride = model_stride(self.checkpoint.model)
+        if any(side % stride for side in height_width(imgsz)):
+            raise PlanError(
+                f"Image size {option_text(imgsz)} is not a positive multiple of {stride}; 320 and 640 are common."
+            )
         return CostModel(self.graph, self.checkpoint.model, imgsz)
 
     def plan(
         self,
         target: float | Budget,
         settings: SolverSettings | None = None,
-        imgsz: int = 640,
+        imgsz: ImageSize = 640,
         importance: ImportanceSettings | None = None,
         costs: CostModel | None = None,
     ) -> PrunePlan:
@@ -139,7 +143,7 @@ class Slimming:
         Args:
             target: A ratio or a budget.
             settings: Limits of the solver.
-            imgsz: Image size in pixels of a budget of GFLOPs or latency.
+            imgsz: Image size, pixels or (height, width), of a budget of GFLOPs or latency.
             importance: How channels are scored.
             costs: What a budget is counted by, such as one that predicts latency; this checkpoint's own by default.
 
@@ -151,7 +155,7 @@ class Slimming:
             return solve_budget(ranking, costs or self.budget_costs(target, imgsz), target)
         return solve(ranking, target)
 
-    def budget_costs(self, budget: Budget, imgsz: int) -> CostModel:
+    def budget_costs(self, budget: Budget, imgsz: ImageSize) -> CostModel:
         """Return the cost model that a budget is counted by."""
         return self.cost_model(imgsz)
 
@@ -159,13 +163,13 @@ class Slimming:
         self,
         target: float | Budget,
         settings: SolverSettings | None = None,
-        imgsz: int = 640,
+        imgsz: ImageSize = 640,
         importance: ImportanceSettings | None = None,
     ) -> Preview:
         """Return what pruning to a ratio or budget would give; pure arithmetic after the first call."""
         return self.describe(self.plan(target, settings, imgsz, importance), imgsz)
 
-    def describe(self, plan: PrunePlan, imgsz: int = 640) -> Preview:
+    def describe(self, plan: PrunePlan, imgsz: ImageSize = 640) -> Preview:
         """Return what a plan gives: exact parameters and GFLOPs, and every layer before and after."""
         costs = self.cost_model(imgsz)
         after = costs.cost(plan.keep)
@@ -195,7 +199,7 @@ class Slimming:
         self,
         ratios: Sequence[float],
         settings: SolverSettings | None = None,
-        imgsz: int = 640,
+        imgsz: ImageSize = 640,
         importance: ImportanceSettings | None = None,
         costs: CostModel | None = None,
     ) -> list[Cost]:
@@ -213,7 +217,7 @@ class Slimming:
         save_path: str | Path,
         settings: SolverSettings | None = None,
         *,
-        imgsz: int = 640,
+        imgsz: ImageSize = 640,
         importance: ImportanceSettings | None = None,
         costs: CostModel | None = None,
         compensated: bool = True,
@@ -225,7 +229,7 @@ class Slimming:
             target: A ratio from 0 to 0.95, or a budget.
             save_path: Where to write; ends in ``.pt``.
             settings: Limits of the solver.
-            imgsz: Image size in pixels of a GFLOPs budget.
+            imgsz: Image size, pixels or (height, width), of a GFLOPs budget.
             importance: How channels are scored.
             costs: What a budget is counted by, as for ``plan``.
             compensated: Fold what removed channels still emitted into what reads them.

@@ -9,8 +9,10 @@ from app.jobs import start_export
 from app.library import family_data
 from app.live import show_job
 from app.session import explained, require_model, slimming, store
+from app.settings import written_size
 from engine.export.heads import has_end2end_head
 from engine.export.settings import END2END, FORMATS, HEADS, NMS_TASKS, ONE_TO_MANY, PRECISIONS, available_formats
+from engine.imgsz import as_size, model_stride, rounding_words
 from engine.store import Job, Model
 from engine.tasks import TASKS
 
@@ -54,9 +56,11 @@ def choose_options(model: Model, imgsz: int, task: str, *, two_heads: bool) -> d
         )
     grid = st.grid(3, min_column_width=170)
     size, opset, switches = grid.container(), grid.container(), grid.container()
-    options["imgsz"] = size.number_input(
-        "Image size", 32, 2048, imgsz, 32, key=f"export imgsz {imgsz}", help="Of the file's input, in pixels."
-    )
+    help = "Of the file's input: pixels, or height and width such as 384,640."
+    options["imgsz"] = written_size(size, "Image size", imgsz, f"export imgsz {imgsz}", help)
+    with size, explained():
+        if words := rounding_words(as_size(options["imgsz"]), model_stride(opened.checkpoint.model)):
+            st.caption(f":material/info: {words}")
     onnx = options["format"] == "onnx"
     if onnx:
         least = 13 if options["precision"] == "int8" else 12
@@ -122,7 +126,7 @@ if st.button(
     key="export",
     type="primary",
     icon=":material/ios_share:",
-    disabled=options is None,
+    disabled=options is None or isinstance(options["imgsz"], str),
     help="Takes seconds; where accuracy is measured on a data set, minutes.",
 ):
     with explained(stop=True):

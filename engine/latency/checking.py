@@ -11,6 +11,7 @@ import numpy as np
 
 from engine import numbers
 from engine.export.exporter import run_exporter
+from engine.imgsz import ImageSize, height_width
 from engine.latency.sessions import feed, open_session, own_time_ms, undisturbed_ms
 from engine.latency.turns import in_turns
 
@@ -70,7 +71,7 @@ def check_latency(
     *,
     target_ms: float,
     predicted_ms: float,
-    imgsz: int,
+    imgsz: ImageSize,
     threads: int,
     report: Reporter = lambda event: None,
 ) -> LatencyCheck:
@@ -81,7 +82,7 @@ def check_latency(
         pruned: what came out.
         target_ms: milliseconds asked for.
         predicted_ms: milliseconds predicted for the pruned model.
-        imgsz: image size in pixels that they hold for.
+        imgsz: image size, pixels or (height, width), that they hold for.
         threads: of ONNX Runtime.
         report: receives ``status`` and ``step`` events; may raise ``StopRequested``.
 
@@ -96,15 +97,15 @@ def check_latency(
     return LatencyCheck(target_ms, predicted_ms, whole_ms, pruned_ms, threads)
 
 
-def exported(weights: Path, folder: Path, imgsz: int) -> Path:
+def exported(weights: Path, folder: Path, imgsz: ImageSize) -> Path:
     """Export a checkpoint to ONNX in a new folder, as everything that is timed here; errors as ``run_exporter``."""
     folder.mkdir()
-    return run_exporter(weights, folder, imgsz=imgsz, simplify=True)
+    return run_exporter(weights, folder, imgsz=height_width(imgsz), simplify=True)
 
 
 def undisturbed_in_turns(
     onnx_files: Sequence[Path],
-    imgsz: int,
+    imgsz: ImageSize,
     threads: int,
     repeats: int | None = None,
     report: Reporter = lambda event: None,
@@ -113,7 +114,7 @@ def undisturbed_in_turns(
 
     Args:
         onnx_files: N exported models.
-        imgsz: image size in pixels.
+        imgsz: image size, pixels or (height, width),.
         threads: of ONNX Runtime.
         repeats: timed runs of each; as many as fit into a few seconds if None, at least 10.
         report: receives ``step`` events; may raise ``StopRequested``.
@@ -125,7 +126,7 @@ def undisturbed_in_turns(
     return np.array([undisturbed_ms(own) for own in in_turns(runs, repeats, report)])
 
 
-def _run_ms(onnx_file: Path, imgsz: int, threads: int) -> Callable[[], float]:
+def _run_ms(onnx_file: Path, imgsz: ImageSize, threads: int) -> Callable[[], float]:
     session = open_session(onnx_file, threads)
     inputs = feed(session, imgsz)
     return lambda: own_time_ms(lambda: session.run(None, inputs), threads)

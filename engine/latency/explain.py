@@ -6,6 +6,7 @@ from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
+from engine.imgsz import ImageSize
 from engine.latency.costs import ModelParts
 from engine.latency.grid import ALIGNMENT
 from engine.latency.parts import CONVOLVING, model_parts
@@ -62,7 +63,7 @@ def _largest_other(runner: Runner, threads: int) -> str:
 
 
 @lru_cache(maxsize=32)
-def _parts(onnx_file: Path, imgsz: int, threads: int) -> ModelParts:
+def _parts(onnx_file: Path, imgsz: ImageSize, threads: int) -> ModelParts:
     return model_parts(onnx_file, imgsz, threads)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from engine.graph import ChannelGraph, image_channels, meta_copy
+from engine.imgsz import ImageSize, height_width
 
 WITH_ACTIVATION = "silu"
 
@@ -52,8 +53,8 @@ class TimedConvolution:
     "How often a pass runs it."
 
 
-def convolutions(graph: ChannelGraph, model: nn.Module, imgsz: int) -> list[TimedConvolution]:
-    """List the convolutions that a pass of the model runs at an image size in pixels."""
+def convolutions(graph: ChannelGraph, model: nn.Module, imgsz: ImageSize) -> list[TimedConvolution]:
+    """List the convolutions that a pass of the model runs at an image size, pixels or (height, width)."""
     twin = meta_copy(model).eval()
     seen: dict[str, list[tuple[int, int]]] = {}
 
@@ -63,7 +64,7 @@ def convolutions(graph: ChannelGraph, model: nn.Module, imgsz: int) -> list[Time
     modules = {name: module for name, module in twin.named_modules() if isinstance(module, nn.Conv2d)}
     channels = image_channels(twin)
     hooks = [module.register_forward_hook(note(name)) for name, module in modules.items()]
-    twin(torch.empty(1, channels, imgsz, imgsz, device="meta"))
+    twin(torch.empty(1, channels, *height_width(imgsz), device="meta"))
     for hook in hooks:
         hook.remove()
     return [_timed(graph, twin, name, modules[name], sizes) for name, sizes in seen.items()]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import ExportError
+from engine.imgsz import ImageSize, as_size
 from engine.latency.explain import explain
 from engine.latency.runners import RUNTIMES, Runner, open_runner
 from engine.latency.turns import in_turns
@@ -27,7 +28,7 @@ class LatencyResult:
     "SHA-256 of the checkpoint file."
     runtime: str
     "onnx, torch (both on the CPU) or cuda."
-    imgsz: int
+    imgsz: ImageSize
     threads: int
     repeats: int
     p50_ms: float
@@ -49,7 +50,7 @@ class LatencyResult:
 
 def measure(
     paths: Sequence[Path],
-    imgsz: int = 640,
+    imgsz: ImageSize = 640,
     runtimes: Sequence[str] = ("onnx",),
     threads: int | None = None,
     repeats: int = 100,
@@ -59,7 +60,7 @@ def measure(
 
     Args:
         paths: checkpoints that ``open_checkpoint`` accepts.
-        imgsz: image size in pixels, a multiple of the models' stride.
+        imgsz: image size, pixels or (height, width), each a multiple of the models' stride.
         runtimes: of ``onnx``, ``torch``, ``cuda``.
         threads: of the runtimes on the CPU; every available core if None.
         repeats: timed runs of each model, after the warm-up.
@@ -73,6 +74,7 @@ def measure(
         ExportError: a setting is out of range, or a model cannot be exported or run.
     """
     threads = threads or compute_threads()
+    imgsz = as_size(imgsz)
     _check(paths, imgsz, runtimes, repeats, threads)
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         runners: list[Runner] = []
@@ -86,7 +88,7 @@ def measure(
         return [result for runtime in runtimes for result in _results(runners, times, runtime, imgsz, threads)]
 
 
-def _check(paths: Sequence[Path], imgsz: int, runtimes: Sequence[str], repeats: int, threads: int) -> None:
+def _check(paths: Sequence[Path], imgsz: ImageSize, runtimes: Sequence[str], repeats: int, threads: int) -> None:
     unknown = [runtime for runtime in runtimes if runtime not in RUNTIMES]
     if unknown or not runtimes or not paths:
         raise ExportError(f"Latency is measured for at least one model in {', '.join(RUNTIMES)}; choose among these.")
@@ -95,7 +97,7 @@ def _check(paths: Sequence[Path], imgsz: int, runtimes: Sequence[str], repeats: 
 
 
 def _results(
-    runners: list[Runner], times: list[np.ndarray], runtime: str, imgsz: int, threads: int
+    runners: list[Runner], times: list[np.ndarray], runtime: str, imgsz: ImageSize, threads: int
 ) -> list[LatencyResult]:
     chosen = [(runner, own) for runner, own in zip(runners, times, strict=True) if runner.runtime == runtime]
     first, first_times = chosen[0]

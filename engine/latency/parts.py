@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from engine.imgsz import ImageSize, height_width
 from engine.latency.costs import ModelParts
 from engine.latency.sessions import MOVING, feed, node_times, open_session, own_time_ms, undisturbed_ms
 
@@ -13,7 +14,7 @@ CONVOLVING = frozenset({"Conv", "FusedConv", "QuickGelu", "Relu", "LeakyRelu", "
 _MEASURE_S, _LEAST_RUNS = 2.0, 20
 
 
-def model_parts(onnx_file: Path, imgsz: int, threads: int) -> ModelParts:
+def model_parts(onnx_file: Path, imgsz: ImageSize, threads: int) -> ModelParts:
     """Measure an ONNX model on the CPU: the time of a run, split in proportion to its nodes' times."""
     session = open_session(onnx_file, threads)
     inputs = feed(session, imgsz)
@@ -30,7 +31,7 @@ def model_parts(onnx_file: Path, imgsz: int, threads: int) -> ModelParts:
     return ModelParts(convolutions * scale, moving * scale, rest * scale)
 
 
-def checkpoint_parts(weights: Path, imgsz: int, threads: int) -> ModelParts:
+def checkpoint_parts(weights: Path, imgsz: ImageSize, threads: int) -> ModelParts:
     """Export a checkpoint to a temporary ONNX file and measure that.
 
     Raises:
@@ -39,5 +40,5 @@ def checkpoint_parts(weights: Path, imgsz: int, threads: int) -> ModelParts:
     from engine.export.exporter import run_exporter
 
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
-        exported = run_exporter(weights, Path(folder), imgsz=imgsz, simplify=True)
+        exported = run_exporter(weights, Path(folder), imgsz=height_width(imgsz), simplify=True)
         return model_parts(exported, imgsz, threads)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.checkpoint import open_checkpoint
+from engine.imgsz import ImageSize, as_size
 from engine.latency.slimming import TimedSlimming
 
 Reporter = Callable[[dict], None]
@@ -17,7 +18,7 @@ class LatencyPrediction:
     """The time of a whole model in ONNX Runtime on this machine's processor: one image, in milliseconds."""
 
     weights: str
-    imgsz: int
+    imgsz: ImageSize
     threads: int
     latency_ms: float
     "The sum of the three below."
@@ -34,7 +35,7 @@ class LatencyPrediction:
 
 
 def predict_latency(
-    path: Path, imgsz: int, threads: int | None = None, report: Reporter = lambda event: None
+    path: Path, imgsz: ImageSize, threads: int | None = None, report: Reporter = lambda event: None
 ) -> LatencyPrediction:
     """Measure what predicts the latency of any plan of a checkpoint on this machine, and keep it.
 
@@ -43,7 +44,7 @@ def predict_latency(
 
     Args:
         path: a checkpoint that ``open_checkpoint`` accepts.
-        imgsz: image size in pixels, a multiple of the model's stride.
+        imgsz: image size, pixels or (height, width), each a multiple of the model's stride.
         threads: of ONNX Runtime; every available core if None.
         report: receives ``status`` and ``step`` events; may raise ``StopRequested``, and what was measured is kept.
 
@@ -53,6 +54,7 @@ def predict_latency(
         ExportError: it cannot be exported to ONNX, and so not be timed.
         StorageError: the table cannot be written.
     """
+    imgsz = as_size(imgsz)
     slimming = TimedSlimming(open_checkpoint(path), threads, report=report)
     slimming.table.forget_parts(slimming.checkpoint.digest, imgsz)
     costs = slimming.timed_costs(imgsz)

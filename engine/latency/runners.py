@@ -15,6 +15,7 @@ from engine.cost import count_operations
 from engine.errors import ExportError
 from engine.export.exporter import run_exporter
 from engine.graph import image_channels
+from engine.imgsz import ImageSize, height_width, model_stride, option_text
 from engine.latency.sessions import feed, open_session, timed_ms
 
 RUNTIMES = ("onnx", "torch", "cuda")
@@ -28,7 +29,7 @@ class Runner:
     digest: str
     "SHA-256 of the checkpoint file."
     runtime: str
-    imgsz: int
+    imgsz: ImageSize
     run_ms: Callable[[], float]
     "Runs the model on one image and returns the milliseconds that took."
     params: int
@@ -39,7 +40,7 @@ class Runner:
     "The exported file, for the onnx runtime."
 
 
-def open_runner(weights: Path, runtime: str, imgsz: int, threads: int, folder: Path) -> Runner:
+def open_runner(weights: Path, runtime: str, imgsz: ImageSize, threads: int, folder: Path) -> Runner:
     """Open a checkpoint in a runtime; what has to be exported goes to ``folder``.
 
     Raises:
@@ -50,11 +51,11 @@ def open_runner(weights: Path, runtime: str, imgsz: int, threads: int, folder: P
     _check_size(checkpoint, imgsz)
     onnx_file = None
     # Counted before the model is fused for running, which takes its BatchNorm away.
-    gflops = count_operations(checkpoint.model, imgsz, imgsz)[0] / 1e9 * 2
+    gflops = count_operations(checkpoint.model, *height_width(imgsz))[0] / 1e9 * 2
     convolutions = [module for module in checkpoint.model.modules() if isinstance(module, nn.Conv2d)]
     input_channels = tuple(module.in_channels for module in convolutions if module.groups == 1)
     if runtime == "onnx":
-        onnx_file = run_exporter(checkpoint.path, folder, imgsz=imgsz, simplify=True)
+        onnx_file = run_exporter(checkpoint.path, folder, imgsz=height_width(imgsz), simplify=True)
         run_ms = _onnx(onnx_file, imgsz, threads)
     else:
         run_ms = _torch(checkpoint.model, imgsz, threads, "cuda" if runtime == "cuda" else "cpu")
@@ -71,28 +72,28 @@ def open_runner(weights: Path, runtime: str, imgsz: int, threads: int, folder: P
     )
 
 
-def _check_size(checkpoint: Checkpoint, imgsz: int) -> None:
-    stride = max(int(max(getattr(checkpoint.model, "stride", [32]))), 32)
-    if imgsz < stride or imgsz % stride:
+def _check_size(checkpoint: Checkpoint, imgsz: ImageSize) -> None:
+    stride = model_stride(checkpoint.model)
+    if any(side % stride for side in height_width(imgsz)):
         raise ExportError(
-            f"{checkpoint.path.name} runs at image sizes that are multiples of {stride}, and {imgsz} is none; "
-            "choose another size."
+            f"{checkpoint.path.name} runs at image sizes that are multiples of {stride}, and {option_text(imgsz)} is "
+            "none; choose another size."
         )
 
 
-def _onnx(onnx_file: Path, imgsz: int, threads: int) -> Callable[[], float]:
+def _onnx(onnx_file: Path, imgsz: ImageSize, threads: int) -> Callable[[], float]:
     session = open_session(onnx_file, threads)
     inputs = feed(session, imgsz)
     return lambda: timed_ms(lambda: session.run(None, inputs))
 
 
-def _torch(model: nn.Module, imgsz: int, threads: int, device: str) -> Callable[[], float]:
+def _torch(model: nn.Module, imgsz: ImageSize, threads: int, device: str) -> Callable[[], float]:
     if device == "cuda" and not torch.cuda.is_available():
         raise ExportError("There is no CUDA device on this machine; measure onnx or torch.")
     channels = image_channels(model)
     fused = model.fuse(verbose=False) if hasattr(model, "fuse") else model
     fused = fused.eval().to(device)
-    image = torch.rand(1, channels, imgsz, imgsz, generator=torch.Generator().manual_seed(0)).to(device)
+    image = torch.rand(1, channels, *height_width(imgsz), generator=torch.Generator().manual_seed(0)).to(device)
 
     @torch.inference_mode()
     def run_ms() -> float:

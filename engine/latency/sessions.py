@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.imgsz import ImageSize, height_width
+
 # Elementwise and data-moving operators, whose time follows the number of values and not the arithmetic.
 MOVING = frozenset(
     "Concat Split Slice Add MaxPool AveragePool GlobalAveragePool Resize Upsample ReorderInput ReorderOutput".split()
@@ -38,12 +40,12 @@ def open_session(model: Path | bytes, threads: int, profile_prefix: Path | None 
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def feed(session: Any, imgsz: int) -> dict[str, np.ndarray]:
+def feed(session: Any, imgsz: ImageSize) -> dict[str, np.ndarray]:
     """Return seeded noise for every input of a session; dimensions that are free become 1 or the image size."""
     random = np.random.default_rng(0)
-    arrays = {}
+    arrays, free = {}, (1, 3, *height_width(imgsz))
     for entry in session.get_inputs():
-        shape = [side if isinstance(side, int) else (1, 3, imgsz, imgsz)[axis] for axis, side in enumerate(entry.shape)]
+        shape = [side if isinstance(side, int) else free[axis] for axis, side in enumerate(entry.shape)]
         dtype = np.float16 if "float16" in entry.type else np.float32
         arrays[entry.name] = random.random(shape, dtype=np.float32).astype(dtype)
     return arrays
@@ -75,7 +77,7 @@ def undisturbed_ms(times_ms: Iterable[float]) -> float:
 
 
 def node_times(
-    model: Path | bytes, threads: int, imgsz: int = 0, budget_s: float = 0.5
+    model: Path | bytes, threads: int, imgsz: ImageSize = 1, budget_s: float = 0.5
 ) -> dict[str, tuple[str, float]]:
     """Return node name -> (operator, milliseconds of its fastest run) by ONNX Runtime's own profiler.
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from engine.checkpoint import Checkpoint
 from engine.cost import CostModel
 from engine.errors import PlanError
+from engine.imgsz import ImageSize, as_size, pixels
 from engine.latency.costs import LatencyCosts, ModelParts
 from engine.latency.layers import convolutions
 from engine.latency.parts import checkpoint_parts
@@ -45,10 +46,10 @@ class TimedSlimming(Slimming):
         super().__init__(checkpoint)
         self.table = table or LatencyTable.of_this_machine(threads or compute_threads())
         self._report = report
-        self._timed: dict[int, LatencyCosts] = {}
+        self._timed: dict[ImageSize, LatencyCosts] = {}
 
-    def timed_costs(self, imgsz: int) -> LatencyCosts:
-        """Return the cost model that predicts latency at an image size in pixels.
+    def timed_costs(self, imgsz: ImageSize) -> LatencyCosts:
+        """Return the cost model that predicts latency at an image size: pixels, or (height, width).
 
         The first call for a checkpoint measures the whole model (seconds), the first on a machine its convolutions
         as well (about a minute).
@@ -57,6 +58,7 @@ class TimedSlimming(Slimming):
             PlanError: the model does not run at that image size.
             ExportError: the checkpoint cannot be exported to ONNX, and so not be timed.
         """
+        imgsz = as_size(imgsz)
         if imgsz not in self._timed:
             costs, table = self.cost_model(imgsz), self.table
             parts = table.model_parts(self.checkpoint.digest, imgsz, lambda: self._measured_parts(imgsz))
@@ -65,16 +67,16 @@ class TimedSlimming(Slimming):
             self._timed[imgsz] = LatencyCosts(costs, self.graph, layers, ModelParts(**parts), table)
         return self._timed[imgsz]
 
-    def _measured_parts(self, imgsz: int) -> dict[str, float]:
-        self._report({"kind": "status", "text": f"Timing the whole model at {imgsz} px"})
+    def _measured_parts(self, imgsz: ImageSize) -> dict[str, float]:
+        self._report({"kind": "status", "text": f"Timing the whole model at {pixels(imgsz)}"})
         return asdict(checkpoint_parts(self.checkpoint.path, imgsz, self.table.threads))
 
-    def budget_costs(self, budget: Budget, imgsz: int) -> CostModel | LatencyCosts:
+    def budget_costs(self, budget: Budget, imgsz: ImageSize) -> CostModel | LatencyCosts:
         """Return the cost model that a budget is counted by; the one that predicts latency where it names one."""
         return self.cost_model(imgsz) if budget.latency_ms is None else self.timed_costs(imgsz)
 
 
-def known_costs(slimming: Slimming, imgsz: int, table: LatencyTable) -> LatencyCosts | None:
+def known_costs(slimming: Slimming, imgsz: ImageSize, table: LatencyTable) -> LatencyCosts | None:
     """Return the cost model that predicts latency from what a table holds already; measures nothing.
 
     Returns:

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.events import step_event
 from engine.files import write_text_atomic
+from engine.imgsz import ImageSize, option_text
 from engine.latency.grid import grid_points
 from engine.latency.layers import ConvolutionShape, TimedConvolution
 from engine.latency.micro import convolution_ms
@@ -76,11 +77,11 @@ class LatencyTable:
             self._keep(key, convolution_ms(shape, inputs, outputs, self.threads))
         return self._entries[key]
 
-    def known_parts(self, digest: str, imgsz: int) -> dict[str, float] | None:
+    def known_parts(self, digest: str, imgsz: ImageSize) -> dict[str, float] | None:
         """Return the parts of a whole model's time in milliseconds, None where they have not been measured."""
         return self._entries.get(_model_key(digest, imgsz))
 
-    def model_parts(self, digest: str, imgsz: int, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    def model_parts(self, digest: str, imgsz: ImageSize, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """Return the parts of a whole model's time, in milliseconds, measured now if they are not in the table."""
         key = _model_key(digest, imgsz)
         if key not in self._entries:
@@ -88,7 +89,7 @@ class LatencyTable:
             self._save_if_possible()
         return dict(self._entries[key])
 
-    def forget_parts(self, digest: str, imgsz: int) -> None:
+    def forget_parts(self, digest: str, imgsz: ImageSize) -> None:
         """Have the whole model measured anew at the next asking; until then the file keeps what it holds."""
         self._entries.pop(_model_key(digest, imgsz), None)
 
@@ -126,8 +127,8 @@ def table_path(threads: int, folder: Path | None = None) -> Path:
     return (folder or cache_folder()) / f"{machine_key(threads)}.json"
 
 
-def _model_key(digest: str, imgsz: int) -> str:
-    return f"model {digest} {imgsz}"
+def _model_key(digest: str, imgsz: ImageSize) -> str:
+    return f"model {digest} {option_text(imgsz)}"
 
 
 @cache

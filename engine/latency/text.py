@@ -8,6 +8,7 @@ from typing import Any
 
 from engine import numbers
 from engine.comparison import distinct_names
+from engine.imgsz import pixels
 
 
 def latency_text(result: dict[str, Any]) -> str:
@@ -17,11 +18,12 @@ def latency_text(result: dict[str, Any]) -> str:
     results = result["results"]
     names = distinct_names([Path(entry["weights"]) for entry in results])
     first = results[0]
-    rows = [f"{first['imgsz']} px, batch 1, {_threads(first['threads'])}, {first['repeats']} runs of each in turns"]
-    gflops = f"GFLOPs at {first['imgsz']} px"
-    rows.append(f"{'model':<34}{'runtime':>8}{gflops:>19}{'p50 ms':>9}{'p95 ms':>9}{'speed-up':>10}{'ideal':>8}")
+    size = pixels(first["imgsz"])
+    rows = [f"{size}, batch 1, {_threads(first['threads'])}, {first['repeats']} runs of each in turns"]
+    gflops = f"GFLOPs at {size}"
+    rows.append(f"{'model':<34}{'runtime':>8}{gflops:>23}{'p50 ms':>9}{'p95 ms':>9}{'speed-up':>10}{'ideal':>8}")
     rows += [
-        f"{name:<34}{entry['runtime']:>8}{numbers.gflops(entry['gflops']):>19}{numbers.number_ms(entry['p50_ms']):>9}"
+        f"{name:<34}{entry['runtime']:>8}{numbers.gflops(entry['gflops']):>23}{numbers.number_ms(entry['p50_ms']):>9}"
         f"{numbers.number_ms(entry['p95_ms']):>9}{numbers.factor(entry['speedup']):>10}{numbers.factor(entry['ideal_speedup']):>8}"
         for name, entry in zip(names, results, strict=True)
     ]
@@ -35,7 +37,9 @@ def latency_text(result: dict[str, Any]) -> str:
 
 def _predicted_text(predicted: list[dict[str, Any]]) -> str:
     """Return a table of whole models and where their time goes; their plans can now be predicted."""
-    rows = [f"{predicted[0]['imgsz']} px, batch 1, {_threads(predicted[0]['threads'])} of ONNX Runtime on this machine"]
+    rows = [
+        f"{pixels(predicted[0]['imgsz'])}, batch 1, {_threads(predicted[0]['threads'])} of ONNX Runtime on this machine"
+    ]
     rows.append(f"{'model':<34}{'ms':>9}{'convolutions':>14}{'moving data':>13}{'rest':>9}")
     names = distinct_names([Path(entry["weights"]) for entry in predicted])
     rows += [

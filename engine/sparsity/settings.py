@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import cos, pi
 
 from engine.errors import TrainingError
+from engine.imgsz import ImageSize
 from engine.solver import Budget
 
 METHODS = ("targeted", "proximal", "classic")
@@ -26,8 +27,8 @@ class SparsitySettings:
     "Share of the prunable channels that the targeted method drives to zero, where there is no budget."
     budget: Budget | None = None
     "What the model shall cost at most once the channels at zero are pruned (targeted); takes the ratio's place."
-    budget_imgsz: int = 640
-    "Image size in pixels that a GFLOPs budget is counted at."
+    budget_imgsz: ImageSize = 640
+    "Image size, pixels or (height, width), that a GFLOPs budget is counted at."
     strength: float = 0.01
     "s of the penalty s * |gamma| (classic, proximal); called sr in the classic scripts."
     schedule: str = "constant"

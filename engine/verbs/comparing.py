@@ -15,6 +15,7 @@ def compare(spec: Spec, report: Report) -> Result:
     import_ultralytics()
     from engine.comparison import GFLOPS_IMGSZ, comparable
     from engine.comparison import compare as compare_models
+    from engine.imgsz import as_size
     from engine.measuring import BATCH
     from engine.training import default_device
 
@@ -31,7 +32,7 @@ def compare(spec: Spec, report: Report) -> Result:
         Path(required(spec, "data")),
         reference,
         imgsz=spec.get("imgsz"),
-        gflops_imgsz=given(spec, "gflops_imgsz", GFLOPS_IMGSZ),
+        gflops_imgsz=as_size(given(spec, "gflops_imgsz", GFLOPS_IMGSZ)),
         batch=given(spec, "batch", BATCH),
         device=str(given(spec, "device", default_device())),
         split=given(spec, "split", "val"),

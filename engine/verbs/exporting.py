@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import ExportError
+from engine.imgsz import as_size
 from engine.verbs.common import Report, Result, Spec, given, starting_point
 
 
@@ -22,7 +23,7 @@ def export(spec: Spec, report: Report) -> Result:
 
     weights, _, imgsz = starting_point(spec["weights"], scratch_allowed=False)
     settings = ExportSettings(
-        imgsz=given(spec, "imgsz", imgsz),
+        imgsz=as_size(given(spec, "imgsz", imgsz)),
         format=given(spec, "format", "onnx"),
         precision=given(spec, "precision", "fp32"),
         opset=spec.get("opset"),

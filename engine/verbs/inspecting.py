@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from engine.verbs.common import Report, Result, Spec, resolve_weights
+from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 
 def inspect(spec: Spec, report: Report) -> Result:
@@ -12,10 +12,11 @@ def inspect(spec: Spec, report: Report) -> Result:
     import numpy as np
 
     from engine.gammas import collect_gammas, summarise_gammas
+    from engine.imgsz import as_size, size_for_json
     from engine.slimming import Slimming
 
     slimming = Slimming.open(resolve_weights(spec["weights"]))
-    checkpoint, imgsz = slimming.checkpoint, spec.get("imgsz") or 640
+    checkpoint, imgsz = slimming.checkpoint, as_size(given(spec, "imgsz", 640))
     layers = collect_gammas(checkpoint.model)
     prunable = {layer.name: (layer.prunable_channels, layer.reason) for layer in slimming.graph.layers}
     return {
@@ -26,7 +27,7 @@ def inspect(spec: Spec, report: Report) -> Result:
         "image_channels": checkpoint.channels,
         "params": checkpoint.params,
         "gflops": slimming.cost_model(imgsz).before.gflops,
-        "imgsz": imgsz,
+        "imgsz": size_for_json(imgsz),
         "made": checkpoint.made,
         "gammas": asdict(summarise_gammas(layers)),
         "layers": [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import numbers
 from engine.errors import PlanError, StopRequested
+from engine.imgsz import ImageSize, as_size
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class PlanArguments:
     "A ratio or a ``Budget``."
     settings: Any
     importance: Any
-    imgsz: int
+    imgsz: ImageSize
 
 
 def plan_arguments(spec: Spec) -> PlanArguments:
@@ -148,7 +149,7 @@ def plan_arguments(spec: Spec) -> PlanArguments:
             seed=given(spec, "seed", 0),
             sensitivity=_factors(spec),
         ),
-        imgsz=given(spec, "imgsz", 640),
+        imgsz=as_size(given(spec, "imgsz", 640)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import ExportError
+from engine.imgsz import ImageSize, as_size
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 
@@ -18,7 +19,7 @@ def latency(spec: Spec, report: Report) -> Result:
 
     names = spec["weights"] if isinstance(spec["weights"], (list, tuple)) else [spec["weights"]]
     paths = [Path(resolve_weights(name)) for name in names]
-    imgsz = given(spec, "imgsz", open_checkpoint(paths[0]).imgsz)
+    imgsz = as_size(given(spec, "imgsz", open_checkpoint(paths[0]).imgsz))
     if spec.get("predict"):
         return _predicted(paths, imgsz, spec, report)
     results = measure(
@@ -32,7 +33,7 @@ def latency(spec: Spec, report: Report) -> Result:
     return {"artefacts": [], "metrics": {}, "results": [result.as_dict() for result in results]}
 
 
-def _predicted(paths: list[Path], imgsz: int, spec: Spec, report: Report) -> Result:
+def _predicted(paths: list[Path], imgsz: ImageSize, spec: Spec, report: Report) -> Result:
     from engine.latency import predict_latency
 
     if spec.get("runtime") or spec.get("repeats"):

@@ -58,6 +58,7 @@ def sparsity_settings(spec: Spec) -> Any:
     Raises:
         TrainingError: An option is out of range, or does nothing with the chosen method.
     """
+    from engine.imgsz import as_size
     from engine.solver import Budget
     from engine.sparsity import SparsitySettings
 
@@ -76,7 +77,7 @@ def sparsity_settings(spec: Spec) -> Any:
         method=method,
         ratio=given(spec, "prune_ratio", 0.5),
         budget=Budget(**budget) if budget else None,
-        budget_imgsz=given(spec, "budget_imgsz", 640),
+        budget_imgsz=as_size(given(spec, "budget_imgsz", 640)),
         strength=given(spec, "sr", 0.01),
         schedule=given(spec, "schedule", "constant"),
         warmup=given(spec, "sr_warmup", 0.0),

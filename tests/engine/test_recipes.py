@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ultralytics.utils.torch_utils import get_num_params
 
 from engine.checkpoint import open_checkpoint
-from engine.cli import batch_size, main
+from engine.cli import batch_size, image_side, image_size, main
 from engine.errors import WorkbenchError
 from engine.recipes import (
     Recipe,
@@ -48,6 +48,10 @@ def values(option):
         one = st.integers(-(10**12), 10**12)
     elif option.type is float:
         one = st.floats(allow_nan=False, allow_infinity=False)
+    elif option.type is image_side:
+        one = st.integers(1, 10**6)
+    elif option.type is image_size:
+        one = st.integers(1, 10**6) | st.sampled_from([[384, 640], [640, 384]])
     elif option.type is batch_size:
         one = st.integers(-1, 64) | st.just(0.5)
     else:

@@ -119,10 +119,10 @@ def test_a_size_at_which_the_model_does_not_run_is_one_sentence(open_page, demo,
     for aim in ("Latency", "GFLOPs"):
         app = open_page("prune", demo.sparse.id)
         app.segmented_control(key="target").set_value(aim).run()
-        size = next(box for box in app.number_input if box.label == "Image size for costs")
-        size.set_value(100).run()
+        size = next(box for box in app.text_input if box.label == "Image size for costs")
+        size.set_value("100").run()
         assert not app.exception and len(app.error) == 1 and "100 is not a positive multiple" in app.error[0].value
-        next(box for box in app.number_input if box.label == "Image size for costs").set_value(IMGSZ).run()
+        next(box for box in app.text_input if box.label == "Image size for costs").set_value(str(IMGSZ)).run()
         assert not app.exception and not app.error
 
 
@@ -176,8 +176,8 @@ def test_the_latency_shows_for_other_targets_as_well(open_page, demo, timed):
     assert 0 < tile_ms(app) < whole
     app.segmented_control(key="target").set_value("Parameters").run()
     assert 0 < tile_ms(app) < whole
-    size = next(box for box in app.number_input if box.label == "Image size for costs")
-    size.set_value(320).run()
+    size = next(box for box in app.text_input if box.label == "Image size for costs")
+    size.set_value("320").run()
     assert tile(app, "Latency") is None and not app.exception
     app.segmented_control(key="target").set_value("Latency").run()
     assert "has not timed this model at 320 px yet" in captions(app)
