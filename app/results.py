@@ -12,6 +12,7 @@ from app import export_results, format, measured_results
 from app.session import PAGES, open_model, store
 from engine import numbers
 from engine.errors import StorageError
+from engine.imgsz import pixels
 from engine.latency.text import measured_lines
 from engine.store import Job
 from engine.tasks import SHOWN, TASKS, main_metric, metric_help, metric_label, task_of

@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine import numbers
 from engine.slimming import Slimming
 from engine.store import Store
 
@@ -17,12 +18,12 @@ def tile(app, label):
 def test_costs_on_the_prune_page_are_counted_at_height_and_width(open_page, demo):
     app = open_page("prune", demo.sparse.id)
     size = next(box for box in app.text_input if box.label == "Image size for costs")
-    assert size.value == "320"
+    assert size.value == "640"
     size.set_value("192,320").run()
     assert not app.exception and not app.error
     opened = Slimming.open(demo.sparse.path)
     shown = tile(app, "GFLOPs at 192 × 320 px").value
-    assert shown == f"{opened.cost_model((192, 320)).before.gflops:.3g}"
+    assert shown == numbers.gflops(opened.cost_model((192, 320)).before.gflops)
     app.segmented_control(key="target").set_value("Latency").run()
     assert "has not timed this model at 192 × 320 px yet" in words(app)
 
