@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import format
+from app.known_data import located
 from app.library import family_data
 from app.session import explained, store
 from engine.datasets import DatasetInfo, check_dataset
@@ -42,18 +43,20 @@ def choose_data(model: Model, key: str, *, details: bool = False) -> str | None:
             return _checked(str(demo_data(store())), details)
         return None
     path = st.text_input(
-        "Path of data.yaml",
+        "Path of data.yaml, or a name",
         value="" if known in (None, "demo") or _is_demo(known) else known,
         placeholder="/home/me/datasets/parts/data.yaml",
         key=f"{key} path {model.id}",
-        help="The description that Ultralytics trains from: train, val and names. A folder that holds it will do. For "
-        "classification there is none: give the folder that holds train and val, with a folder for every class.",
+        help="The description that Ultralytics trains from: train, val and names. A folder that holds it will do, and "
+        "so will the name of a set that Ultralytics knows, such as coco8.yaml. For classification there is none: give "
+        "the folder that holds train and val, with a folder for every class.",
     )
     if not path.strip():
         st.caption("Give the path of a data.yaml, or of a folder of classes, on the machine that runs this app.")
         return None
     with explained():
-        return _checked(path.strip(), details)
+        found = located(path.strip(), key)
+        return None if found is None else _checked(found, details)
     return None
 
 

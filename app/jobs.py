@@ -64,7 +64,8 @@ def _params(model: Model) -> int | None:
 
 
 def training_length(spec: dict[str, Any], images: int) -> TrainingLength:
-    """Return how long a training with these settings is on so many images."""
+    """Return how long a training with these settings is on so many images; an automatic batch counts as 16."""
+    spec = spec if spec["batch"] >= 1 else {**spec, "batch": 16}
     names, given = ("epochs", "batch", "nbs", "lr0", "optimizer"), spec.get("ultralytics") or {}
     more = {name: given[name] for name in ("cos_lr", "momentum", "lrf") if name in given}
     if "warmup_epochs" in given:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import streamlit as st
 import torch
 
+from app.more_settings import automatic_batch, choose_arguments, choose_automatic_batch, choose_trackers
 from engine.errors import PlanError
 from engine.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
 from engine.slimming import Slimming
@@ -117,6 +118,7 @@ def run_settings(
         512,
         key=_preset(f"{key} batch", COMMON["batch"]),
         persist_state=persist,
+        disabled=automatic_batch(key),
         help="Images at a time; lower it when memory runs out.",
     )
     # A measurement takes one device; only training spreads over several.
@@ -179,8 +181,18 @@ def optimizer_settings(key: str, *, lr0: float, persist: Kept = None) -> dict[st
     return {"optimizer": optimizer, "lr0": rate}
 
 
-def advanced_settings(key: str, *, patience: int, persist: Kept = None) -> dict[str, Any]:
-    """Show, folded away, what is seldom changed, and return it under the verbs' names."""
+def advanced_settings(
+    key: str, verb: str, spec: dict[str, Any], *, patience: int, persist: Kept = None
+) -> dict[str, Any] | None:
+    """Show, folded away, what is seldom changed; return it under the verbs' names, None while it cannot work.
+
+    Args:
+        key: Prefix of the widgets' keys.
+        verb: What is trained.
+        spec: The settings chosen so far.
+        patience: Default patience in epochs.
+        persist: Whether the widgets keep their values across pages.
+    """
     fields = {
         "nbs": (
             "Nominal batch",
@@ -202,12 +214,15 @@ def advanced_settings(key: str, *, patience: int, persist: Kept = None) -> dict[
     }
     with st.expander("Advanced", icon=":material/tune:"):
         grid = st.grid(2, min_column_width=120)
-        return {
+        chosen = {
             name: grid.number_input(
                 label, low, high, key=_preset(f"{key} {name}", default), persist_state=persist, help=text
             )
             for name, (label, low, high, default, text) in fields.items()
         }
+        chosen |= choose_automatic_batch(key, persist) | choose_trackers(key, persist)
+        arguments = choose_arguments(key, verb, {**spec, **chosen}, persist)
+        return None if arguments is None else chosen | arguments
 
 
 def _preset(key: str, value: float) -> str:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from engine import numbers
 from engine.errors import WorkbenchError
 from engine.imgsz import SIDE_WORDS, SIZE_WORDS, as_size, pixels, size_for_json
+from engine.options import batch_size, chosen_folder, data_option, save_option, ultralytics_arguments, way_out
 from engine.runtime import logs_to_stderr
 from engine.tasks import metric_label
-from engine.verb_facts import TAKES_ARGUMENTS, TRAINING
+from engine.verb_facts import TAKES_ARGUMENTS, TRACKERS, TRAINING
 
 DESCRIPTIONS = {
     "inspect": "describe a checkpoint and its gammas",
@@ -68,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
         _OPTIONS[verb](sub)
         if verb in TAKES_ARGUMENTS:
-            _ultralytics_arguments(sub)
+            ultralytics_arguments(sub)
     _run_options(verbs.add_parser("run", help=RUN_DESCRIPTION, description=RUN_DESCRIPTION))
     return parser
 
@@ -107,15 +106,6 @@ def read_terminal(arguments: list[str] | None = None) -> dict[str, Any]:
     if rest:
         options["ultralytics"] = [*options["ultralytics"], *rest]
     return options
-
-
-def _ultralytics_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "ultralytics",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="any other argument of Ultralytics, as on its own command line: mosaic=0.5 freeze=10 cache=ram",
-    )
 
 
 def _no_options(parser: argparse.ArgumentParser) -> None:
@@ -158,10 +148,10 @@ def _limit_options(parser: argparse.ArgumentParser) -> None:
 
 def _prune_options(parser: argparse.ArgumentParser) -> None:
     _plan_options(parser)
-    _save_option(parser)
+    save_option(parser)
     _compensation_option(parser)
     parser.add_argument("--recalibrate", type=int, metavar="N", help="re-estimate BatchNorm on N training images")
-    parser.add_argument("--data", metavar="YAML", help="data set of --recalibrate")
+    data_option(parser, "data set of --recalibrate")
     parser.add_argument(
         "--no-latency-check",
         dest="check_latency",
@@ -183,7 +173,7 @@ def _compensation_option(parser: argparse.ArgumentParser) -> None:
 
 def _measuring_options(parser: argparse.ArgumentParser, recalibrated: str) -> None:
     _data_options(parser)
-    _save_option(parser)
+    save_option(parser)
     parser.add_argument("--images", type=int, metavar="N", help="validation images, evenly spread (64)")
     parser.add_argument(
         "--recalibrate", type=int, metavar="N", help=f"re-estimate BatchNorm on N training images ({recalibrated})"
@@ -203,28 +193,8 @@ def _sensitivity_options(parser: argparse.ArgumentParser) -> None:
     _measuring_options(parser, "32")
 
 
-def _save_option(
-    parser: argparse.ArgumentParser, text: str = "folder for what is made (a new one below ./runs)"
-) -> None:
-    parser.add_argument("--save-dir", metavar="DIR", help=text)
-    parser.add_argument("--project", metavar="DIR", help="or, as in Ultralytics: the folder that --name lies in (runs)")
-    parser.add_argument("--name", metavar="NAME", help="of the folder below --project; -2, -3, ... where it exists")
-    parser.add_argument("--exist-ok", action="store_true", help="write into the folder of --name though it exists")
-
-
-def batch_size(text: str) -> int | float:
-    """Return a number of images, -1 for AutoBatch, or a share of the GPU's memory for it, as Ultralytics takes them."""
-    try:
-        number = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError("a number of images, -1, or a share of the GPU's memory") from error
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError("a finite number of images")
-    return int(number) if number.is_integer() else number
-
-
 def _data_options(parser: argparse.ArgumentParser, *, training: bool = False) -> None:
-    parser.add_argument("--data", required=True, metavar="YAML", help="data set description")
+    data_option(parser, "data set description, or a name that Ultralytics knows (coco8.yaml)", required=True)
     text = "images a batch (16); -1 or a share such as 0.7: what fits into the GPU's memory (AutoBatch)"
     kind = {"type": batch_size, "help": text} if training else {"type": int, "help": "images a batch (16)"}
     parser.add_argument("--batch", metavar="N", **kind)
@@ -238,7 +208,7 @@ def _plain_training_options(parser: argparse.ArgumentParser) -> None:
 
 def _training_options(parser: argparse.ArgumentParser) -> None:
     _data_options(parser, training=True)
-    _save_option(parser)
+    save_option(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     parser.add_argument("--optimizer", metavar="NAME", help="SGD, AdamW, ... (SGD; 'auto' ignores --lr0)")
     parser.add_argument("--nbs", type=int, metavar="N", help="images whose gradients are gathered before a step (64)")
@@ -249,6 +219,7 @@ def _training_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (0)")
     parser.add_argument("--processes", type=int, metavar="N", help="training processes with --device cpu (1)")
+    parser.add_argument("--tracker", action="append", choices=TRACKERS, help="record the run there too; repeatable")
     parser.add_argument("--resume", action="store_true", help="go on with the run that ended early in --save-dir")
 
 
@@ -290,14 +261,14 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe")
     parser.add_argument("--list", action="store_true", help="print the shipped recipes and end")
     parser.add_argument("--weights", metavar="PT", help="model to start from (the recipe's own)")
-    parser.add_argument("--data", metavar="YAML", help="data set description (the recipe's own)")
+    data_option(parser, "data set description (the recipe's own)")
     parser.add_argument("--device", metavar="D", help="cpu, 0, ... (the recipe's own, else the first GPU, else cpu)")
-    _save_option(parser, "folder for what is made (a new one below ./runs); one begun before goes on")
+    save_option(parser, "folder for what is made (a new one below ./runs); one begun before goes on")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
 
 
 def _export_options(parser: argparse.ArgumentParser) -> None:
-    _save_option(parser)
+    save_option(parser)
     parser.add_argument("--opset", type=int, metavar="N", help="ONNX operator set (the exporter's choice)")
     parser.add_argument("--dynamic", action="store_true", help="accept any batch and image size; not with --nms")
     parser.add_argument("--format", choices=("onnx", "torchscript", "openvino"), help="of the file (onnx)")
@@ -312,13 +283,13 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-simplify", dest="simplify", action="store_false", default=None, help="leave the graph as it was traced"
     )
-    parser.add_argument("--data", metavar="YAML", help="data set that calibrates int8 and that the file is checked on")
+    data_option(parser, "data set that calibrates int8 and that the file is checked on")
     parser.add_argument("--strict", action="store_true", help="exit code 2 unless it passes; an older file then stays")
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
-    _save_option(parser)
-    parser.add_argument("--data", metavar="YAML", help="data set for sample predictions")
+    save_option(parser)
+    data_option(parser, "data set for sample predictions")
     parser.add_argument("--workspace", metavar="DIR", help="workspace that knows the model's ancestors")
     parser.add_argument("--reference", metavar="PT", help="model to hold it against where no workspace is given")
 
@@ -355,11 +326,11 @@ def main(arguments: list[str] | None = None) -> int:
     verb, as_json = options.pop("verb"), options.pop("json")
     try:
         if "save_dir" in options:
-            options["save_dir"] = str(_save_dir(verb, options))
+            options["save_dir"] = str(chosen_folder(verb, options))
         with logs_to_stderr():
             result = _result(verb, options)
     except WorkbenchError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {' '.join(f'{error}{way_out(error)}'.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted; what had been saved is kept", file=sys.stderr)
@@ -379,36 +350,6 @@ def _result(verb: str, options: dict[str, Any]) -> Any:
     from engine.verbs import run_verb
 
     return run_verb(verb, options, log_event)
-
-
-def _save_dir(verb: str, options: dict[str, Any]) -> Path:
-    """Return the folder that the options name, and take those out of them that are Ultralytics' way of naming it.
-
-    Raises:
-        WorkbenchError: Both ways are used.
-    """
-    project, name, exist_ok = (options.pop(key) for key in ("project", "name", "exist_ok"))
-    if options["save_dir"]:
-        if project or name or exist_ok:
-            raise WorkbenchError("Say either --save-dir or --project and --name, not both.")
-        return Path(options["save_dir"]).expanduser()
-    if not (project or name or exist_ok):
-        return _new_folder(verb)
-    folder = Path(project or "runs").expanduser() / (name or verb)
-    return folder if exist_ok or options.get("resume") else _incremented(folder)
-
-
-def _incremented(folder: Path) -> Path:
-    """Return a folder that does not exist yet, as Ultralytics counts them: NAME, NAME-2, NAME-3, ..."""
-    candidates = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in range(1, 10_000))
-    return next(candidate for candidate in candidates if not candidate.exists())
-
-
-def _new_folder(verb: str) -> Path:
-    """Return ./runs/VERB, or the first of ./runs/VERB2, ... that does not exist, so that nothing is overwritten."""
-    base = Path("runs") / verb
-    candidates = (base if number == 1 else base.with_name(f"{verb}{number}") for number in range(1, 10_000))
-    return next(folder for folder in candidates if not folder.exists())
 
 
 def log_event(event: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ TAKES_DATA = (*MEASURING, "prune", "export")
 TAKES_DEVICE = MEASURING
 TAKES_ARGUMENTS = (*TRAINING, "val")
 "Take Ultralytics' own arguments as well, see ``engine.arguments``."
+TRACKERS = ("tensorboard", "mlflow", "wandb", "comet", "clearml", "dvc")
+"Experiment trackers that Ultralytics can record a training with."
 MODEL_MAKERS = ("train", "sparsify", "prune", "finetune")
 "Their result is what the next step of a recipe works on."
 STEP_VERBS = (*MODEL_MAKERS, "val", "compare", "export")

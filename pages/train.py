@@ -7,6 +7,7 @@ import streamlit as st
 from app import format
 from app.data import choose_data
 from app.jobs import dense_ancestor, start_training, training_length
+from app.more_settings import choose_arguments
 from app.reach import show_outlook, training_images
 from app.session import PAGES, explained, gammas, require_model, slimming, store
 from app.settings import advanced_settings, choose_preset, optimizer_settings, own_size, run_settings
@@ -43,11 +44,12 @@ def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, An
     spec = run_settings(key, **own_size(opened), epochs=epochs, columns=2, persist="session")
     spec |= optimizer_settings(key, lr0=lr0, persist="session")
     # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
-    spec |= advanced_settings(key, patience=0 if kind == "sparsify" else 100, persist="session")
+    patience = 0 if kind == "sparsify" else 100
+    advanced = advanced_settings(key, kind, spec, patience=patience, persist="session")
     if kind == "finetune":
         if TASKS[opened.checkpoint.task].boxes:  # Ultralytics distils no other models
             spec |= choose_teacher(model)
-    return None if aim is None else {**aim, **spec}
+    return None if aim is None or advanced is None else {**aim, **spec, **advanced}
 
 
 def choose_teacher(model: Model) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def choose_teacher(model: Model) -> dict[str, Any]:
     return {"teacher": str(ancestor.path)} if distil else {}
 
 
-def validation_settings(opened: Slimming) -> dict[str, Any]:
+def validation_settings(opened: Slimming) -> dict[str, Any] | None:
     spec = run_settings("train val", **own_size(opened), epochs=None, persist="session")
     spec["split"] = st.segmented_control(
         "Split",
@@ -74,7 +76,9 @@ def validation_settings(opened: Slimming) -> dict[str, Any]:
         persist_state="session",
         help="Which images to measure on.",
     )
-    return spec
+    with st.expander("Advanced", icon=":material/tune:"):
+        arguments = choose_arguments("train val", "val", spec, "session")
+    return None if arguments is None else spec | arguments
 
 
 def foretell(model: Model, spec: dict[str, Any], data: str) -> None:
@@ -82,6 +86,8 @@ def foretell(model: Model, spec: dict[str, Any], data: str) -> None:
         summary = summarise_gammas(gammas(model))
         length = training_length(spec, training_images(data))
         show_outlook(sparsity_settings(spec), length, summary, STRENGTH_KEY)
+    if spec["batch"] < 1:
+        st.caption("Reckoned with batches of 16 images; the number itself is chosen when the run starts.")
 
 
 st.title("Train")

@@ -2,7 +2,7 @@
 
 The rules are those of Ultralytics' ``check_det_dataset`` and ``BaseDataset.get_img_files``, with two deviations: a
 relative ``path`` is looked for beside the YAML file before anywhere else, and nothing is ever downloaded, executed or
-written. Pictures are counted, not opened.
+written here (``engine.datasets.downloading`` does that once it is asked to). Pictures are counted, not opened.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ from engine.datasets.boxes import count_labels, describe_split, describe_unused_
 from engine.datasets.folders import check_class_folder, class_images, is_class_folder
 from engine.datasets.info import IMAGE_SUFFIXES, SPLITS, DatasetInfo
 from engine.datasets.maps import check_pictures, label_picture
+from engine.datasets.shipped import (
+    MissingImages,
+    dataset_folders,
+    has_images,
+    is_shipped,
+    offer_of,
+    shipped_description,
+)
 from engine.errors import DatasetError
 from engine.files import write_text_atomic
 from engine.tasks import BOXES, DEPTH, FOLDERS, MASKS, POLYGONS, TASKS
@@ -32,11 +40,12 @@ def check_dataset(data: str | Path, task: str | None = None) -> DatasetInfo:
     """Check a data set as Ultralytics would find it, without side effects.
 
     Args:
-        data: the YAML file, or a folder with exactly one (or one of the folder's own name); for classification the
-            folder of train and val.
+        data: the YAML file, or a folder with exactly one (or one of the folder's own name), or the name of one that
+            Ultralytics ships, such as coco8.yaml, where no file has it; for classification the folder of train and val.
         task: what a model is to learn from it; told from the labels that are there if None.
 
     Raises:
+        MissingImages: Ultralytics ships the description, but the images are not here; it says what can be downloaded.
         DatasetError: the set cannot be trained on; the sentence says why and what to do.
     """
     path = Path(os.path.expanduser(data))
@@ -127,8 +136,8 @@ def image_files(info: DatasetInfo, split: str) -> list[Path]:
     return [Path(file) for file in _list_images(sources, split, info.yaml_path)[0]]
 
 
-def resolved_yaml(info: DatasetInfo, folder: str | Path) -> Path:
-    """Write a data.yaml that means the same set wherever Ultralytics runs.
+def resolved_yaml(info: DatasetInfo, folder: str | Path, name: str = "data.yaml") -> Path:
+    """Write a data.yaml, or one of another name, that means the same set wherever Ultralytics runs.
 
     It has an absolute ``path`` and no ``download``, so that nothing is fetched or executed when images go missing. A
     set for classification has no description: its folder is what Ultralytics is given.
@@ -146,7 +155,7 @@ def resolved_yaml(info: DatasetInfo, folder: str | Path) -> Path:
     """
     if info.label_kind == FOLDERS:
         return info.root
-    target = Path(folder).absolute() / "data.yaml"
+    target = Path(folder).absolute() / name
     if target.exists() and target.samefile(info.yaml_path):
         raise DatasetError(
             f"{target} is the data set's own description and would be overwritten; choose another folder."
@@ -198,6 +207,8 @@ def _find_yaml(data: Path) -> Path:
     # os.path, unlike pathlib, also answers for names that no file can have.
     if os.path.isdir(data):
         return Path(os.path.abspath(_find_yaml_in(data)))
+    if not os.path.exists(data) and (shipped := shipped_description(data)):
+        return shipped
     if not os.path.exists(data):
         raise DatasetError(f"The data set file {data} does not exist; give the path of a data.yaml.")
     if data.suffix.lower() not in _YAML_SUFFIXES:
@@ -294,13 +305,21 @@ def _read_channels(description: dict, yaml_path: Path) -> int:
 
 
 def _find_root(description: dict, yaml_path: Path) -> Path:
-    """The folder that splits are relative to: beside the YAML file first, then where Ultralytics would look."""
+    """The folder that splits are relative to: beside the YAML file first, then where Ultralytics would look.
+
+    Raises:
+        MissingImages: nowhere, and the description comes with Ultralytics.
+        DatasetError: nowhere.
+    """
     value = description.get("path")
     if not value:
         return yaml_path.parent
-    for candidate in (yaml_path.parent / value, Path(value)):
-        if os.path.isdir(candidate):
+    shipped = is_shipped(yaml_path)
+    for candidate in (yaml_path.parent / value, Path(value), *(folder / value for folder in dataset_folders())):
+        if os.path.isdir(candidate) and (not shipped or has_images(description, candidate)):
             return Path(os.path.realpath(candidate))
+    if shipped:
+        raise MissingImages(offer_of(yaml_path))
     raise DatasetError(
         f"'path: {value}' in {yaml_path.name} points nowhere; correct it, "
         "or remove the line if the images lie beside the file."

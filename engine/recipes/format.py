@@ -31,11 +31,13 @@ import yaml
 from engine.errors import WorkbenchError
 from engine.verb_facts import MODEL_MAKERS, STEP_VERBS, TAKES_ARGUMENTS
 
-SUPPLIED = frozenset("help json weights data save_dir project name exist_ok reference resume teacher chain".split())
+SUPPLIED = frozenset(
+    "help json weights data download save_dir project name exist_ok reference resume teacher chain".split()
+)
 "What a step does not set, because the run knows it."
 MOST_BYTES = 64 * 1024
 MOST_STEPS = 100
-_KEYS = ("name", "description", "weights", "data", "device", "steps")
+_KEYS = ("name", "description", "weights", "data", "download", "device", "steps")
 _LARGEST_INTEGER = 10**12
 _SHIPPED = ("quick-look", "careful", "small-gpu")
 
@@ -62,6 +64,8 @@ class Recipe:
     steps: tuple[Step, ...] = ()
     weights: str | None = None
     data: str | None = None
+    download: bool = False
+    "Whether the images of a data set that Ultralytics ships a description of may be downloaded."
     device: str | None = None
     "For steps without a device of their own."
 
@@ -133,6 +137,7 @@ def recipe_from_dict(content: Any, default_name: str = "Recipe") -> Recipe:
         steps=checked,
         weights=_text(content, "weights"),
         data=_text(content, "data"),
+        download=_switch(content, "download"),
         device=_text(content, "device"),
     )
 
@@ -328,6 +333,13 @@ def _text(content: Mapping[str, Any], key: str) -> str | None:
         raise RecipeError(f"The recipe has {key}: {_shown(value)}; it must be {error}.") from error
 
 
+def _switch(content: Mapping[str, Any], key: str) -> bool:
+    try:
+        return _boolean(content.get(key, False))
+    except ValueError as error:
+        raise RecipeError(f"The recipe has {key}: {_shown(content[key])}; it must be {error}.") from error
+
+
 def _is_said(value: Any, option: argparse.Action) -> bool:
     """Whether a job's specification decides something with this value."""
     switched_off = isinstance(option, argparse._StoreTrueAction) and value is False
@@ -338,8 +350,10 @@ def _located(name: str | None, folder: Path) -> str | None:
     """Return a path relative to the recipe's folder as an absolute one; names of official models stay names."""
     if name is None or Path(name).expanduser().is_absolute():
         return name
+    from engine.datasets.shipped import shipped_description
+
     path = folder / name
-    if not path.exists() and Path(name).name == name and _is_official(name):
+    if not path.exists() and Path(name).name == name and (_is_official(name) or shipped_description(name)):
         return name
     return str(path)
 

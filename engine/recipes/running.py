@@ -64,6 +64,7 @@ def run_recipe(
     report: Report = lambda event: None,
     resume: bool = True,
     *,
+    download: bool = False,
     run_verb: RunVerb | None = None,
 ) -> dict[str, Any]:
     """Run the steps of a recipe one after another, each in SAVE_DIR/NUMBER-VERB.
@@ -76,6 +77,7 @@ def run_recipe(
         device: for all steps; the recipe's own by default.
         report: receives the events of all steps; ``StopRequested`` raised from it ends the run.
         resume: go on with what ``save_dir`` holds; if off, a folder with a run is refused.
+        download: fetch the images of a data set that Ultralytics ships a description of, where they are missing.
         run_verb: as ``engine.verbs.run_verb``.
 
     Returns:
@@ -94,6 +96,10 @@ def run_recipe(
         if not resume:
             raise RecipeError(f"{run.save_dir} holds a run already; choose another folder.")
         records = _read_records(run, identity)
+    if run.data is not None and (download or recipe.download):
+        from engine.datasets import download_folder, fetch_if_missing
+
+        fetch_if_missing(run.data, download_folder(), report)
     check_run(run)
     records, begun = _still_there(records, report)
     steps, stopped = run.recipe.steps, False
@@ -179,9 +185,11 @@ def check_run(run: Run) -> None:
 
 def _check_settings(step: Step) -> None:
     from engine.arguments import merged_arguments
+    from engine.training.trackers import check_trackers
     from engine.verbs import plan_arguments
     from engine.verbs.training import check_no_penalty, sparsity_settings
 
+    check_trackers(step.settings.get("tracker") or ())
     if step.verb in TAKES_ARGUMENTS:
         merged_arguments(step.settings, step.verb)
     if step.verb == "prune":
@@ -221,8 +229,17 @@ def _prepared(recipe: Recipe, weights: str | None, data: str | None, save_dir: s
         raise RecipeError("The recipe names no model to start from; add --weights, or weights: to the recipe.")
     base = str(named) if is_description(str(named)) else str(resolve_weights(str(named)).absolute())
     data = data or recipe.data
-    absolute = None if data is None else str(Path(data).expanduser().absolute())
-    return Run(recipe, base, absolute, device, Path(save_dir).expanduser().absolute())
+    return Run(recipe, base, _absolute(data), device, Path(save_dir).expanduser().absolute())
+
+
+def _absolute(data: str | None) -> str | None:
+    """Return the path of a data set as an absolute one; the name of one that Ultralytics ships stays a name."""
+    if data is None:
+        return None
+    from engine.datasets import shipped_description
+
+    path = Path(data).expanduser()
+    return data if not path.exists() and shipped_description(data) else str(path.absolute())
 
 
 def _record(run: Run, number: int, state: str, result: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -292,7 +309,8 @@ def run_from_terminal(options: Mapping[str, Any], report: Report) -> Any:
     if not options["recipe"]:
         raise RecipeError(f"Say which recipe: a YAML file, or one of {', '.join(shipped_names())}.")
     recipe = open_recipe(options["recipe"])
-    return run_recipe(recipe, options["weights"], options["data"], options["save_dir"], options["device"], report)
+    weights, data, save_dir, device = (options[key] for key in ("weights", "data", "save_dir", "device"))
+    return run_recipe(recipe, weights, data, save_dir, device, report, download=bool(options.get("download")))
 
 
 def run_text(result: Any) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed, nn
 from ultralytics.engine.trainer import BaseTrainer
@@ -13,12 +14,14 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import get_num_params
 
 from engine.errors import StopRequested, TrainingError
+from engine.gammas import collect_gammas
 from engine.graph import ChannelGraph, trace
 from engine.sparsity import Sparsifier
 from engine.training.resumable import EpochCutShort
 from engine.training.resuming import OLD_SPARSITY_NAME
 from engine.training.settings import TrainSettings, short_metrics
 from engine.training.state import student_of
+from engine.training.trackers import GammaRecord, log_gammas
 
 Report = Callable[[dict[str, Any]], None]
 STEP_INTERVAL_S = 1.0
@@ -36,6 +39,7 @@ class Progress:
         self.last_metrics: dict[str, float] = {}
         self._settings, self._report = settings, report
         self._sparsifier: Sparsifier | None = None
+        self._told_failures: set[str] = set()
         self._last_step_time, self._epoch_start = 0.0, 0.0
 
     def attach(self, trainer: BaseTrainer) -> None:
@@ -49,6 +53,23 @@ class Progress:
             "on_fit_epoch_end": self._epoch_ends,
         }.items():
             trainer.add_callback(event, callback)
+        if self._settings.tracker and RANK in (-1, 0):
+            # Before the trackers' own callbacks: some of them end the step there.
+            trainer.callbacks["on_fit_epoch_end"].insert(0, self._track)
+
+    def _track(self, trainer: BaseTrainer) -> None:
+        if trainer.epoch >= trainer.epochs or not self._epoch_start:
+            return  # the call after the last epoch repeats the validation of best.pt
+        strength = None
+        if self._sparsifier and self._settings.sparsity.method != "targeted":
+            strength = self._settings.sparsity.strength_at(self._sparsifier.progress)
+        values = np.concatenate([layer.values for layer in collect_gammas(student_of(trainer.model))])
+        working = [name for name in self._settings.tracker if name not in trainer.tracker_failures]
+        trainer.tracker_failures.update(log_gammas(trainer, working, GammaRecord(values, strength)))
+        for name in trainer.tracker_failures.keys() - self._told_failures:
+            self._told_failures.add(name)
+            text = f"The tracker {name} failed and records no more: {trainer.tracker_failures[name]}"
+            self._send(trainer, {"kind": "status", "text": text})
 
     def _send(self, trainer: BaseTrainer, event: dict[str, Any]) -> None:
         if RANK > 0:

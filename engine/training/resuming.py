@@ -26,7 +26,7 @@ OLD_RESUME_NAME = "resume.pt"
 OLD_SPARSITY_NAME = "sparsity.pt"
 _LAYOUT = 2
 "Of what lies in the folder; version 0.2 wrote none."
-FREE = ("weights", "data", "save_dir", "device", "workers", "batch", "processes", "resume")
+FREE = ("weights", "data", "save_dir", "device", "workers", "batch", "processes", "tracker", "resume")
 "What may differ when a run goes on; the weights are the same file, wherever it lies by now."
 _PLACES = {"weights", "data", "save_dir", "resume"}
 "Always as they are said now."

@@ -26,6 +26,7 @@ from engine.training.resuming import (
 )
 from engine.training.settings import TrainResult, TrainSettings
 from engine.training.state import read_state, student_of
+from engine.training.trackers import tracked
 from engine.training.trainers import TRAINERS, strip_checkpoints
 
 
@@ -83,13 +84,14 @@ def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResul
         # The saved arguments name the folder that the run began in; a workspace may have been moved since.
         overrides |= {"resume": str(saved.path), "save_dir": str(settings.save_dir.resolve())}
     with errors_explained(settings):
-        trainer = TRAINERS[task](overrides=overrides)
-        trainer.keeps_state = True
-        if saved and saved.path and saved.exact:
-            trainer.saved_state = read_state(saved.path)
-        progress = Progress(settings, report)
-        progress.attach(trainer)
-        trainer.train()
+        with tracked(settings.tracker, settings.save_dir):
+            trainer = TRAINERS[task](overrides=overrides)
+            trainer.keeps_state = True
+            if saved and saved.path and saved.exact:
+                trainer.saved_state = read_state(saved.path)
+            progress = Progress(settings, report)
+            progress.attach(trainer)
+            trainer.train()
     if not trainer.stopped and not trainer.best.exists() and not trainer.last.exists():
         raise TrainingError("Training ended before its first checkpoint; give it at least one whole epoch.")
     return TrainResult(

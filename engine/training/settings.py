@@ -11,6 +11,7 @@ from engine.solver import Budget
 from engine.sparsity import SparsitySettings
 from engine.sparsity.reach import warmup_epochs
 from engine.training.checks import check_device, device_indices
+from engine.training.trackers import check_trackers
 
 LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "nbs": 1, "workers": 0, "seed": 0, "patience": 0}
 "Smallest value of each number."
@@ -49,6 +50,8 @@ class TrainSettings:
     "Go on with the run that was stopped or killed in ``save_dir``."
     processes: int = 1
     "Training processes on the CPU; on GPUs there is one for each device."
+    tracker: tuple[str, ...] = ()
+    "Experiment trackers that record the run, see ``engine.training.trackers``."
     extra: dict[str, Any] = field(default_factory=dict)
     "Further Ultralytics training arguments."
 
@@ -65,6 +68,7 @@ class TrainSettings:
             raise TrainingError(
                 f"A batch of {self.batch} cannot be shared evenly by {self.world_size} processes; use a multiple."
             )
+        check_trackers(self.tracker)
         if self.world_size > 1 and self.extra.get("rect"):
             raise TrainingError(
                 "rect=True works with one process alone: several would share out images of other shapes; leave it out."
@@ -96,7 +100,8 @@ class TrainSettings:
             budget = Budget(**sparsity["budget"]) if sparsity["budget"] else None
             sparsity = SparsitySettings(**{**sparsity, "budget": budget})
         paths = {"data": Path(values["data"]), "save_dir": Path(values["save_dir"])}
-        return cls(**{**values, **paths, "sparsity": sparsity})
+        tracker = tuple(values.get("tracker", ()))
+        return cls(**{**values, **paths, "sparsity": sparsity, "tracker": tracker})
 
     def overrides(self) -> dict[str, Any]:
         """Return Ultralytics' arguments for this run."""

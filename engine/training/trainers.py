@@ -23,6 +23,7 @@ from engine.errors import TrainingError
 from engine.files import atomic_path
 from engine.tasks import TASKS
 from engine.training.resumable import Resumable
+from engine.training.trackers import tracker_of
 from engine.unpruning import is_marked, is_marked_description, mark_if_narrower
 
 
@@ -34,9 +35,23 @@ class KeepsModule(Resumable):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up as Ultralytics does, and count the processes on a CPU too."""
+        self.tracker_failures: dict[str, str] = {}
         super().__init__(*args, **kwargs)
         if self.device.type == "cpu" and RANK != -1:
             self.world_size = int(os.environ["WORLD_SIZE"])
+
+    def run_callbacks(self, event: str) -> None:
+        """Run the callbacks of an event; a tracker that fails is left out from then on, and the training goes on."""
+        for callback in list(self.callbacks.get(event, [])):
+            tracker = tracker_of(callback)
+            try:
+                callback(self)
+            except Exception as error:
+                if tracker is None:
+                    raise
+                self.tracker_failures[tracker] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                for hooks in self.callbacks.values():
+                    hooks[:] = [hook for hook in hooks if tracker_of(hook) != tracker]
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> nn.Module:
         """Return the checkpoint's module as it is, or Ultralytics' own new one where classes differ.

@@ -52,6 +52,10 @@ def run_verb(verb: str, spec: Spec, report: Report = lambda event: None) -> Resu
         raise WorkbenchError(f"There is no verb {verb!r}; the verbs are {', '.join(VERBS)}.")
     required(spec, "weights")
     import_ultralytics()
+    if spec.get("download") and spec.get("data"):
+        from engine.datasets import download_folder, fetch_if_missing
+
+        fetch_if_missing(str(spec["data"]), download_folder(), report)
     return VERBS[verb](spec, report)
 
 

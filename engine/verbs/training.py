@@ -146,6 +146,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         teacher=teacher,
         resume=bool(spec.get("resume")),
         processes=given(spec, "processes", 1),
+        tracker=tuple(given(spec, "tracker", ())),
         extra=extra,
     )
     is_new = not save_dir.exists()

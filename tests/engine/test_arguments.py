@@ -214,13 +214,13 @@ def test_the_forecast_of_a_penalty_takes_the_given_schedule():
 
 @pytest.mark.parametrize("verb", ["train", "prune", "export", "report", "accuracy"])
 def test_project_and_name_make_the_folder_as_in_ultralytics(verb, tmp_path, monkeypatch):
-    from engine.cli import _save_dir
+    from engine.options import chosen_folder
 
     monkeypatch.chdir(tmp_path)
     needed = ["--data", "d.yaml"] if verb in ("train", "accuracy") else []
 
     def folder(*more: str) -> str:
-        return _save_dir(verb, read_terminal([verb, "--weights", "a.pt", *needed, *more])).as_posix()
+        return chosen_folder(verb, read_terminal([verb, "--weights", "a.pt", *needed, *more])).as_posix()
 
     assert folder("--project", "p", "--name", "n") == "p/n"
     (tmp_path / "p" / "n").mkdir(parents=True)

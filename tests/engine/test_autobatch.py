@@ -6,8 +6,9 @@ import json
 import pytest
 import torch
 
-from engine.cli import batch_size, read_terminal
+from engine.cli import read_terminal
 from engine.errors import TrainingError
+from engine.options import batch_size
 from engine.training import TrainSettings, batch, resumed_settings, with_batch
 from engine.training.resuming import note_start
 from engine.verbs import run_verb

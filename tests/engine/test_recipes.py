@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from ultralytics.utils.torch_utils import get_num_params
 
 from engine.checkpoint import open_checkpoint
-from engine.cli import batch_size, image_side, image_size, main
+from engine.cli import image_side, image_size, main
 from engine.errors import WorkbenchError
+from engine.options import batch_size
 from engine.recipes import (
     Recipe,
     RecipeError,
@@ -316,7 +317,7 @@ def test_a_whole_recipe_on_the_terminal_stopped_by_its_surroundings_and_gone_on_
 
     assert main([*ask[:-1], "--device", "cpu"]) == 0, "a run that is done has nothing left to do"
     told = capsys.readouterr()
-    assert "parameters" in told.out and "5 export" in told.out and "of 5" not in told.err
+    assert "Parameters" in told.out and "5 export" in told.out and "of 5" not in told.err
 
     Path(result["artefacts"][-1]["path"]).unlink()
     assert main(ask) == 0, "what is gone is made again"

@@ -1,0 +1,89 @@
+"""What every verb on the terminal has in common: its data set, its folder, and Ultralytics' ways of naming things."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from engine.errors import WorkbenchError
+
+
+def ultralytics_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add Ultralytics' own arguments, KEY=VALUE."""
+    parser.add_argument(
+        "ultralytics",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="any other argument of Ultralytics, as on its own command line: mosaic=0.5 freeze=10 cache=ram",
+    )
+
+
+def save_option(
+    parser: argparse.ArgumentParser, text: str = "folder for what is made (a new one below ./runs)"
+) -> None:
+    """Add the folder of what is made, named here or as in Ultralytics."""
+    parser.add_argument("--save-dir", metavar="DIR", help=text)
+    parser.add_argument("--project", metavar="DIR", help="or, as in Ultralytics: the folder that --name lies in (runs)")
+    parser.add_argument("--name", metavar="NAME", help="of the folder below --project; -2, -3, ... where it exists")
+    parser.add_argument("--exist-ok", action="store_true", help="write into the folder of --name though it exists")
+
+
+def batch_size(text: str) -> int | float:
+    """Return a number of images, -1 for AutoBatch, or a share of the GPU's memory for it, as Ultralytics takes them."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a number of images, -1, or a share of the GPU's memory") from error
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError("a finite number of images")
+    return int(number) if number.is_integer() else number
+
+
+def data_option(parser: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
+    """Add the data set, and whether one that Ultralytics knows may be downloaded."""
+    parser.add_argument("--data", required=required, metavar="YAML", help=text)
+    parser.add_argument(
+        "--download", action="store_true", help="fetch the images of a name that Ultralytics knows, where missing"
+    )
+
+
+def way_out(error: WorkbenchError) -> str:
+    """Return what the terminal can add to a refusal."""
+    offer = getattr(error, "offer", None)  # of MissingImages, which takes longer to import
+    if offer is None or not offer.possible:
+        return ""
+    from engine.datasets import download_folder
+
+    return f" Say --download to fetch them into {download_folder() / offer.folder}."
+
+
+def chosen_folder(verb: str, options: dict[str, Any]) -> Path:
+    """Return the folder that the options name, and take those out of them that are Ultralytics' way of naming it.
+
+    Raises:
+        WorkbenchError: Both ways are used.
+    """
+    project, name, exist_ok = (options.pop(key) for key in ("project", "name", "exist_ok"))
+    if options["save_dir"]:
+        if project or name or exist_ok:
+            raise WorkbenchError("Say either --save-dir or --project and --name, not both.")
+        return Path(options["save_dir"]).expanduser()
+    if not (project or name or exist_ok):
+        return _new_folder(verb)
+    folder = Path(project or "runs").expanduser() / (name or verb)
+    return folder if exist_ok or options.get("resume") else _incremented(folder)
+
+
+def _incremented(folder: Path) -> Path:
+    """Return a folder that does not exist yet, as Ultralytics counts them: NAME, NAME-2, NAME-3, ..."""
+    candidates = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in range(1, 10_000))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _new_folder(verb: str) -> Path:
+    """Return ./runs/VERB, or the first of ./runs/VERB2, ... that does not exist, so that nothing is overwritten."""
+    base = Path("runs") / verb
+    candidates = (base if number == 1 else base.with_name(f"{verb}{number}") for number in range(1, 10_000))
+    return next(folder for folder in candidates if not folder.exists())
