@@ -215,6 +215,7 @@ def _asked_for(spec: Spec) -> set[str]:
         "seed",
         "patience",
         "teacher",
+        "tracker",
     }
     extra = {"extra"} if spec.get("ultralytics") else set()
     return named | extra | ({"sparsity"} if given_keys & sparsity else set())
