@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import charts, format
 from app.data import choose_data
+from app.fit import goes_together
 from app.measuring import Measurement, offer_measuring, remember
 from app.session import dark, explained, store
 from app.settings import devices, told_size
@@ -252,7 +253,8 @@ def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> Non
             help="Between measured ratios the curve is a straight line.",
         )
         spec["ratios"] = [round(step * number, 2) for number in range(1, int(0.95 / step + 1e-9) + 1)]
-    if st.button("Start", key="start measuring", type="primary", disabled=data is None, help="Runs in the background."):
+    ready = data is not None and goes_together(opened, data, verb)
+    if st.button("Start", key="start measuring", type="primary", disabled=not ready, help="Runs in the background."):
         with explained(stop=True):
             start_measuring(verb, model, plan, {**spec, "data": data})
             st.rerun()

@@ -65,12 +65,13 @@ def _is_demo(path: str | None) -> bool:
 
 
 @st.cache_data(max_entries=8, ttl=60, show_spinner="Checking the data set…")
-def _check(path: str) -> DatasetInfo:
-    return check_dataset(path)
+def dataset_info(path: str, task: str | None = None) -> DatasetInfo:
+    """Return what a data set holds, looked at once in a while; raises as ``engine.datasets.check_dataset``."""
+    return check_dataset(path, task)
 
 
 def _checked(path: str, details: bool) -> str:
-    info = _check(path)
+    info = dataset_info(path)
     pictures = ", ".join(f"{count:,} {split}" for split, count in info.images.items())
     counted = _LABELS.get(info.label_kind, "boxes")
     labels = f" · {sum(info.labels.values()):,} {counted}" if info.label_kind != FOLDERS else ""

@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
+from app.fit import goes_together
 from app.jobs import verb_word
-from app.session import store
+from app.session import slimming, store
 from engine import jobs, numbers, verb_facts
 from engine.files import safe_name
 from engine.recipes import Recipe, Step, check_recipe, load_recipe
@@ -41,6 +42,18 @@ def start_recipe(recipe: Recipe, model: Model, data: str | None, device: str) ->
 def needs_data(recipe: Recipe) -> bool:
     """Whether any step looks at images."""
     return any(verb_facts.needs_data(step.verb, step.settings) for step in recipe.steps)
+
+
+def recipe_goes_together(recipe: Recipe, model: Model, data: str) -> bool:
+    """Show how a model and a data set go together in the first step that looks at labels; return whether it may start.
+
+    Measurements that come before any training are refused with the step's name when the recipe is started.
+    """
+    trained = next((number for number, step in enumerate(recipe.steps) if step.verb in verb_facts.TRAINING), None)
+    if trained is None:
+        return not needs_data(recipe) or goes_together(slimming(model), data, "val")
+    pruned = any(step.verb == "prune" for step in recipe.steps[:trained])
+    return goes_together(slimming(model), data, recipe.steps[trained].verb, pruned=pruned)
 
 
 def step_words(step: Step) -> str:

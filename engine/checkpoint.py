@@ -59,6 +59,11 @@ class Checkpoint:
         return self.content.get(MADE_KEY) or {}
 
     @property
+    def single_cls(self) -> bool:
+        """Whether the model was trained with all classes of its data set counted as one."""
+        return bool(_train_argument(self.content, self.model, "single_cls"))
+
+    @property
     def ancestors(self) -> list[str]:
         """Digests of the checkpoints that this one descends from, the oldest first, as far as its file tells."""
         return list(self.made.get("ancestors", ()))
@@ -179,11 +184,16 @@ def _names(model: nn.Module) -> dict[int, str]:
 
 def _image_size(content: dict[str, Any], model: nn.Module) -> int:
     """Return the training image size; a pair (height, width) counts by its larger side."""
-    arguments = content.get("train_args") or getattr(model, "args", None) or {}
-    size = arguments.get("imgsz") if isinstance(arguments, dict) else getattr(arguments, "imgsz", None)
+    size = _train_argument(content, model, "imgsz")
     if isinstance(size, (list, tuple)) and size:
         size = max(size)
     return int(size) if isinstance(size, (int, float)) and size >= 32 else 640
+
+
+def _train_argument(content: dict[str, Any], model: nn.Module, name: str) -> Any:
+    """Return an argument of the training that a file records, None where it does not."""
+    arguments = content.get("train_args") or getattr(model, "args", None) or {}
+    return arguments.get(name) if isinstance(arguments, dict) else getattr(arguments, name, None)
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, *, source: Checkpoint, made: dict[str, Any]) -> Path:

@@ -7,12 +7,13 @@ same image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import numbers
-from engine.errors import CheckpointError, WorkbenchError
+from engine.datasets.fit import REFUSED, Fit, ModelFacts, fit_for_measuring
+from engine.errors import CheckpointError, DatasetError, WorkbenchError
 from engine.imgsz import ImageSize, height_width, model_stride, told_imgsz
 from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 from engine.numbers import GFLOPS_IMGSZ
@@ -42,6 +43,8 @@ class ModelSize:
     "Of the file; 1 MB is 1,000,000 bytes."
     stride: int = 32
     "What image sizes are multiples of, in pixels."
+    facts: ModelFacts = field(default_factory=lambda: ModelFacts("", ()))
+    "What a data set has to fit."
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Comparison:
     "Of all of them."
     latency: dict[str, Any] | None = None
     "What latency was measured with: runtime, threads, imgsz and repeats; None where it was not measured."
+    fit: dict[str, Any] | None = None
+    "How the models and the data set go together, as ``engine.datasets.fit.Fit`` says it; None without a data set."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-able values."""
@@ -137,6 +142,9 @@ def compare(
     check_task(base.task)
     for size in sizes:
         check_alike(size, base)
+    fit = _fit(base, data)
+    if fit.sentence:
+        report({"kind": "status", "text": fit.sentence})
     imgsz = base.trained_imgsz if imgsz is None else imgsz
     imgsz = told_imgsz(imgsz, base.stride, report)
     data_key = dataset_digest(data, split) if cache is not None else ""
@@ -150,7 +158,19 @@ def compare(
         report({"kind": "step", "step": len(measured), "steps": len(sizes)})
     told = {"data": str(data), "split": split, "imgsz": imgsz, "gflops_imgsz": gflops_imgsz}
     comparison = side_by_side(sizes, measured, first, **told)
+    comparison = replace(comparison, fit=fit.as_dict())
     return _with_latency(comparison, timed, first, conditions) if conditions else comparison
+
+
+def _fit(base: ModelSize, data: Path) -> Fit:
+    """Return how the models and a data set go together; raises DatasetError where they do not."""
+    from engine.datasets import check_dataset
+    from engine.fitting import data_facts
+
+    fit = fit_for_measuring(base.facts, data_facts(check_dataset(data, base.task)))
+    if fit.verdict == REFUSED:
+        raise DatasetError(fit.sentence)
+    return fit
 
 
 def side_by_side(
@@ -180,6 +200,7 @@ def measure_size(path: Path, gflops_imgsz: ImageSize = GFLOPS_IMGSZ) -> ModelSiz
 def size_of_checkpoint(checkpoint: Checkpoint, gflops_imgsz: ImageSize = GFLOPS_IMGSZ) -> ModelSize:
     """Return what an opened checkpoint is. Raises PlanError where it does not run at that image size."""
     from engine.cost import count_operations
+    from engine.fitting import checkpoint_facts
 
     operations, _, _ = count_operations(checkpoint.model, *height_width(gflops_imgsz))
     return ModelSize(
@@ -192,6 +213,7 @@ def size_of_checkpoint(checkpoint: Checkpoint, gflops_imgsz: ImageSize = GFLOPS_
         gflops=operations / 1e9 * 2,
         size_mb=checkpoint.path.stat().st_size / 1e6,
         stride=model_stride(checkpoint.model),
+        facts=checkpoint_facts(checkpoint),
     )
 
 
@@ -210,21 +232,33 @@ def check_alike(size: ModelSize, base: ModelSize) -> None:
             f"{size.path} knows other classes ({_listed(size.names)}) than {base.path} ({_listed(base.names)}); "
             "compare models of the same classes."
         )
+    if _inputs(size.facts) != _inputs(base.facts):
+        mine, other = (f"{each.path} {_inputs(each.facts)}" for each in (size, base))
+        raise CheckpointError(f"{mine} and {other}; compare models for the same data.")
 
 
 def comparable(weights: Sequence[str | Path], report: Report = lambda event: None) -> list[str | Path]:
-    """Return the checkpoints of the same task and classes as the last one; a status names each that is left out.
+    """Return the checkpoints that can be measured on what the last one was made for; a status names each other.
 
-    Training takes the class names of its data set, so what a chain started from may know others than what it made.
+    Training takes the classes, keypoints and image channels of its data set, so what a chain started from may know
+    others than what it made.
     """
     from engine.checkpoint import open_checkpoint
+    from engine.fitting import checkpoint_facts
 
-    known = [(checkpoint.task, checkpoint.names) for checkpoint in map(open_checkpoint, weights)]
+    opened = list(map(open_checkpoint, weights))
+    known = [(each.task, each.names, _inputs(checkpoint_facts(each))) for each in opened]
     for path, own in zip(weights, known, strict=True):
         if own != known[-1]:
-            text = f"{path} is left out of the comparison: it knows other classes ({_listed(own[1])})"
-            report({"kind": "status", "text": text})
+            why = f"knows other classes ({_listed(own[1])})" if own[1] != known[-1][1] else own[2]
+            report({"kind": "status", "text": f"{path} is left out of the comparison: it {why}"})
     return [path for path, own in zip(weights, known, strict=True) if own == known[-1]]
+
+
+def _inputs(facts: ModelFacts) -> str:
+    """Return what data a model is for besides its classes, in words."""
+    keypoints = f", with {facts.keypoints[0]} keypoints of {facts.keypoints[1]} values" if facts.keypoints else ""
+    return f"is for images of {facts.channels} channel{'s' * (facts.channels != 1)}{keypoints}"
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

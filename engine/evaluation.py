@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import DatasetError, StopRequested, TrainingError
 from engine.events import step_event
-from engine.images import refuse_other_channels
 from engine.runtime import import_ultralytics
 
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ def validate(
     with tempfile.TemporaryDirectory(prefix="validation-") as temporary:
         checkpoint = open_checkpoint(weights)
         info = check_dataset(data, checkpoint.task)
-        _check_fit(checkpoint, info, split)
+        single_cls = (arguments or {}).get("single_cls", checkpoint.single_cls)
+        _check_fit(checkpoint, info, split, single_cls)
         description = resolved_yaml(info, temporary)
         model = import_ultralytics().YOLO(str(weights))
         validators = _observe(model, report)
@@ -105,7 +105,7 @@ def validate(
                 plots=False,
                 project=temporary,
                 name="val",
-                **{"verbose": False, **(arguments or {})},
+                **{"verbose": False, "single_cls": single_cls, **(arguments or {})},
             )
         except StopRequested:
             raise
@@ -114,17 +114,13 @@ def validate(
         return _validation(validators[-1])
 
 
-def _check_fit(checkpoint: Checkpoint, info: DatasetInfo, split: str) -> None:
+def _check_fit(checkpoint: Checkpoint, info: DatasetInfo, split: str, single_cls: bool) -> None:
     """Refuse, before anything runs, a data set that does not fit the model."""
+    from engine.fitting import require_measurable
+
     if split not in info.images:
         raise DatasetError(f"The data set has no {split} split; name one of train, val, test that it has.")
-    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
-    known, described = len(checkpoint.names), len(info.names)
-    if known != described:
-        raise DatasetError(
-            f"The data set describes {described} classes, but {checkpoint.path.name} knows {known}; "
-            "validate on the data set that the model was trained for."
-        )
+    require_measurable(checkpoint, info, single_cls=single_cls)
 
 
 def _observe(model, report: Reporter) -> list:

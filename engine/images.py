@@ -103,24 +103,6 @@ def to_jpeg(shown: np.ndarray, longest: int, quality: int) -> bytes:
     return cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def refuse_other_channels(described: int, channels: int, weights: str) -> None:
-    """Refuse a data set whose images have other channels than a model takes.
-
-    Args:
-        described: What the data set's description says, see ``DatasetInfo.channels``.
-        channels: How many the model takes.
-        weights: What to call the model.
-
-    Raises:
-        DatasetError: The two differ.
-    """
-    if described != channels:
-        raise DatasetError(
-            f"The data set describes images of {counted(described)}, but {weights} takes images of "
-            f"{counted(channels)}; choose the data set that the model was trained for, or correct its 'channels'."
-        )
-
-
 def counted(channels: int) -> str:
     """Return '1 channel' or '4 channels'."""
     return f"{channels} channel{'' if channels == 1 else 's'}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import WorldModel, YOLOEModel, guess_model_task, parse_model
 
 OPENING = "This model was pruned"
@@ -65,25 +66,66 @@ def mark_if_narrower(model: nn.Module) -> None:
         mark_pruned(model)
 
 
-def _is_narrower(model: nn.Module) -> bool:
-    """Whether a layer before the head has fewer channels than the model's description gives it.
+def is_pruned(model: nn.Module) -> bool:
+    """Whether a model was pruned: it says so, or its layers are narrower than its description builds them."""
+    return is_marked(model) or _is_narrower(model)
 
-    Where the layers themselves are others (an old checkpoint whose description means something else by now), the
-    description tells nothing.
+
+def _is_narrower(model: nn.Module) -> bool:
+    """Whether a layer has fewer channels than the model's description gives it.
+
+    Ultralytics' own transfer to another number of classes keeps the width of the class branch, which comes from the
+    number that the source had; that is no pruning. Where the layers before the head are others (an old checkpoint
+    whose description means something else by now), the description tells nothing.
     """
     description = getattr(model, "yaml", None)
     if not isinstance(description, dict) or not isinstance(getattr(model, "model", None), nn.Sequential):
         return False
-    rows = [*description.get("backbone", ()), *description.get("head", ())]
+    rows = [*(description.get("backbone") or ()), *(description.get("head") or ())]
     if any(row[2] == "TorchVision" for row in rows):  # building it might download its weights
         return False
+    classes = description.get("nc")
+    built = {number: _built(description, number) for number in (classes, *_source_classes(model.model[-1]))}
+    if None in built.values():
+        return False
+    return all(_has_less(model.model, full, {(classes, number)}) for number, full in built.items())
+
+
+def _built(description: dict[str, Any], classes: int | None) -> nn.Sequential | None:
+    """Return the layers of a description for so many classes, without their numbers; None where it builds nothing."""
+    description = {**copy.deepcopy(description), **({} if classes is None else {"nc": classes})}
+    activation = Conv.default_act
     try:
         with torch.device("meta"):  # shapes without numbers
-            built, _ = parse_model(copy.deepcopy(description), ch=description.get("channels", 3), verbose=False)
+            return parse_model(description, ch=description.get("channels", 3), verbose=False)[0]
     except Exception:  # whatever the code of an unusual layer raises
-        return False
-    full, own = ({name: t.shape for name, t in body[:-1].state_dict().items()} for body in (built, model.model))
-    if any(name not in own or len(own[name]) != len(shape) for name, shape in full.items()):
-        return False
-    pairs = [(have, want) for name, shape in full.items() for have, want in zip(own[name], shape, strict=True)]
-    return all(have <= want for have, want in pairs) and any(have < want for have, want in pairs)
+        return None
+    finally:
+        Conv.default_act = activation  # a description may set it for the whole process
+
+
+def _source_classes(head: nn.Module) -> tuple[int, ...]:
+    """Return numbers of classes that give the class branch the width it has, see ``ultralytics.nn.modules.Detect``."""
+    branches = getattr(head, "cv3", None)
+    last = branches[0][-1] if isinstance(branches, nn.ModuleList) and isinstance(branches[0], nn.Sequential) else None
+    return (last.in_channels, 1) if isinstance(last, nn.Conv2d) else ()
+
+
+def _has_less(layers: nn.Sequential, full: nn.Sequential, exempt: set[tuple[int | None, int | None]]) -> bool:
+    """Whether an extent is smaller than in the full network, and none before the head is larger.
+
+    Args:
+        layers: Of the model.
+        full: As its description builds them.
+        exempt: (own, full) pairs that say nothing: the numbers of classes.
+    """
+    own = {name: tensor.shape for name, tensor in layers.state_dict().items()}
+    less = False
+    for name, tensor in full.state_dict().items():
+        if name not in own or len(own[name]) != tensor.dim():
+            return False
+        pairs = set(zip(own[name], tensor.shape, strict=True)) - exempt
+        if not name.startswith(f"{len(full) - 1}.") and any(have > want for have, want in pairs):
+            return False
+        less |= any(have < want for have, want in pairs)
+    return less

@@ -6,6 +6,7 @@ from app import comparing, comparing_address, format
 from app.comparing import Conditions, SideBySide
 from app.comparing_views import show_by_class, show_scatter, show_table
 from app.data import choose_data
+from app.fit import measured_together
 from app.live import show_job
 from app.predictions import show_predictions
 from app.session import explained, require_model, store
@@ -63,6 +64,8 @@ def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | No
         data = choose_data(current, "compare")
         if data is None:
             st.caption("With a data set, accuracy is measured as well.")
+        elif not measured_together(size.facts, data, size.task):
+            data = None
     with left:
         spec = run_settings("compare", imgsz=trained, stride=size.stride, epochs=None, columns=3, persist="session")
         split = st.segmented_control(

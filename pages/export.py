@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from app.data import choose_data
+from app.fit import goes_together
 from app.jobs import start_export
 from app.library import family_data
 from app.live import show_job
@@ -120,13 +121,14 @@ with explained(stop=True):
 st.markdown("Writes a file for deployment, runs it beside the PyTorch model, and says which gates it passed.")
 checkpoint = opened.checkpoint
 options = choose_options(model, checkpoint.imgsz, checkpoint.task, two_heads=has_end2end_head(checkpoint.model))
+fits = options is None or not options.get("data") or goes_together(opened, options["data"], "export")
 name = FORMATS[options["format"]] if options else "ONNX"
 if st.button(
     f"Export to {name}",
     key="export",
     type="primary",
     icon=":material/ios_share:",
-    disabled=options is None or isinstance(options["imgsz"], str),
+    disabled=options is None or isinstance(options["imgsz"], str) or not fits,
     help="Takes seconds; where accuracy is measured on a data set, minutes.",
 ):
     with explained(stop=True):

@@ -7,6 +7,7 @@ import streamlit as st
 from app import format, library
 from app.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
 from app.data import choose_data
+from app.fit import NOT_YET, goes_together
 from app.jobs import start_training
 from app.latency import latency_costs, predicted_latency
 from app.live import show_job
@@ -40,13 +41,14 @@ def offer_pruning(model: Model, plan: dict[str, Any], opened: Slimming, why_not:
             spec |= optimizer_settings("finetune", lr0=0.005)
         plan = {**plan, **choose_repair(), "data": data}
         unfed = bool(plan["recalibrate"]) and data is None
+        agreed = data is None or goes_together(opened, data, "finetune", pruned=True)
         with st.container(horizontal=True, vertical_alignment="center"):
             both = st.button(
                 "Prune and fine-tune",
                 key="prune and finetune",
                 type="primary",
                 icon=":material/play_arrow:",
-                disabled=bool(why_not) or data is None,
+                disabled=bool(why_not) or data is None or not agreed,
                 help="Prunes, then trains the smaller model in the background with these settings.",
             )
             alone = st.button(
@@ -60,6 +62,8 @@ def offer_pruning(model: Model, plan: dict[str, Any], opened: Slimming, why_not:
                 st.caption(why_not, width="content")
             elif unfed:
                 st.caption("Recalibration needs a data set.", width="content")
+            elif not agreed:
+                st.caption(f"To fine-tune it: {NOT_YET[0].lower()}{NOT_YET[1:]}", width="content")
         if (both or alone) and (made := prune_now(model, plan)):
             st.session_state["pruned"] = (model.id, made.id)
             if both:

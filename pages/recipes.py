@@ -4,7 +4,8 @@ import streamlit as st
 
 from app import format
 from app.data import choose_data
-from app.recipes import needs_data, read_upload, start_recipe, step_words
+from app.fit import NOT_YET
+from app.recipes import needs_data, read_upload, recipe_goes_together, start_recipe, step_words
 from app.session import PAGES, explained, require_model
 from app.settings import devices
 from engine.recipes import Recipe, recipe_to_yaml, shipped_recipes
@@ -82,12 +83,13 @@ with right:
         help="For every step, whatever the recipe says.",
     )
     missing = recipe is not None and data is None and needs_data(recipe)
+    agreed = recipe is None or data is None or recipe_goes_together(recipe, model, data)
     if st.button(
         "Run the recipe",
         key="run recipe",
         type="primary",
         icon=":material/play_arrow:",
-        disabled=recipe is None or missing,
+        disabled=recipe is None or missing or not agreed,
         help=f"Starts with {model.name}; you may leave the page.",
     ):
         with explained(stop=True):
@@ -97,3 +99,5 @@ with right:
         st.caption("Choose a recipe first.")
     elif missing:
         st.caption("Choose a data set first.")
+    elif not agreed:
+        st.caption(NOT_YET)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import format
 from app.data import choose_data
+from app.fit import NOT_YET, goes_together
 from app.jobs import dense_ancestor, start_training, training_length
 from app.more_settings import choose_arguments
 from app.reach import show_outlook, training_images
@@ -116,12 +117,13 @@ if kind == "sparsify" and spec and data:
     with right:
         foretell(model, spec, data)
 # Below both columns: where they stand one above the other, the data set comes before the press that needs it.
+agreed = data is None or goes_together(opened, data, kind)
 if st.button(
     f"Start {KINDS[kind][0].lower()}",
     key="start",
     type="primary",
     icon=":material/play_arrow:",
-    disabled=data is None or spec is None,
+    disabled=data is None or spec is None or not agreed,
     help="Runs in the background; you may leave the page.",
 ):
     with explained(stop=True):
@@ -129,3 +131,5 @@ if st.button(
     st.switch_page(PAGES / "jobs.py", query_params={"job": job.id, "model": model.id})
 if data is None:
     st.caption("Choose a data set first.")
+elif not agreed:
+    st.caption(NOT_YET)

@@ -8,6 +8,7 @@ written here (``engine.datasets.downloading`` does that once it is asked to). Pi
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -87,7 +88,19 @@ def check_dataset(data: str | Path, task: str | None = None) -> DatasetInfo:
     problems += describe_unused_classes(boxes_per_class)
     if kind == POLYGONS and len(names) > 1:
         names = names | {len(names): "background"}  # as ultralytics.data.utils.add_polygon_background does
-    return DatasetInfo(yaml_path, root, names, images, labels, boxes_per_class, tuple(problems), kind, folder, channels)
+    return DatasetInfo(
+        yaml_path,
+        root,
+        names,
+        images,
+        labels,
+        boxes_per_class,
+        tuple(problems),
+        kind,
+        folder,
+        channels=channels,
+        keypoints=_read_keypoints(description),
+    )
 
 
 def _holds_classes(path: Path) -> bool:
@@ -326,12 +339,17 @@ def _find_root(description: dict, yaml_path: Path) -> Path:
     )
 
 
-def _keypoint_columns(description: dict) -> int:
-    """Columns that keypoints add to a label row; 0 unless this is a pose set."""
+def _read_keypoints(description: dict) -> tuple[int, int] | None:
+    """(number of keypoints, values of each); None unless this is a pose set."""
     shape = description.get("kpt_shape")
     if isinstance(shape, list) and len(shape) == 2 and all(isinstance(extent, int) for extent in shape):
-        return shape[0] * shape[1]
-    return 0
+        return shape[0], shape[1]
+    return None
+
+
+def _keypoint_columns(description: dict) -> int:
+    """Columns that keypoints add to a label row; 0 unless this is a pose set."""
+    return math.prod(_read_keypoints(description) or (0,))
 
 
 # Images

@@ -31,6 +31,7 @@ class DatasetInfo:
         label_kind: one of those in ``engine.tasks``.
         label_folder: what takes the place of the last 'images' folder in the path of an image's label.
         channels: of the images, as the description says; 3 where it says nothing.
+        keypoints: (number, values of each) that the labels hold besides boxes; None unless this is a set for poses.
     """
 
     yaml_path: Path
@@ -43,6 +44,7 @@ class DatasetInfo:
     label_kind: str = BOXES
     label_folder: str = "labels"
     channels: int = 3
+    keypoints: tuple[int, int] | None = None
 
 
 def count_sentence(files: Sequence[str], thing: str, what: str, things: str = "") -> str:

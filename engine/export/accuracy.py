@@ -20,13 +20,22 @@ _MEASURED = {"segment": "seg", "pose": "pose"}
 
 
 def validation_map(
-    model_file: Path, task: str, data: Path, imgsz: int, report: Reporter, *, cut: bool = False, head: str = ""
+    model_file: Path,
+    task: str,
+    data: Path,
+    imgsz: int,
+    report: Reporter,
+    *,
+    cut: bool = False,
+    head: str = "",
+    single_cls: bool = False,
 ) -> float:
     """Return the metric that judges, of a checkpoint or an exported file, on the validation split.
 
     mAP50-95 is that of masks or keypoints where the task has them, else of boxes. One square image at a time, which a
     file of fixed shape can take; both sides are measured alike. ``cut`` counts only boxes that a file with non-maximum
-    suppression inside could put out. ``head`` says which one of a checkpoint's two heads is measured.
+    suppression inside could put out. ``head`` says which one of a checkpoint's two heads is measured. ``single_cls``
+    counts all classes as one, as the model was trained.
 
     Raises:
         DatasetError: the data set cannot be used.
@@ -44,7 +53,7 @@ def validation_map(
         try:
             metrics = model.val(
                 data=str(description), imgsz=imgsz, batch=1, rect=False, device="cpu", split="val",
-                plots=False, verbose=False, workers=0, project=folder, name="val", **limits,
+                single_cls=single_cls, plots=False, verbose=False, workers=0, project=folder, name="val", **limits,
             )  # fmt: skip
         except StopRequested:
             raise

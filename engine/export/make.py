@@ -14,7 +14,7 @@ import numpy as np
 
 from engine import numbers
 from engine.checkpoint import Checkpoint, open_checkpoint
-from engine.errors import DatasetError, ExportError, StorageError
+from engine.errors import ExportError, StorageError
 from engine.export import gates as gate
 from engine.export.backends import Backend, open_backend, torch_backend
 from engine.export.dense import as_exported
@@ -27,7 +27,7 @@ from engine.export.parity import Parity, measure_parity
 from engine.export.precision import to_fp16, to_int8
 from engine.export.settings import END2END, FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
 from engine.files import atomic_path, require_free_space, writing_to
-from engine.images import read_input, refuse_other_channels
+from engine.images import read_input
 from engine.tasks import TASKS
 
 Reporter = Callable[[dict], None]
@@ -125,7 +125,7 @@ def export_model(
     if settings.nms and checkpoint.task not in NMS_TASKS:
         raise ExportError(f"A {checkpoint.task} model finds no boxes, so there is nothing to suppress; leave NMS out.")
     head = choose_head(checkpoint.model, checkpoint.path.name, settings.head, settings.nms)
-    _check_data(checkpoint, settings)
+    _check_data(checkpoint, settings, report)
     compared = list(images) or _dataset_images(settings, "val", COMPARED_IMAGES)
     require_free_space(Path(tempfile.gettempdir()), 3 * _SIZE_FACTOR * checkpoint.path.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="export-") as temporary:
@@ -209,20 +209,18 @@ def _needs_detections(settings: ExportSettings) -> bool:
     return settings.nms or (settings.precision != "fp32" and settings.data is not None)
 
 
-def _check_data(checkpoint: Checkpoint, settings: ExportSettings) -> None:
+def _check_data(checkpoint: Checkpoint, settings: ExportSettings, report: Reporter) -> None:
     """Refuse before the work a data set of other images, or of other classes, on which no accuracy can be measured."""
     if settings.data is None:
         return
     from engine.datasets import check_dataset
+    from engine.fitting import require_images, require_measurable
 
     info = check_dataset(settings.data, checkpoint.task)
-    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
-    described, known = len(info.names), len(checkpoint.names)
-    if described != known and checkpoint.task in TASKS:
-        raise DatasetError(
-            f"The data set describes {described} classes, but {checkpoint.path.name} knows {known}; "
-            "choose the data set that the model was trained for."
-        )
+    if checkpoint.task not in TASKS:
+        require_images(checkpoint, info)
+    elif words := require_measurable(checkpoint, info).sentence:
+        report(_status(words))
 
 
 def _dataset_images(settings: ExportSettings, split: str, count: int) -> list[Path]:
@@ -379,8 +377,9 @@ def _accuracies(
     report(_status("Measuring accuracy on the validation split, of the file and of the checkpoint"))
     metric = TASKS[checkpoint.task].metric
     files = {metric: exported, f"{metric} fp32": checkpoint.path}
+    limits = {"cut": settings.nms, "head": head, "single_cls": checkpoint.single_cls}
     return {
-        name: validation_map(file, checkpoint.task, settings.data, imgsz, report, cut=settings.nms, head=head)
+        name: validation_map(file, checkpoint.task, settings.data, imgsz, report, **limits)
         for name, file in files.items()
     }
 

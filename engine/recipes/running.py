@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import numbers
 from engine.errors import StorageError, WorkbenchError
@@ -20,6 +20,10 @@ from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shippe
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
 from engine.tasks import metric_label
 from engine.verb_facts import MEASURING, MODEL_MAKERS, TAKES_ARGUMENTS, TRAINING, needs_data
+
+if TYPE_CHECKING:
+    from engine.checkpoint import Checkpoint
+    from engine.datasets import DatasetInfo
 
 Report = Callable[[dict[str, Any]], None]
 RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
@@ -165,6 +169,7 @@ def check_run(run: Run) -> None:
     from engine.verbs.common import starting_point
 
     import_ultralytics()
+    from engine.checkpoint import open_checkpoint
     from engine.training import check_device, check_task
 
     _, task, _ = starting_point(run.base, scratch_allowed=run.recipe.steps[0].verb == "train")
@@ -180,7 +185,41 @@ def check_run(run: Run) -> None:
             if step.settings.get("distill"):
                 _check_teacher(run, number)
     if run.data is not None:
-        check_dataset(run.data, task)
+        info = check_dataset(run.data, task)
+        if not is_description(run.base):
+            _check_fit(run, open_checkpoint(run.base), info)
+
+
+def _check_fit(run: Run, checkpoint: Checkpoint, info: DatasetInfo) -> None:
+    """Refuse a data set that some step cannot take: one measures before any has trained on it, or trains a cut model.
+
+    A model that fits only after its head or first layer was built anew does so from the first training on, unless it
+    is pruned by then.
+    """
+    from engine.datasets.fit import REFUSED
+    from engine.fitting import require_images, require_measurable, training_fit
+
+    pruned = False
+    for number, step in enumerate(run.recipe.steps, start=1):
+        with _naming(run, number):
+            if step.verb in TRAINING:
+                fit = training_fit(checkpoint, info, single_cls=_single_cls(step), pruned=pruned)
+                if fit.verdict == REFUSED:
+                    raise RecipeError(fit.sentence)
+                return
+            if step.verb != "prune":
+                require_measurable(checkpoint, info)
+                continue
+            if needs_data(step.verb, step.settings):
+                require_images(checkpoint, info)
+            pruned = True
+
+
+def _single_cls(step: Step) -> bool | None:
+    """Return whether a step counts all classes as one, None where it says nothing."""
+    from engine.arguments import parsed_arguments
+
+    return parsed_arguments(step.settings.get("ultralytics")).get("single_cls")
 
 
 def _check_settings(step: Step) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from engine.checkpoint import Checkpoint
 from engine.datasets import check_dataset, image_files, spread
-from engine.images import read_pixels, refuse_other_channels, to_jpeg, viewable
+from engine.fitting import require_images
+from engine.images import read_pixels, to_jpeg, viewable
 from engine.predictions import Predictor, open_predictor
 
 MOST = 6
@@ -37,7 +38,7 @@ def sample_predictions(checkpoint: Checkpoint, data: Path, count: int = MOST) ->
         DatasetError: The data set cannot be used, or an image of it cannot be read or does not fit the model.
     """
     info = check_dataset(data)
-    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
+    require_images(checkpoint, info)
     predictor, images = open_predictor(checkpoint.path), spread(image_files(info, "val"), count)
     return tuple(_sample(predictor, image, checkpoint.imgsz) for image in images)
 

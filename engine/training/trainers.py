@@ -19,12 +19,14 @@ from ultralytics.models import yolo
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import strip_optimizer
 
+from engine.datasets.fit import REBUILT, REFUSED
 from engine.errors import TrainingError
 from engine.files import atomic_path
+from engine.fitting import described_facts, module_facts, module_fit, move_classes
 from engine.tasks import TASKS
 from engine.training.resumable import Resumable
 from engine.training.trackers import tracker_of
-from engine.unpruning import is_marked, is_marked_description, mark_if_narrower
+from engine.unpruning import is_marked_description, mark_if_narrower
 
 
 class KeepsModule(Resumable):
@@ -54,7 +56,9 @@ class KeepsModule(Resumable):
                     hooks[:] = [hook for hook in hooks if tracker_of(hook) != tracker]
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> nn.Module:
-        """Return the checkpoint's module as it is, or Ultralytics' own new one where classes differ.
+        """Return the checkpoint's module as it is, or Ultralytics' own new one where the data set needs other parts.
+
+        Those are a head for other classes or keypoints, and a first layer for images of other channels.
 
         Raises:
             TrainingError: The model was pruned, and something else than its own module is asked for.
@@ -68,14 +72,14 @@ class KeepsModule(Resumable):
             return super().get_model(cfg, weights, verbose)
         mark_if_narrower(weights)
         weights.requires_grad_(True)  # checkpoints are stored frozen, and Ultralytics would warn of every parameter
-        if _class_count(weights) in (None, self.data["nc"]):
-            return weights
-        if is_marked(weights):
-            raise TrainingError(
-                f"This pruned model knows {_class_count(weights)} classes and the data set has {self.data['nc']}; "
-                "fine-tune it on a data set with its own classes, or train the dense model on the new ones first."
-            )
-        return super().get_model(cfg, weights, verbose)
+        facts = module_facts(weights, Path(str(self.args.model)).name, self.args.task)
+        fit = module_fit(weights, facts, described_facts(self.data))
+        if fit.verdict == REFUSED:
+            raise TrainingError(fit.sentence)
+        if fit.verdict == REBUILT:
+            return super().get_model(cfg, weights, verbose)
+        move_classes(weights, self.data.get("names"))
+        return weights
 
     def save_model(self) -> bool:
         """Write the checkpoints aside, then rename them: a run may be killed at any time."""
@@ -151,11 +155,6 @@ def _parallel_on_cpu() -> Iterator[None]:
         yield
     finally:
         nn.parallel.DistributedDataParallel = original
-
-
-def _class_count(model: nn.Module) -> int | None:
-    names = getattr(model, "names", None)
-    return getattr(model, "nc", None) or (len(names) if names else None)
 
 
 class DetectionTrainer(KeepsModule, yolo.detect.DetectionTrainer):

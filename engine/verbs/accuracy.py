@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights
+from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights, told_fit
 from engine.verbs.pruning import plan_arguments
 
 
@@ -16,9 +16,9 @@ def accuracy(spec: Spec, report: Report) -> Result:
     """
     from engine.accuracy import DEFAULT_RATIOS, accuracy_curve
 
-    slimming, asked = _opened(spec, report, recalibrate_free=spec.get("recalibrate") is not None)
+    slimming, asked, told = _opened(spec, report, recalibrate_free=spec.get("recalibrate") is not None)
     curve = accuracy_curve(slimming, given(spec, "ratios", DEFAULT_RATIOS), **asked, report=report)
-    return _result(spec, asked, curve)
+    return {**told, **curve.as_dict()}
 
 
 def sensitivity(spec: Spec, report: Report) -> Result:
@@ -27,14 +27,16 @@ def sensitivity(spec: Spec, report: Report) -> Result:
     from engine.accuracy import sensitivity as measure
 
     # Losses are counted from the whole model, which is recalibrated like the cut ones, so all are treated alike.
-    slimming, asked = _opened(spec, report, recalibrate_free=True)
+    slimming, asked, told = _opened(spec, report, recalibrate_free=True)
     measured = measure(slimming, **asked, shares=given(spec, "shares", SHARES), report=report)
-    return _result(spec, asked, measured)
+    return {**told, **measured.as_dict()}
 
 
-def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any]]:
-    """Open the checkpoint and read what both measurements are asked for."""
+def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any], Result]:
+    """Open the checkpoint and read what both measurements are asked for, and what both tell besides."""
     from engine.accuracy import MeasureSettings
+    from engine.datasets import check_dataset
+    from engine.fitting import require_measurable
     from engine.imgsz import model_stride, told_imgsz
     from engine.slimming import Slimming
     from engine.training import check_device, check_task, default_device
@@ -45,6 +47,7 @@ def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any,
     slimming = Slimming.open(resolve_weights(spec["weights"]))
     checkpoint = slimming.checkpoint
     check_task(checkpoint.task)
+    fit = told_fit(require_measurable(checkpoint, check_dataset(data, checkpoint.task)), report)
     plan = plan_arguments({**{key: spec[key] for key in spec if key not in ("imgsz", *_TARGETS)}, "prune_ratio": 0.0})
     measure = MeasureSettings(
         imgsz=told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report),
@@ -54,7 +57,7 @@ def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any,
         compensate=given(spec, "compensate", True),
         batch=given(spec, "batch", 16),
     )
-    return slimming, {
+    asked = {
         "data": data,
         "measure": measure,
         # A workspace keeps measurements for all its jobs; elsewhere they lie with what the verb makes.
@@ -63,11 +66,8 @@ def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any,
         "importance": plan.importance,
         "device": device,
     }
+    told = {"weights": str(spec["weights"]), "imgsz": measure.imgsz, "fit": fit, "metrics": {}, "artefacts": []}
+    return slimming, asked, told
 
 
 _TARGETS = ("max_params", "max_gflops", "target_latency")
-
-
-def _result(spec: Spec, asked: dict[str, Any], measured: Any) -> Result:
-    told = {"weights": str(spec["weights"]), "imgsz": asked["measure"].imgsz}
-    return {**told, "metrics": {}, "artefacts": [], **measured.as_dict()}

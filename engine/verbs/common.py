@@ -42,6 +42,13 @@ def measurements(spec: Spec) -> Any:
     return StoredMeasurements(Store(spec["workspace"]))
 
 
+def told_fit(fit: Any, report: Report) -> Result:
+    """Return how a model and a data set go together (``engine.datasets.fit.Fit``) for a result; a status says it."""
+    if fit.sentence:
+        report({"kind": "status", "text": fit.sentence})
+    return fit.as_dict()
+
+
 def starting_point(name: str, *, scratch_allowed: bool) -> tuple[str, str, int]:
     """Return (weights for Ultralytics, task, image size) of a checkpoint, or of a model YAML to train from scratch."""
     if scratch_allowed and str(name).endswith((".yaml", ".yml")):

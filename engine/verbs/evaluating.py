@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from engine.arguments import merged_arguments
-from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights
+from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights, told_fit
 
 
 def val(spec: Spec, report: Report) -> Result:
@@ -18,7 +18,9 @@ def val(spec: Spec, report: Report) -> Result:
 
     import_ultralytics()
     from engine.checkpoint import open_checkpoint
+    from engine.datasets import check_dataset
     from engine.evaluation import validate
+    from engine.fitting import require_measurable
     from engine.imgsz import model_stride, told_imgsz
     from engine.measuring import BATCH, MeasurementKey, dataset_digest, measured_once
     from engine.training import check_task, default_device
@@ -30,6 +32,8 @@ def val(spec: Spec, report: Report) -> Result:
     data, split, cache = Path(required(spec, "data")), given(spec, "split", "val"), measurements(spec)
     if arguments:
         cache = None
+    info, single_cls = check_dataset(data, checkpoint.task), arguments.get("single_cls")
+    fit = told_fit(require_measurable(checkpoint, info, single_cls=single_cls), report)
     key = MeasurementKey(
         weights="" if cache is None else checkpoint.digest,
         data="" if cache is None else dataset_digest(data, split),
@@ -40,4 +44,5 @@ def val(spec: Spec, report: Report) -> Result:
     )
     validate_so = partial(validate, arguments=arguments)
     measured = measured_once(Path(weights), data, key, cache=cache, report=report, validate=validate_so)
-    return {"weights": weights, "imgsz": key.imgsz, "ultralytics": arguments, "artefacts": [], **measured}
+    told = {"weights": weights, "imgsz": key.imgsz, "fit": fit, "ultralytics": arguments}
+    return {**told, "artefacts": [], **measured}

@@ -186,8 +186,8 @@ def recalibration_images(spec: Spec, checkpoint: Checkpoint) -> list[Path]:
     if spec.get("data") is None:
         raise PlanError("Recalibration needs a data set; choose one (--data).")
     from engine.datasets import check_dataset, training_images
-    from engine.images import refuse_other_channels
+    from engine.fitting import require_images
 
     info = check_dataset(spec["data"])
-    refuse_other_channels(info.channels, checkpoint.channels, checkpoint.path.name)
+    require_images(checkpoint, info)
     return training_images(info, count)

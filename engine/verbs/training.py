@@ -19,6 +19,7 @@ from engine.verbs.common import (
     required,
     resolve_weights,
     starting_point,
+    told_fit,
 )
 
 _VERBS = {"trained": "train", "sparse": "sparsify", "finetuned": "finetune"}
@@ -123,6 +124,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     if spec.get("resume") and not save_dir.exists():
         raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
     dataset = check_dataset(required(spec, "data"), task)
+    extra, fit = _fitted(weights, dataset, spec, extra)
     require_free_space(save_dir, training_bytes(sum(p.numel() for p in module.parameters())))
     for problem in dataset.problems:
         report({"kind": "status", "text": f"Data set: {problem}"})
@@ -149,6 +151,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         tracker=tuple(given(spec, "tracker", ())),
         extra=extra,
     )
+    fit = told_fit(fit, report) if fit else {}
     is_new = not save_dir.exists()
     save_dir.mkdir(parents=True, exist_ok=True)
     try:
@@ -184,6 +187,7 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         "save_dir": str(save_dir),
         "params": result.params,
         "imgsz": settings.imgsz,
+        "fit": fit,
         "epochs_done": result.epochs_done,
         "stopped": result.stopped,
         "optimizer": settings.optimizer,
@@ -195,6 +199,35 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         "comparison": compared,
         "artefacts": [artefact],
     }
+
+
+def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return Ultralytics' further arguments, and how the model and the data set go together; None for a YAML.
+
+    A model that was trained with all classes counted as one goes on so, unless the arguments say otherwise.
+
+    Raises:
+        TrainingError: They do not, or the teacher sees other images than the data set has.
+    """
+    from engine.checkpoint import open_checkpoint
+    from engine.datasets.fit import REFUSED
+    from engine.fitting import checkpoint_facts, training_fit
+
+    if not weights.endswith(".pt"):
+        return extra, None
+    checkpoint = open_checkpoint(weights)
+    extra = {**({"single_cls": True} if checkpoint.single_cls else {}), **extra}
+    fit = training_fit(checkpoint, dataset, single_cls=bool(extra.get("single_cls")))
+    if fit.verdict == REFUSED:
+        raise TrainingError(fit.sentence)
+    if spec.get("teacher"):
+        teacher = checkpoint_facts(_opened(spec["teacher"], checkpoint.task))
+        if teacher.channels != dataset.channels:
+            raise TrainingError(
+                f"The teacher {teacher.name} takes images of {teacher.channels} channels and those of the data set "
+                f"have {dataset.channels}; leave --teacher out."
+            )
+    return extra, fit
 
 
 def _asked_for(spec: Spec) -> set[str]:
