@@ -70,6 +70,12 @@ def test_processes_on_the_cpu_share_the_default_and_every_gpu_gets_what_fits_int
     assert "48 images a batch, 24 for each of 2 processes (by the memory of the GPU)" in told[-1]["text"]
 
 
+def test_one_image_a_batch_is_a_number_and_no_share_of_the_memory(dense, tmp_path):
+    batches = (-1, 0.5, 1, 2)
+    automatic = [TrainSettings(str(dense), tmp_path, tmp_path, 1, 64, batch=each).automatic_batch for each in batches]
+    assert automatic == [True, True, False, False]
+
+
 @pytest.mark.parametrize("wrong", [0, -2, 2.5])
 def test_a_batch_that_is_no_number_of_images_is_refused(dense, tmp_path, wrong):
     with pytest.raises(TrainingError, match="batch"):

@@ -311,6 +311,18 @@ def test_step_after_a_comparison_works_on_the_last_model(store):
     assert [job.spec["weights"] for job in store.chain_jobs(chain.id)][1:] == [["base.pt", "trained.pt"], "trained.pt"]
 
 
+def test_step_after_one_that_made_several_models_works_on_the_last(store, tmp_path):
+    chain, job = unstarted(store, ("train", {}), ("val", {}))
+    models = []
+    for name in ("first.pt", "last.pt"):
+        (tmp_path / name).write_bytes(name.encode())
+        models.append(store.add_model(tmp_path / name, name, "trained"))
+    artefacts = [{"path": str(model.path), "kind": "trained", "register": True} for model in models]
+    end(store, job, result={"artefacts": artefacts, "model_ids": [model.id for model in models]})
+    step = jobs.advance(store, chain.id, command=WORKER)
+    assert (step.model_id, step.spec["weights"]) == (models[-1].id, str(models[-1].path))
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [

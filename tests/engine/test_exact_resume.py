@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.torch_utils import EarlyStopping
 
@@ -26,7 +27,10 @@ from engine.errors import StopRequested, TrainingError
 from engine.slimming import Slimming
 from engine.sparsity import SparsitySettings
 from engine.training import TRAINERS, TrainResult, TrainSettings, progress, run_training
+from engine.training.randomness import random_states, set_loader_state, set_random_states
 from engine.training.resuming import RUN_NAME, STATE_NAME, saved_run
+from engine.training.state import STATE_FORMAT, read_state, write_state
+from engine.training.trainers import KeepsModule, strip_checkpoints
 from tests.tasks import SIZE, write_data, write_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -304,6 +308,64 @@ def test_the_state_is_plain_values_and_tensors_and_anything_else_is_refused(sett
     torch.save({"format": 99}, path)
     with pytest.raises(TrainingError, match="another version"):
         run_training(replace(wanted, resume=True), "detect", stopping())
+
+
+def test_a_state_that_could_not_be_written_whole_leaves_the_one_before(tmp_path):
+    path = tmp_path / STATE_NAME
+    write_state(path, {"format": STATE_FORMAT, "epochs_done": 1, "model": torch.arange(1000)})
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        write_state(path, {"format": STATE_FORMAT, "epochs_done": 2, "model": [torch.arange(1000), lambda: None]})
+    assert read_state(path)["epochs_done"] == 1
+    assert [each.name for each in tmp_path.iterdir()] == [STATE_NAME]
+
+
+def test_random_states_hold_the_other_half_of_a_pair_of_normal_numbers():
+    cpu = torch.device("cpu")
+    random.gauss(0, 1), np.random.standard_normal()  # each makes two, and keeps one for the next call
+    states = random_states(cpu)
+    wanted = [(random.gauss(0, 1), np.random.standard_normal(), torch.rand(1).item()) for _ in range(3)]
+    set_random_states(states, cpu)
+    assert [(random.gauss(0, 1), np.random.standard_normal(), torch.rand(1).item()) for _ in range(3)] == wanted
+
+
+def test_the_order_of_other_images_is_not_taken():
+    loaders = [DataLoader(TensorDataset(torch.arange(count)), generator=torch.Generator()) for count in (8, 5)]
+    loaders[0].generator.manual_seed(1)
+    state = {"images": 8, "generator": loaders[0].generator.get_state(), "buffer": [7], "order": None, "augmenters": []}
+    before = loaders[1].generator.get_state()
+    set_loader_state(loaders[1], state, begins_anew=False)
+    assert torch.equal(loaders[1].generator.get_state(), before)
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_a_process_killed_while_it_writes_checkpoints_leaves_whole_ones(tmp_path, monkeypatch):
+    last, best = (tmp_path / name for name in ("last.pt", "best.pt"))
+    last.write_bytes(b"whole"), best.write_bytes(b"whole")
+
+    class Dying:
+        def save_model(self):
+            self.last.write_bytes(b"ha"), self.best.write_bytes(b"ha")
+            raise _Killed
+
+    class Trainer(KeepsModule, Dying):
+        def __init__(self):
+            self.last, self.best = last, best
+
+    with pytest.raises(_Killed):
+        Trainer().save_model()
+
+    def strip(path, s="", updates=None):
+        Path(s or path).write_bytes(b"ha")
+        raise _Killed
+
+    monkeypatch.setattr("engine.training.trainers.strip_optimizer", strip)
+    with pytest.raises(_Killed):
+        strip_checkpoints(last, best)
+    assert (last.read_bytes(), best.read_bytes()) == (b"whole", b"whole")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_run_of_version_0_2_goes_on_less_exactly_and_says_so(settings, tmp_path):

@@ -217,6 +217,20 @@ def test_kill_leaves_no_orphans(store):
     assert jobs.kill(store, job.id) == job
 
 
+def test_killing_a_job_that_has_ended_leaves_its_end_as_it_was(store):
+    job = store.add_job("train", {}, "Test")
+    store.finish_job(job.id, "interrupted", error="The machine was restarted.")
+    assert jobs.kill(store, job.id) == store.job(job.id)
+    ended = store.job(job.id)
+    assert (ended.state, ended.error, ended.stop_requested) == ("interrupted", "The machine was restarted.", False)
+
+
+@POSIX_ONLY
+def test_worker_is_out_of_reach_of_the_terminal_it_was_started_from(store):
+    job = submit(store, "wait")
+    assert os.getsid(job.pid) == job.pid != os.getsid(0), "Ctrl-C goes to a whole session"
+
+
 @POSIX_ONLY
 def test_worker_ends_what_its_verb_left_behind(store):
     job = submit(store, "spawn", {"leave": True})
@@ -266,6 +280,16 @@ def test_job_without_a_worker_is_noticed_after_a_while(store, monkeypatch):
     monkeypatch.setattr(watching, "utc_now", lambda: utc_now() + timedelta(minutes=2))
     assert [lost.id for lost in jobs.reconcile(store)] == [job.id]
     assert "never started" in store.job(job.id).reason
+
+
+def test_resumed_job_whose_worker_is_not_there_yet_is_no_lost_one(tmp_path):
+    moment = [utc_now() - timedelta(days=1)]
+    store = Store(tmp_path, clock=lambda: moment[0])
+    job = store.add_job("train", {}, "Test")
+    store.request_stop(job.id)
+    moment[0] = utc_now()
+    store.requeue_job(job.id)
+    assert jobs.reconcile(store) == [] and store.job(job.id).state == "queued"
 
 
 def test_restart_of_the_machine_is_named(store, monkeypatch):
@@ -543,6 +567,12 @@ def test_retry_is_a_new_job_with_the_same_specification(store):
     assert ended(store, again).state == "failed"
 
 
+def test_retry_of_short_work_waits_for_no_device_either(store):
+    job = store.add_job("count", {}, "Test", exclusive=False)
+    store.request_stop(job.id)
+    assert jobs.retry(store, job.id, command=WORKER).devices == ()
+
+
 def test_only_a_job_that_has_ended_is_deleted(store):
     job = at_work(store, submit(store, "wait"))
     with pytest.raises(JobError, match="not ended"):
@@ -550,6 +580,7 @@ def test_only_a_job_that_has_ended_is_deleted(store):
     release(store, job)
     jobs.delete(store, ended(store, job).id)
     assert store.jobs() == [] and store.events(job.id) == []
+    assert not store.job_folder(job.id).exists()
 
 
 # Reports, logs, progress
@@ -634,6 +665,18 @@ def test_time_left_in_the_first_epoch_comes_from_its_steps(tmp_path):
     progress = jobs.progress(store, store.job(job.id), now=moment[0] - timedelta(seconds=2))
     assert progress.percent == pytest.approx(30.0)
     assert progress.seconds_left == pytest.approx(14.0)
+
+
+def test_time_left_follows_the_last_five_epochs_and_is_never_less_than_none(tmp_path):
+    moment = utc_now()
+    store = Store(tmp_path, clock=lambda: moment)
+    job = store.add_job("train", {}, "Test")
+    store.claim_job(job.id, 1, 0.0)
+    for epoch, seconds in enumerate((1000.0, 10.0, 10.0, 10.0, 10.0, 10.0), start=1):
+        store.append_events(job.id, [{"kind": "epoch", "epoch": epoch, "epochs": 8, "seconds": seconds}])
+    job = store.job(job.id)
+    assert jobs.progress(store, job, now=moment).seconds_left == pytest.approx(20.0)
+    assert jobs.progress(store, job, now=moment + timedelta(minutes=5)).seconds_left == 0.0
 
 
 def test_refresh_with_ten_thousand_steps_is_quick(store):

@@ -25,7 +25,7 @@ from engine.recipes import (
     shipped_names,
     shipped_recipes,
 )
-from engine.recipes.format import MODEL_MAKERS, STEP_VERBS, setting_options
+from engine.recipes.format import MODEL_MAKERS, MOST_BYTES, MOST_STEPS, STEP_VERBS, setting_options
 from engine.recipes.running import check_run
 from engine.recipes.steps import made_models, step_spec
 from tests.models import write_checkpoint
@@ -191,6 +191,13 @@ def test_a_mistake_is_one_sentence_that_names_the_place(text, expected, tmp_path
     told = str(refusal.value)
     assert expected in told and "\n" not in told and len(told) < 400
     assert told.endswith((".", "?"))
+
+
+def test_the_most_steps_and_the_largest_file_are_still_taken(tmp_path):
+    path = tmp_path / "large.yaml"
+    text = f"steps: [{', '.join(['export'] * MOST_STEPS)}]\n#"
+    path.write_text(text.ljust(MOST_BYTES, "x"), encoding="utf-8")
+    assert len(load_recipe(path).steps) == MOST_STEPS
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9), st.lists))
@@ -406,6 +413,19 @@ def test_a_damaged_or_foreign_state_is_a_sentence(base, tmp_path):
             run_recipe(recipe, str(base), save_dir=folder)
     assert not list(folder.glob("1-*"))
     shutil.rmtree(folder)
+
+
+def test_a_run_goes_on_with_its_own_recipe_and_data_set_alone(base, data, tmp_path):
+    def pruning(ratio: float) -> Recipe:
+        return recipe_from_dict({"steps": [{"prune": {"prune_ratio": ratio}}]})
+
+    run_recipe(pruning(0.3), str(base), data, tmp_path / "run", "cpu")
+    noted = (tmp_path / "run" / "run.json").read_text()
+    with pytest.raises(RecipeError, match="another recipe"):
+        run_recipe(pruning(0.5), str(base), data, tmp_path / "run", "cpu")
+    with pytest.raises(RecipeError, match="another data set"):
+        run_recipe(pruning(0.3), str(base), str(tmp_path / "other.yaml"), tmp_path / "run", "cpu")
+    assert (tmp_path / "run" / "run.json").read_text() == noted
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,56 @@ def test_the_proximal_threshold_of_a_group_is_that_of_a_single_gamma_of_its_size
     assert net.tail.bn.weight.tolist() == pytest.approx([0.15] * 16)
 
 
+class Ends(nn.Module):
+    """Two blocks, the last of which makes the output: its channels cannot be pruned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.last = Block(3, 12), Block(12, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.stem(x))
+
+
+def still(net: nn.Module, settings: SparsitySettings, *groups: dict) -> Sparsifier:
+    """Take one step in which no gradient moves anything, so that the sparsifier alone acts."""
+    sparsifier = Sparsifier(net, trace(net), settings)
+    learner = torch.optim.SGD(groups or net.parameters(), lr=0.1)
+    sparsifier.attach(learner)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    learner.step()
+    return sparsifier
+
+
+@pytest.mark.parametrize("method", ["classic", "proximal"])
+def test_a_penalty_leaves_channels_alone_that_cannot_be_pruned(method):
+    net = Ends()
+    with torch.no_grad():
+        net.last.bn.bias.fill_(0.3)
+    still(net, SparsitySettings(method, strength=0.5))
+    assert net.stem.bn.weight.tolist() == pytest.approx([0.95] * 12)
+    assert net.last.bn.weight.tolist() == [1.0] * 4 and net.last.bn.bias.tolist() == pytest.approx([0.3] * 4)
+
+
+def test_beta_follows_the_proximal_step_where_gamma_is_zero_and_nowhere_else():
+    net = Net()
+    with torch.no_grad():
+        net.tail.bn.weight[:8] = 0.04  # below the threshold of 0.05
+        net.tail.bn.bias.fill_(-0.2)
+    still(net, SparsitySettings("proximal", strength=0.5))
+    assert net.tail.bn.weight.tolist() == pytest.approx([0.0] * 8 + [0.95] * 8)
+    assert net.tail.bn.bias.tolist() == pytest.approx([-0.15] * 8 + [-0.2] * 8)
+
+
+def test_the_proximal_threshold_takes_the_learning_rate_of_the_gammas():
+    net = Net()
+    gammas_alone = [block.bn.weight for block in (net.stem, net.branch, net.tail)]
+    others = [p for p in net.parameters() if not any(p is gamma for gamma in gammas_alone)]
+    still(net, SparsitySettings("proximal", strength=0.5), {"params": others, "lr": 1.0}, {"params": gammas_alone})
+    assert net.tail.bn.weight.tolist() == pytest.approx([0.95] * 16)
+
+
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
 def test_targeted_training_zeroes_exactly_the_wanted_share_and_pruning_then_is_free(optimizer):
     net, sparsifier = trained(SparsitySettings("targeted", ratio=0.5), optimizer)
@@ -277,6 +327,34 @@ def test_a_budget_is_met_by_pruning_exactly_what_is_zero_and_prefers_what_saves_
     assert sparsifier.statistics()["free_ratio"] > 0
 
 
+def test_a_budget_prefers_channels_that_save_much_for_what_they_are_worth():
+    net = Net()
+    graph, before = trace(net), CostModel(trace(net), net, 12).before
+    settings = SparsitySettings("targeted", budget=Budget(params=before.params * 3 // 4), budget_imgsz=12)
+    sparsifier = Sparsifier(net, graph, settings)
+    scores = torch.ones(graph.group_count)
+    # The tied channels of stem and branch are worth twice as much, and save more than three times as many parameters.
+    scores[torch.from_numpy(graph.layers[0].groups)] = 2
+    sparsifier.load_state_dict(sparsifier.state_dict() | {"scores": scores, "steps_seen": torch.tensor(1)})
+    sparsifier.progress = LOOK_SHARE
+    learner = torch.optim.SGD(net.parameters(), lr=0.1)
+    sparsifier.attach(learner)
+    learner.step()
+    stem, branch, tail = sparsifier.state_dict()["targets"].split([12, 12, 16])
+    assert stem.any() and torch.equal(stem, branch) and not tail.any()
+
+
+def test_what_is_told_of_gammas_after_an_epoch_is_what_they_are():
+    net = Ends()
+    with torch.no_grad():
+        net.stem.bn.weight[:5] = torch.tensor([0.0, 0.0, 0.005, -0.005, 0.5])
+        net.last.bn.weight[:] = torch.tensor([0.0, 1.0, 1.0, 2.0])
+    told = Sparsifier(net, trace(net), SparsitySettings()).statistics()
+    assert (told["zero"], told["below_1e-2"], told["median"]) == (3 / 16, 5 / 16, 1.0)
+    assert told["free_ratio"] == 2 / 12, "of the channels that can be pruned"
+    assert told["p10"] < told["median"] <= told["p90"]
+
+
 def test_a_budget_that_cannot_be_met_is_refused_before_training():
     net = Net()
     with pytest.raises(PlanError, match="smallest model"):
@@ -290,6 +368,6 @@ def test_a_saved_state_goes_on_with_the_same_channels_and_refuses_another_model(
     other.load_state_dict(sparsifier.state_dict())
     for name, tensor in sparsifier.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
-    state = sparsifier.state_dict() | {"scores": torch.zeros(3)}
-    with pytest.raises(TrainingError, match="another model"):
-        other.load_state_dict(state)
+    for part in ({"scores": torch.zeros(3)}, {"targets": torch.ones(3, dtype=torch.bool)}):
+        with pytest.raises(TrainingError, match="another model"):
+            other.load_state_dict(sparsifier.state_dict() | part)

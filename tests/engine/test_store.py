@@ -13,6 +13,7 @@ from engine.store import Store, default_workspace
 from engine.store.database import DATABASE_NAME, Database
 from engine.store.devices import devices_of
 from engine.store.models import NAME_LENGTH
+from engine.store.records import utc_now
 from engine.store.schema import MIGRATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,6 +223,15 @@ def test_jobs_take_turns_on_a_device(store):
     assert claimed.started_at <= claimed.finished_at
 
 
+def test_jobs_that_were_queued_in_the_same_moment_take_turns_too(tmp_path):
+    moment = utc_now()
+    store = Store(tmp_path, clock=lambda: moment)
+    first, second = (store.add_job("train", {}, title) for title in ("first", "second"))
+    assert first.queued_at == second.queued_at
+    assert [store.queue_position(job.id) for job in (first, second)] == [1, 2]
+    assert not store.claim_job(second.id, 2, 0.0) and store.claim_job(first.id, 1, 0.0)
+
+
 def test_requeued_job_starts_afresh_behind_the_others(store):
     job, other = store.add_job("train", {"epochs": 3}, "Train"), store.add_job("train", {}, "Other")
     assert not store.requeue_job(job.id)
@@ -265,6 +275,14 @@ def test_job_ends_once(store):
     assert ended.finished and ended.stop_requested and ended.reason == "One sentence."
     with pytest.raises(ValueError, match="does not end"):
         store.finish_job(job.id, "queued")
+
+
+def test_a_killed_job_that_somebody_found_dead_meanwhile_was_stopped_and_no_other_end_changes(store):
+    for state, may_become_stopped in (("interrupted", True), ("failed", False), ("done", False)):
+        job = store.add_job("train", {}, "Train")
+        assert store.finish_job(job.id, state)
+        assert store.finish_job(job.id, "stopped") == may_become_stopped
+        assert store.job(job.id).state == ("stopped" if may_become_stopped else state)
 
 
 def test_queued_job_stops_at_once(store):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ultralytics.utils import SETTINGS
 
@@ -14,7 +15,7 @@ from engine.cli import read_terminal
 from engine.errors import TrainingError
 from engine.lineage import command_of
 from engine.training import TrainSettings, trackers
-from engine.training.trackers import check_trackers, tracked, tracker_of
+from engine.training.trackers import GammaRecord, check_trackers, tracked, tracker_of
 from engine.verb_facts import TRACKERS
 from tests.runs import tiny_data, write_dense
 
@@ -120,6 +121,15 @@ def test_a_tracker_that_raises_is_left_out_and_said(inputs, tmp_path, monkeypatc
     run_verb("train", asked, told.append)
     said = [event["text"] for event in told if "tensorboard" in event.get("text", "")]
     assert said == ["The tracker tensorboard failed and records no more: ConnectionError: no such host"]
+
+
+def test_what_is_recorded_of_gammas_is_what_they_are():
+    values = np.concatenate([np.zeros(10), np.full(10, 0.005), np.linspace(0.02, 1.0, 80)])
+    told = GammaRecord(values, strength=0.25).scalars()
+    assert told["sparsity/gammas_at_zero"] == 0.1 and told["sparsity/gammas_below_1e-2"] == 0.2
+    assert told["sparsity/gamma_p10"] < 0.01 < told["sparsity/gamma_median"] < 0.5 < told["sparsity/gamma_p90"] < 1
+    assert told["sparsity/penalty_strength"] == 0.25
+    assert "sparsity/penalty_strength" not in GammaRecord(values).scalars(), "the targeted method has none"
 
 
 def test_only_the_named_ones_are_on_and_only_inside(tmp_path, monkeypatch):
