@@ -1,14 +1,13 @@
 """Ultralytics checkpoints: open, describe, save. The only place that unpickles.
 
 A ``.pt`` file is a pickle, which can run code when it is loaded. Only Ultralytics' restricted loader is used
-(``weights_only`` with a list of known classes); a file that needs more is refused.
+(``weights_only`` with a list of known classes, to which ``engine.restricted`` adds torchvision's layers); a file that
+needs more is refused.
 """
 
 from __future__ import annotations
 
 import copy
-import re
-import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from ultralytics.utils.torch_utils import get_num_params
 from engine.errors import CheckpointError
 from engine.files import atomic_path, file_digest, require_free_space
 from engine.graph.inputs import image_channels
+from engine.restricted import allow_torchvision, refusal
 from engine.unpruning import mark_if_narrower
 
 MADE_KEY = "slimming"
@@ -131,43 +131,17 @@ def _load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"There is no file {path}; check the path.")
     if path.is_dir() or path.suffix.lower() != ".pt":
         raise CheckpointError(f"{path} is not a .pt file; choose a checkpoint that Ultralytics training wrote.")
+    allow_torchvision(path)
     try:
         content, _ = torch_safe_load(str(path), safe_only=True)
     except Exception as error:  # the loader lets through whatever a damaged file provokes
-        raise CheckpointError(_refusal(path, error)) from error
+        raise CheckpointError(refusal(path, error)) from error
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path.name} holds a {type(content).__name__}, not an Ultralytics checkpoint; choose the best.pt or "
             "last.pt that training wrote."
         )
     return content
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    """Return the sentence for a file that the restricted loader did not accept."""
-    chain = [error, error.__cause__, error.__context__]
-    text = " ".join(str(link) for link in chain if link is not None)
-    if isinstance(error, TypeError) and path.stat().st_size and not zipfile.is_zipfile(path) and "outside" in text:
-        return (
-            f"{path.name} is in the file format of PyTorch before 1.6, or no checkpoint at all; open it with a recent "
-            "Ultralytics and save it again."
-        )
-    wanted = re.search(r"GLOBAL ([\w.]+)", text)
-    if wanted:
-        return (
-            f"{path.name} was refused: it wants to load {wanted.group(1)}, which is not part of a plain Ultralytics "
-            "model and could run code; export it again from a stock Ultralytics training."
-        )
-    if "YOLOv5 model originally trained" in text:
-        return f"{path.name} comes from the separate yolov5 repository, which Ultralytics cannot load; retrain it here."
-    if isinstance(error, PermissionError):
-        return f"{path.name} cannot be read: permission denied; change its permissions or copy it elsewhere."
-    if "missing Ultralytics module" in text or isinstance(error, (AttributeError, ModuleNotFoundError)):
-        return f"{path.name} needs a class that this Ultralytics version does not have ({error}); upgrade ultralytics."
-    return (
-        f"{path.name} is not a checkpoint that can be read (empty, cut short, damaged or another kind of file); "
-        "choose a .pt file that Ultralytics training wrote."
-    )
 
 
 def _listed(content: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from engine.errors import PlanError
 from engine.graph.equal_counts import merge_equal_counts
+from engine.graph.failure import why_not_traced
 from engine.graph.inputs import image_channels, meta_copy
 from engine.graph.operators import ADOPTING, SIZED, SOURCES, handlers
 from engine.graph.sizes import Dim
@@ -30,7 +31,7 @@ def trace(model: nn.Module) -> ChannelGraph:
         model: An Ultralytics model that takes (B, C, H, W) images, on any device.
 
     Raises:
-        PlanError: The model cannot be run on an image.
+        PlanError: The model cannot be run on an image, or not be followed; says which.
     """
     failure: Exception | None = None
     channels = image_channels(model)
@@ -39,7 +40,7 @@ def trace(model: nn.Module) -> ChannelGraph:
             return _traced_at(model, channels, height, width)
         except Exception as error:  # a decoder that needs a larger image raises whatever its code happens to raise
             failure = error
-    raise PlanError(f"This model cannot be traced: {type(failure).__name__}: {failure}") from failure
+    raise PlanError(why_not_traced(model, channels, failure)) from failure
 
 
 def _traced_at(model: nn.Module, channels: int, height: int, width: int) -> ChannelGraph:

@@ -13,6 +13,7 @@ from ultralytics.utils.torch_utils import get_num_params
 
 from engine.errors import DatasetError, StopRequested, StorageError, TrainingError
 from engine.files import file_digest
+from engine.restricted import allow_torchvision
 from engine.training.checks import check_task, explained
 from engine.training.progress import Progress, Report, short_metrics
 from engine.training.resuming import (
@@ -78,6 +79,8 @@ def run_training(settings: TrainSettings, task: str, report: Report) -> TrainRes
 
 def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResult:
     """Train in this process, which may be one of several; errors as ``run_training``."""
+    if settings.weights.endswith(".pt"):
+        allow_torchvision(settings.weights)  # one of several processes has not opened the checkpoint before
     overrides = settings.overrides()
     saved = saved_run(settings.save_dir) if settings.resume else None
     if saved and saved.path and not saved.exact:

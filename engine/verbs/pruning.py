@@ -72,6 +72,8 @@ def _measured_latency(slimming: Any, plan: PlanArguments, pruned: Path, predicte
 
 def prune(spec: Spec, report: Report) -> Result:
     """Write SAVE_DIR/pruned.pt, a physically smaller model; one that was pruned to a latency is then timed."""
+    from engine.restricted import holds_torchvision
+
     plan = plan_arguments(spec)
     slimming = _opened(spec, plan, report)
     path = Path(spec["save_dir"]) / "pruned.pt"
@@ -95,6 +97,14 @@ def prune(spec: Spec, report: Report) -> Result:
             f"{numbers.gflops(result['gflops_before'])} -> {numbers.gflops_at(result['gflops'], result['imgsz'])}",
         }
     )
+    if holds_torchvision(slimming.checkpoint.model):
+        report(
+            {
+                "kind": "status",
+                "text": "Stock Ultralytics opens this file as it opens the original: not under "
+                "ULTRALYTICS_SAFE_LOAD=1, whose list of safe classes has no layers of torchvision",
+            }
+        )
     if predicted and given(spec, "check_latency", True):
         predicted |= _measured_latency(slimming, plan, path, predicted, report)
     artefact = {"path": str(path), "kind": "pruned", "register": True}

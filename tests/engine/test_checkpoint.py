@@ -5,20 +5,35 @@ import json
 import os
 import subprocess
 import sys
+import types
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
+import ultralytics
 from torch import nn
+from ultralytics.nn.tasks import ClassificationModel
 from ultralytics.utils.torch_utils import get_num_params
 
 from engine.checkpoint import MADE_KEY, open_checkpoint, save_checkpoint
 from engine.errors import CheckpointError, WorkbenchError
 from engine.files import file_digest
+from engine.restricted import _torchvision_layer
 from engine.slimming import Slimming
-from tests.models import ROOT, assert_same_outputs, build, image, run, write_checkpoint
+from engine.verbs import run_verb
+from tests.models import (
+    ROOT,
+    assert_pruned_equals_masked,
+    assert_same_outputs,
+    build,
+    image,
+    random_keep,
+    randomise,
+    run,
+    write_checkpoint,
+)
 
 
 def refusal(path: Path) -> str:
@@ -154,6 +169,82 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, key, as_zip):
     sentence = refusal(tmp_path / "hostile.pt")
     assert not as_zip or "posix.system" in sentence or "nt.system" in sentence
     assert not traces.exists()
+
+
+def test_code_in_a_file_is_called_dangerous_even_beside_a_class_of_a_fork(tmp_path):
+    content = {"model": Stranger(), "train_args": Payload("true"), "ema": build("yolov8n")}
+    torch.save(content, tmp_path / "hostile.pt")
+    assert "can take over this computer" in refusal(tmp_path / "hostile.pt")
+
+
+@pytest.mark.parametrize("module", ["ultralytics.nn.modules.block", "ultralytics.nn.extra_modules.attention"])
+def test_a_class_of_a_fork_is_said_to_be_one(tmp_path, monkeypatch, module):
+    """The class is there while the file is written, as it is in the fork, and not when the file is opened."""
+    forked = type("BiFPNAttention", (nn.Module,), {"__module__": module})
+    with monkeypatch.context() as fork:
+        if module not in sys.modules:
+            fork.setitem(sys.modules, module, types.ModuleType(module))
+        fork.setattr(sys.modules[module], "BiFPNAttention", forked, raising=False)
+        torch.save({"model": forked()}, tmp_path / "forked.pt")
+    sentence = refusal(tmp_path / "forked.pt")
+    assert f"{module}" in sentence and "fork" in sentence and ultralytics.__version__ in sentence
+    assert "could run code" not in sentence, "that would be no reason"
+
+
+@pytest.mark.parametrize("module", ["__main__", "models.yolo"])
+def test_a_class_of_a_script_or_of_the_older_repositories_is_named(tmp_path, monkeypatch, module):
+    own = type("OwnHead", (nn.Module,), {"__module__": module})
+    with monkeypatch.context() as there:
+        if module not in sys.modules:
+            there.setitem(sys.modules, module, types.ModuleType(module))
+        there.setattr(sys.modules[module], "OwnHead", own, raising=False)
+        torch.save({"model": own()}, tmp_path / "own.pt")
+    words = {"__main__": "the script that saved it", "models.yolo": "yolov5 or yolov7"}[module]
+    sentence = refusal(tmp_path / "own.pt")
+    assert "OwnHead" in sentence and words in sentence
+
+
+def torchvision_classifier(name: str, channels: int, truncated: int = 2) -> nn.Module:
+    layers = [[-1, 1, "TorchVision", [channels, name, None, True, truncated]]]
+    description = {"nc": 3, "backbone": layers, "head": [[-1, 1, "Classify", ["nc"]]]}
+    return randomise(ClassificationModel(description, nc=3, verbose=False)).eval()
+
+
+OPENS = """
+import os, sys
+from ultralytics import YOLO
+model = YOLO("pruned.pt")
+found = model.predict(__import__("numpy").zeros((64, 64, 3), "uint8"), imgsz=64, device="cpu", verbose=False)
+print("SAYS", sum(p.numel() for p in model.model.parameters()), len(found))
+"""
+
+
+def test_stock_torchvision_layers_are_opened_pruned_and_opened_by_stock_ultralytics(tmp_path):
+    for name, channels in (("resnet18", 512), ("mobilenet_v3_small", 576)):
+        path = write_checkpoint(torchvision_classifier(name, channels), tmp_path / f"{name}.pt")
+        slimming = Slimming.open(path)
+        keep = random_keep(slimming.graph, 0.3)
+        assert_pruned_equals_masked(slimming.checkpoint.model, slimming.graph, keep, torch.rand(1, 3, 64, 64))
+    told = []
+    wanted = {"weights": str(tmp_path / "resnet18.pt"), "prune_ratio": 0.3, "save_dir": str(tmp_path)}
+    done = run_verb("prune", wanted, told.append)
+    assert any("ULTRALYTICS_SAFE_LOAD=1" in event.get("text", "") for event in told)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "ULTRALYTICS_"))}
+    environment |= {"YOLO_CONFIG_DIR": str(tmp_path), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
+    command = [sys.executable, "-I", "-c", OPENS]
+    opened = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert opened.stdout.split("SAYS")[1].split() == [str(done["params"]), "1"], opened.stderr[-1000:]
+
+
+def test_only_layers_of_torchvision_are_allowed_and_none_of_its_functions():
+    assert _torchvision_layer("torchvision.models.resnet.BasicBlock")
+    for name in (
+        "torchvision.models.resnet.resnet18",  # would download weights
+        "torchvision.models.feature_extraction.DualGraphModule",  # compiles what it is given
+        "torchvision.models.resnet.NoSuchBlock",
+        "torchvision.io.read_file",
+    ):
+        assert _torchvision_layer(name) is None
 
 
 def test_the_old_file_format_is_opened_or_refused_without_blaming_ultralytics(tmp_path):
