@@ -1,8 +1,8 @@
 """Ultralytics checkpoints: open, describe, save. The only place that unpickles.
 
 A ``.pt`` file is a pickle, which can run code when it is loaded. Only Ultralytics' restricted loader is used
-(``weights_only`` with a list of known classes, to which ``engine.restricted`` adds torchvision's layers); a file that
-needs more is refused.
+(``weights_only`` with a list of known classes, to which ``engine.restricted`` adds torchvision's layers), and none of
+the classes is called (``engine.rehearsal``); a file that needs more is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ultralytics.utils.torch_utils import get_num_params
 from engine.errors import CheckpointError
 from engine.files import atomic_path, file_digest, require_free_space
 from engine.graph.inputs import image_channels
-from engine.restricted import allow_torchvision, refusal
+from engine.rehearsal import require_no_layer_called
+from engine.restricted import LOADING, allow_torchvision, refusal
 from engine.unpruning import mark_if_narrower
 
 MADE_KEY = "slimming"
@@ -131,9 +132,11 @@ def _load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"There is no file {path}; check the path.")
     if path.is_dir() or path.suffix.lower() != ".pt":
         raise CheckpointError(f"{path} is not a .pt file; choose a checkpoint that Ultralytics training wrote.")
-    allow_torchvision(path)
     try:
-        content, _ = torch_safe_load(str(path), safe_only=True)
+        require_no_layer_called(path)
+        with LOADING:
+            allow_torchvision(path)
+            content, _ = torch_safe_load(str(path), safe_only=True)
     except Exception as error:  # the loader lets through whatever a damaged file provokes
         raise CheckpointError(refusal(path, error)) from error
     if not isinstance(content, dict):

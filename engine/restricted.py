@@ -2,7 +2,7 @@
 
 A pickle names every class and function that it wants. Ultralytics' restricted loader knows its own and PyTorch's; the
 layers of torchvision, which its ``TorchVision`` block brings into a model, are missing from its list although they
-are as harmless: layers of an installed package, whose constructors build layers.
+are as harmless: layers of an installed package, made as bare objects that are given their state.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
 import torch
+import ultralytics
 from torch import nn
-from ultralytics import __version__
+
+from engine.rehearsal import LayerCallError
 
 DANGEROUS = frozenset(
     "__builtin__ _pickle asyncio bdb builtins cProfile code codeop commands ctypes ftplib http imp importlib marshal "
@@ -23,14 +26,18 @@ DANGEROUS = frozenset(
     "subprocess sys tempfile threading timeit trace types urllib webbrowser".split()
 )
 "Modules of Python that no model needs, and with which a pickle does harm."
+LOADING = threading.RLock()
+"Held from allowing classes to the end of loading: PyTorch's list is replaced as a whole, so threads lose each other's."
+_UNTRUSTED = "do not open it anywhere, and get the model from whoever trained it"
 _HELP = "this workbench opens models of plain Ultralytics layers; train one, for example from yolo11n.yaml"
 
 
 def allow_torchvision(path: str | Path) -> None:
     """Let the restricted loader make the torchvision layers that a checkpoint names, in this process from now on."""
-    layers = [layer for name in unsafe_names(path) if (layer := _torchvision_layer(name))]
-    if layers:
-        torch.serialization.add_safe_globals(layers)
+    with LOADING:
+        layers = [layer for name in unsafe_names(path) if (layer := _torchvision_layer(name))]
+        if layers:
+            torch.serialization.add_safe_globals(layers)
 
 
 def holds_torchvision(model: nn.Module) -> bool:
@@ -53,11 +60,13 @@ def _torchvision_layer(name: str) -> type | None:
         return None
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError:
+    except (ImportError, ValueError):  # no such module, or nothing that could name one
         return None
     if not (isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module):
         return None
-    # A torch.fx.GraphModule, for one, compiles the code that it is given.
+    if found.__new__ is not object.__new__:
+        return None  # making a bare object of it would run code
+    # A torch.fx.GraphModule, for one, compiles the code that it is given as its state.
     homes = {base.__module__.partition(".")[0] for base in found.__mro__ if not base.__module__.startswith("torch.nn.")}
     return found if homes <= {"torchvision", "builtins"} else None
 
@@ -66,6 +75,11 @@ def refusal(path: Path, error: Exception) -> str:
     """Return the sentence for a file that the restricted loader did not accept, with the error it raised."""
     chain = [error, error.__cause__, error.__context__]
     text = " ".join(str(link) for link in chain if link is not None)
+    if isinstance(error, LayerCallError):
+        return (
+            f"{path.name} was refused: it wants to call {error} while it is loaded, which could download or build "
+            f"anything, and which no saved model does; {_UNTRUSTED}."
+        )
     if isinstance(error, TypeError) and path.stat().st_size and not zipfile.is_zipfile(path) and "outside" in text:
         return (
             f"{path.name} is in the file format of PyTorch before 1.6, or no checkpoint at all; open it with a recent "
@@ -94,7 +108,7 @@ def _why_not(names: list[str]) -> str:
     if package in DANGEROUS:
         return (
             f"it wants to run {name} while it is loaded, which no model needs and which can take over this computer; "
-            "do not open it anywhere, and get the model from whoever trained it"
+            f"{_UNTRUSTED}"
         )
     if package == "models":
         return (
@@ -105,8 +119,8 @@ def _why_not(names: list[str]) -> str:
         return f"{name} is part of Ultralytics, but neither a layer nor a model, and could run code; {_HELP}"
     if package == "ultralytics":
         return (
-            f"{name} is not part of Ultralytics {__version__}, so it comes from a fork or from a newer version; "
-            f"upgrade ultralytics if it is newer, else {_HELP}"
+            f"{name} is not part of Ultralytics {ultralytics.__version__}, so it comes from a fork or from a newer "
+            f"version; upgrade ultralytics if it is newer, else {_HELP}"
         )
     if package == "torchvision":
         return f"{name} is no layer that the installed torchvision has; install the torchvision it was saved with"
@@ -120,11 +134,14 @@ def _why_not(names: list[str]) -> str:
 
 
 def _exists(name: str) -> bool:
+    """Whether Ultralytics defines a name; looked up in its source, as importing it could do what a file is refused."""
     module, _, attribute = name.rpartition(".")
-    try:
-        return hasattr(importlib.import_module(module), attribute)
-    except ImportError:
+    if not all(part.isidentifier() for part in module.split(".")):
         return False
+    place = Path(ultralytics.__file__).parent.joinpath(*module.split(".")[1:])
+    sources = [source for source in (place.with_suffix(".py"), place / "__init__.py") if source.is_file()]
+    defined = re.compile(rf"^(class|def) {re.escape(attribute)}\b|^{re.escape(attribute)} *[=:]", re.MULTILINE)
+    return any(defined.search(source.read_text(encoding="utf-8")) for source in sources)
 
 
 def _harmlessness(name: str) -> int:

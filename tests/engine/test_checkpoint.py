@@ -8,12 +8,15 @@ import sys
 import types
 import zipfile
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 import ultralytics
 from torch import nn
+from ultralytics.nn.modules.block import TorchVision
 from ultralytics.nn.tasks import ClassificationModel
 from ultralytics.utils.torch_utils import get_num_params
 
@@ -221,7 +224,8 @@ print("SAYS", sum(p.numel() for p in model.model.parameters()), len(found))
 
 def test_stock_torchvision_layers_are_opened_pruned_and_opened_by_stock_ultralytics(tmp_path):
     for name, channels in (("resnet18", 512), ("mobilenet_v3_small", 576)):
-        path = write_checkpoint(torchvision_classifier(name, channels), tmp_path / f"{name}.pt")
+        written = {"train_args": {"imgsz": 64, "task": "classify"}}
+        path = write_checkpoint(torchvision_classifier(name, channels), tmp_path / f"{name}.pt", **written)
         slimming = Slimming.open(path)
         keep = random_keep(slimming.graph, 0.3)
         assert_pruned_equals_masked(slimming.checkpoint.model, slimming.graph, keep, torch.rand(1, 3, 64, 64))
@@ -233,7 +237,11 @@ def test_stock_torchvision_layers_are_opened_pruned_and_opened_by_stock_ultralyt
     environment |= {"YOLO_CONFIG_DIR": str(tmp_path), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
     command = [sys.executable, "-I", "-c", OPENS]
     opened = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert opened.stdout.split("SAYS")[1].split() == [str(done["params"]), "1"], opened.stderr[-1000:]
+    assert opened.returncode == 0, opened.stderr[-2000:]
+    assert opened.stdout.split("SAYS")[1].split() == [str(done["params"]), "1"]
+    environment["ULTRALYTICS_SAFE_LOAD"] = "1"
+    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert refused.returncode and "outside the supported" in refused.stderr, "as told above"
 
 
 def test_only_layers_of_torchvision_are_allowed_and_none_of_its_functions():
@@ -245,6 +253,53 @@ def test_only_layers_of_torchvision_are_allowed_and_none_of_its_functions():
         "torchvision.io.read_file",
     ):
         assert _torchvision_layer(name) is None
+
+
+class Call:
+    """A pickle that calls a class with arguments, as no saved model does."""
+
+    def __init__(self, called: type, *arguments: object) -> None:
+        self.called, self.arguments = called, arguments
+
+    def __reduce__(self):
+        return self.called, self.arguments
+
+
+@pytest.mark.parametrize("as_zip", [True, False], ids=["archive", "old format"])
+@pytest.mark.parametrize(
+    ("called", "arguments"),
+    [
+        (torchvision.models.resnet.BasicBlock, (64, 64)),
+        (torchvision.models.squeezenet.SqueezeNet, ("1_0", 1000)),
+        (TorchVision, ("resnet18", "DEFAULT")),  # would download weights
+        (ClassificationModel, ("yolov8n-cls.yaml",)),
+        (nn.Linear, (10**6, 10**6)),  # would take 4 TB
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_pickle_that_calls_a_layer_with_arguments_is_refused_and_nothing_is_built(
+    tmp_path, monkeypatch, called, arguments, as_zip
+):
+    path = tmp_path / "hostile.pt"
+    open_checkpoint(write_checkpoint(torchvision_classifier("resnet18", 512), tmp_path / "first.pt"))  # allows classes
+    content = {"model": build("yolov8n"), "train_args": [Call(called, *arguments)]}
+    torch.save(content, path, _use_new_zipfile_serialization=as_zip)
+    built = []
+    monkeypatch.setattr(called, "__init__", lambda *given: built.append(given))
+    sentence = refusal(path)
+    assert called.__name__ in sentence and "call" in sentence
+    assert not built
+
+
+def test_threads_that_open_checkpoints_of_different_classes_do_not_take_them_from_each_other(tmp_path):
+    names = ("resnet18", "squeezenet1_0", "shufflenet_v2_x0_5", "mnasnet0_5")
+    models = {name: nn.Sequential(TorchVision(name, None)) for name in names}
+    for name, model in models.items():
+        torch.save({"model": model}, tmp_path / f"{name}.pt")
+    torch.serialization.clear_safe_globals()
+    with ThreadPoolExecutor(4) as pool:
+        sentences = list(pool.map(refusal, [tmp_path / f"{name}.pt" for name in names] * 4))
+    assert all("holds a Sequential" in sentence for sentence in sentences), "opened, and no Ultralytics model"
 
 
 def test_the_old_file_format_is_opened_or_refused_without_blaming_ultralytics(tmp_path):

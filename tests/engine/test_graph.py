@@ -258,6 +258,15 @@ def test_a_model_that_does_not_run_is_refused_in_a_sentence():
     assert "\n" not in str(refusal.value)
 
 
+def test_a_model_that_runs_and_cannot_be_followed_is_said_to_run_in_stock_ultralytics():
+    model = net(lambda m, x: m.head(m.a(x) * float(x.mean() + 1)), a=block(3, 8), head=head(8))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(PlanError, match=r"Stock Ultralytics runs this model, but .* cannot follow") as refusal:
+        trace(model.train())
+    assert "\n" not in str(refusal.value)
+    assert model.training and all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
 def test_keeping_everything_changes_nothing():
     model = net(lambda m, x: m.head(m.a(x)), a=block(3, 8), head=head(8))
     same = prune_model(model, trace(model), random_keep(trace(model), 0))
