@@ -47,7 +47,9 @@ class _Rehearsal(pickle.Unpickler):
         full = f"{module}.{name}"
         return _layer(full) if full.startswith(LAYERS) else _Anything
 
-    def persistent_load(self, identity: Any) -> _Anything:
+    def persistent_load(self, identity: Any) -> Any:
+        if isinstance(identity, tuple) and identity[:1] == ("module",) and len(identity) > 1:
+            return identity[1]  # the old format wraps the class of a layer so, together with its source
         return _Anything()
 
 
