@@ -6,6 +6,7 @@ Everything is written aside and renamed when it is whole.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -18,14 +19,19 @@ from typing import Any
 import psutil
 import yaml
 
+from engine import numbers
 from engine.datasets.check import check_dataset, resolved_yaml
 from engine.datasets.shipped import Offer, dataset_folders, has_images, is_shipped, offer_of, shipped_description
-from engine.errors import DatasetError
+from engine.errors import DatasetError, StorageError
 from engine.files import writing_to
 from engine.runtime import worker_environment
 
 TIMEOUT_S = (5, 20)
 "Seconds to connect, and for the first answer."
+TELL_EVERY_S = 10.0
+"How often a download says how far it is, and can be told to stop."
+_SAME_START_S = 3.0
+"A start is noted in whole seconds, and read from a clock that may be adjusted."
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -48,6 +54,7 @@ def download(offer: Offer, folder: Path, report: Report = lambda event: None) ->
     Raises:
         DatasetError: there is nothing to download, no connection, or what arrived is no data set; nothing is left.
         StorageError: the folder cannot be written.
+        StopRequested: ``report`` raised it; nothing is left.
     """
     target = folder / offer.folder
     if not is_shipped(offer.yaml_path):
@@ -58,16 +65,17 @@ def download(offer: Offer, folder: Path, report: Report = lambda event: None) ->
         return target
     if target.exists():
         raise DatasetError(f"{target} exists, but is not the whole of {offer.name}; move it away and try again.")
-    _forget_leavings(offer, folder)
+    _refuse_second(offer, folder)
     _check_connection(offer)
+    _forget_leavings(offer, folder)
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder, prefix=_prefix(offer, os.getpid())))
     try:
         report({"kind": "status", "text": f"Downloading the images of {offer.name} into {target}: {offer.sentence}"})
-        _run(offer, aside)
+        _run(offer, aside, report)
         _check_whole(offer, aside)
-        os.replace(aside / offer.folder, target)
+        _move_in(aside / offer.folder, target, offer)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     report({"kind": "status", "text": f"The images of {offer.name} lie in {target}"})
@@ -89,7 +97,7 @@ def described_in(offer: Offer, folder: Path) -> Path | None:
 
 def is_under_way(offer: Offer, folder: Path) -> bool:
     """Whether some process is downloading it into this folder."""
-    return any(psutil.pid_exists(_owner(path)) for path in folder.glob(f".{offer.yaml_path.stem}-partial-*"))
+    return any(_owner_lives(path) for path in folder.glob(f".{offer.yaml_path.stem}-partial-*"))
 
 
 def _still_means_images(path: Path) -> bool:
@@ -100,7 +108,7 @@ def _still_means_images(path: Path) -> bool:
         return False
 
 
-def _run(offer: Offer, aside: Path) -> None:
+def _run(offer: Offer, aside: Path, report: Report) -> None:
     """Let Ultralytics download in a process of its own."""
     environment = {**worker_environment(), "YOLO_OFFLINE": "0"}  # or it would not try again after a hiccup
     command = [sys.executable, "-m", "engine.datasets.fetching", str(offer.yaml_path), str(aside)]
@@ -108,7 +116,7 @@ def _run(offer: Offer, aside: Path) -> None:
         command, cwd=aside, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
     )
     try:
-        code = process.wait()
+        code = _told_until_it_ends(process, aside, report)
     finally:
         if process.poll() is None:
             process.kill()
@@ -117,6 +125,35 @@ def _run(offer: Offer, aside: Path) -> None:
         told = aside / "failure.txt"
         reason = told.read_text(encoding="utf-8") if told.exists() else f"exit code {code}"
         raise DatasetError(f"The images of {offer.name} could not be downloaded: {reason}; nothing is left of it.")
+
+
+def _told_until_it_ends(process: subprocess.Popen, aside: Path, report: Report) -> int:
+    """Return the exit code of a download; until then say how much has arrived."""
+    while True:
+        try:
+            return process.wait(timeout=TELL_EVERY_S)
+        except subprocess.TimeoutExpired:
+            report({"kind": "status", "text": f"{numbers.megabytes(_size(aside) / 1e6)} on the disk so far"})
+
+
+def _size(folder: Path) -> int:
+    """Return how many bytes the files below a folder take, which others write to at the same time."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
+    return total
+
+
+def _move_in(source: Path, target: Path, offer: Offer) -> None:
+    """Give a set its name; two downloads that began at the same time bring the same one."""
+    try:
+        with writing_to(target.parent):
+            os.replace(source, target)
+    except (OSError, StorageError):
+        if not _is_there(target, offer):
+            raise
 
 
 def _check_connection(offer: Offer) -> None:
@@ -166,20 +203,28 @@ def _pointing_at(offer: Offer, root: Path, folder: Path) -> Path:
 
 
 def _prefix(offer: Offer, pid: int) -> str:
-    return f".{offer.yaml_path.stem}-partial-{pid}-"
+    """Return how the folder of a download begins: a process is known by its number and the second it started."""
+    return f".{offer.yaml_path.stem}-partial-{pid}-{int(psutil.Process(pid).create_time())}-"
 
 
-def _owner(path: Path) -> int:
-    return int(path.name.rpartition("-partial-")[2].partition("-")[0])
+def _owner_lives(path: Path) -> bool:
+    """Whether the process that made the folder of a download still runs; after a restart another has its number."""
+    pid, _, rest = path.name.rpartition("-partial-")[2].partition("-")
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - int(rest.partition("-")[0])) < _SAME_START_S
+    except (ValueError, psutil.NoSuchProcess):
+        return False
+    except psutil.AccessDenied:
+        return True  # of another person
+
+
+def _refuse_second(offer: Offer, folder: Path) -> None:
+    if is_under_way(offer, folder):
+        raise DatasetError(f"The images of {offer.name} are being downloaded into {folder} already; wait for that.")
 
 
 def _forget_leavings(offer: Offer, folder: Path) -> None:
-    """Remove what a download that was killed left.
-
-    Raises:
-        DatasetError: one is under way.
-    """
-    if is_under_way(offer, folder):
-        raise DatasetError(f"The images of {offer.name} are being downloaded into {folder} already; wait for that.")
+    """Remove what downloads that were killed left."""
     for path in folder.glob(f".{offer.yaml_path.stem}-partial-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        if not _owner_lives(path):
+            shutil.rmtree(path, ignore_errors=True)

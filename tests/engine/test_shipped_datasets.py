@@ -3,10 +3,13 @@
 import http.server
 import io
 import json
+import os
+import shutil
 import threading
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -15,13 +18,15 @@ from engine.datasets import (
     check_dataset,
     described_in,
     download,
+    downloading,
     fetch_if_missing,
+    is_under_way,
     offer_of,
     shipped,
     shipped_description,
 )
 from engine.datasets.shipped import MissingImages, is_shipped
-from engine.errors import DatasetError, WorkbenchError
+from engine.errors import DatasetError, StopRequested, WorkbenchError
 from engine.recipes import load_recipe, run_recipe
 from engine.verbs import run_verb
 from tests.runs import spec, tiny_data, write_dense
@@ -191,6 +196,49 @@ def test_a_download_that_fails_is_one_sentence_and_leaves_nothing(ship, server, 
         download(offer, tmp_path / "sets")
     assert "\n" not in str(refused.value)
     assert nothing_left(tmp_path / "sets")
+
+
+def test_a_download_says_how_far_it_is_and_can_be_stopped(ship, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "TELL_EVERY_S", 0.05)
+    told = []
+
+    def report(event):
+        told.append(event["text"])
+        if len(told) == 3:
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        download(offer_of(ship(f"{server[0]}/tiny.zip")), tmp_path / "sets", report)
+    assert "MB on the disk so far" in told[1] and nothing_left(tmp_path / "sets")
+    assert not psutil.Process().children(), "the process that downloaded has ended"
+
+
+def test_what_a_killed_download_left_blocks_no_other_even_where_its_process_number_is_in_use_again(
+    ship, server, tmp_path
+):
+    offer, folder = offer_of(ship(f"{server[0]}/tiny.zip")), tmp_path / "sets"
+    before_the_restart = folder / f".tiny-partial-{os.getpid()}-1000000000-abc"
+    before_the_restart.mkdir(parents=True)
+    assert not is_under_way(offer, folder)
+    assert download(offer, folder).is_dir() and not before_the_restart.exists()
+    (folder / downloading._prefix(offer, os.getpid())).mkdir()
+    assert is_under_way(offer, folder)
+    with pytest.raises(DatasetError, match="are being downloaded"):
+        shutil.rmtree(folder / "tiny")
+        download(offer, folder)
+
+
+def test_a_set_that_another_process_brought_meanwhile_is_taken(ship, server, tmp_path, monkeypatch):
+    offer, folder = offer_of(ship(f"{server[0]}/tiny.zip")), tmp_path / "sets"
+    check = downloading._check_whole
+
+    def checked(offer, aside):
+        check(offer, aside)
+        shutil.copytree(aside / "tiny", folder / "tiny")
+
+    monkeypatch.setattr(downloading, "_check_whole", checked)
+    assert download(offer, folder) == folder / "tiny"
+    assert [path.name for path in folder.iterdir()] == ["tiny"]
 
 
 def test_a_recipe_may_allow_the_download(ship, server, tmp_path):
