@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -71,19 +72,17 @@ def chosen_folder(verb: str, options: dict[str, Any]) -> Path:
             raise WorkbenchError("Say either --save-dir or --project and --name, not both.")
         return Path(options["save_dir"]).expanduser()
     if not (project or name or exist_ok):
-        return _new_folder(verb)
+        return _free(Path("runs") / verb, "")
     folder = Path(project or "runs").expanduser() / (name or verb)
-    return folder if exist_ok or options.get("resume") else _incremented(folder)
+    return folder if exist_ok or options.get("resume") else _free(folder, "-")
 
 
-def _incremented(folder: Path) -> Path:
-    """Return a folder that does not exist yet, as Ultralytics counts them: NAME, NAME-2, NAME-3, ..."""
-    candidates = (folder if n == 1 else folder.with_name(f"{folder.name}-{n}") for n in range(1, 10_000))
-    return next(candidate for candidate in candidates if not candidate.exists())
+def _free(folder: Path, joint: str) -> Path:
+    """Return a folder, or the first of NAME2, NAME3, ... that does not exist, so that nothing is overwritten.
 
-
-def _new_folder(verb: str) -> Path:
-    """Return ./runs/VERB, or the first of ./runs/VERB2, ... that does not exist, so that nothing is overwritten."""
-    base = Path("runs") / verb
-    candidates = (base if number == 1 else base.with_name(f"{verb}{number}") for number in range(1, 10_000))
-    return next(folder for folder in candidates if not folder.exists())
+    Args:
+        folder: The one to begin with.
+        joint: What stands before the number; Ultralytics' is "-".
+    """
+    candidates = (folder.with_name(f"{folder.name}{joint}{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([folder], candidates) if not each.exists())
