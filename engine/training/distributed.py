@@ -8,6 +8,7 @@ fails. The first of them reports to the process that started the run, over a loc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -100,17 +101,22 @@ def _relay(
             raise getattr(errors, event["class"])(event["text"])
         if event["kind"] == "result":
             result = _result_from(event["result"])
-            connection.send_bytes(b"go on")
+            _answer(connection, b"go on")
             continue
         try:
             report(event)
-            connection.send_bytes(b"go on")
+            _answer(connection, b"go on")
         except StopRequested:
-            connection.send_bytes(b"stop")
+            _answer(connection, b"stop")
     code = launcher.wait()
     if result is None or code:
         raise TrainingError(f"A training process ended unexpectedly (exit code {code}); the log says more.")
     return result
+
+
+def _answer(connection: Connection, text: bytes) -> None:
+    with contextlib.suppress(OSError):  # it has ended, which shows when the next event is waited for
+        connection.send_bytes(text)
 
 
 def _result_from(values: dict[str, Any]) -> TrainResult:

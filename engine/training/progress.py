@@ -20,7 +20,7 @@ from engine.sparsity import Sparsifier
 from engine.training.resumable import EpochCutShort
 from engine.training.resuming import OLD_SPARSITY_NAME
 from engine.training.settings import TrainSettings, short_metrics
-from engine.training.state import student_of
+from engine.training.state import read_plain, student_of
 from engine.training.trackers import GammaRecord, log_gammas
 
 Report = Callable[[dict[str, Any]], None]
@@ -100,7 +100,7 @@ class Progress:
         if trainer.saved_state:
             return trainer.saved_state["sparsifier"]
         old = trainer.wdir / OLD_SPARSITY_NAME
-        return torch.load(old, weights_only=True) if self._settings.resume and old.exists() else None
+        return read_plain(old) if self._settings.resume and old.exists() else None
 
     def _epoch_starts(self, trainer: BaseTrainer) -> None:
         self._epoch_start = time.monotonic()

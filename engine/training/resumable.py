@@ -84,9 +84,11 @@ class Resumable:
         super()._setup_train()
         if self.saved_state:
             restore(self, self.saved_state)
-            if RANK in {-1, 0} and self.args.save:
-                # That of a stopped run was stripped, and Ultralytics goes back to it where losses are not numbers.
-                self.save_model()
+        goes_on = self.saved_state or (self.resume and self.keeps_state)
+        if goes_on and RANK in {-1, 0} and self.args.save:
+            # That of a stopped run was stripped, and Ultralytics goes back to it where losses are not numbers.
+            self.epoch = self.start_epoch - 1
+            self.save_model()
 
     def resume_training(self, ckpt: dict[str, Any] | None) -> None:
         """Resume as Ultralytics does, and know the metrics of the last epoch."""

@@ -14,11 +14,11 @@ from typing import Any
 
 from ultralytics.nn.tasks import load_checkpoint
 
-from engine.arguments import argument_words
+from engine.arguments import argument_words, checked_arguments
 from engine.errors import TrainingError
 from engine.files import write_text_atomic
 from engine.training.settings import TrainSettings
-from engine.training.state import read_state
+from engine.training.state import UNREADABLE, read_state
 
 RUN_NAME = "run.json"
 STATE_NAME = "state.pt"
@@ -104,7 +104,8 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
         digest: Of the checkpoint that was named now.
 
     Raises:
-        TrainingError: Something was asked for that differs from what the run was started with.
+        TrainingError: Something was asked for that differs from what the run was started with, or what was noted
+            of that is no longer what a run can have.
     """
     noted = _read(wanted.save_dir)
     if not noted:
@@ -115,7 +116,7 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
     free = {name: value for name, value in wanted.as_dict().items() if name in named | _PLACES}
     if free.get("device", "cpu") != "cpu":
         free["processes"] = wanted.processes  # a number of them is for the CPU alone
-    started = TrainSettings.from_dict({**noted["settings"], **free})
+    started = _started(wanted.save_dir, noted, free)
     if noted["weights_digest"] != digest:
         raise TrainingError(
             f"The run in {wanted.save_dir} was started from another model ({Path(started.weights).name}); name that "
@@ -133,6 +134,17 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
                 "leave it out to go on, or start a new run."
             )
     return started
+
+
+def _started(save_dir: Path, noted: dict[str, Any], free: dict[str, Any]) -> TrainSettings:
+    """Return the noted settings with others in some places; what stands in a file is checked like what is typed."""
+    try:
+        values = {**noted["settings"], **free}
+        verb = "sparsify" if values["sparsity"] else "train"
+        values["extra"] = checked_arguments(values.get("extra"), verb)
+        return TrainSettings.from_dict(values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(UNREADABLE.format(path=save_dir / RUN_NAME)) from error
 
 
 def _differing(started: TrainSettings, name: str) -> str:
@@ -160,7 +172,7 @@ def _opened(path: Path) -> dict[str, Any]:
     try:
         return load_checkpoint(path)[1]
     except Exception as error:  # the loader lets through whatever a damaged file provokes
-        raise TrainingError(f"{path} cannot be read, so this run cannot go on; start it anew.") from error
+        raise TrainingError(UNREADABLE.format(path=path)) from error
 
 
 def _write(save_dir: Path, values: dict[str, Any]) -> None:
@@ -168,7 +180,14 @@ def _write(save_dir: Path, values: dict[str, Any]) -> None:
 
 
 def _read(save_dir: Path) -> dict[str, Any]:
+    """Return what was noted of a run, nothing where nothing was."""
+    path = save_dir / RUN_NAME
     try:
-        return json.loads((save_dir / RUN_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        noted = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as error:
+        raise TrainingError(UNREADABLE.format(path=path)) from error
+    if not isinstance(noted, dict):
+        raise TrainingError(UNREADABLE.format(path=path))
+    return noted

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainingError
+from engine.imgsz import as_size
 from engine.solver import Budget
 from engine.sparsity import SparsitySettings
 from engine.sparsity.reach import warmup_epochs
@@ -98,7 +99,8 @@ class TrainSettings:
         sparsity = values["sparsity"]
         if sparsity:
             budget = Budget(**sparsity["budget"]) if sparsity["budget"] else None
-            sparsity = SparsitySettings(**{**sparsity, "budget": budget})
+            own = {"budget": budget, "budget_imgsz": as_size(sparsity["budget_imgsz"])}  # JSON has no pairs
+            sparsity = SparsitySettings(**{**sparsity, **own})
         paths = {"data": Path(values["data"]), "save_dir": Path(values["save_dir"])}
         tracker = tuple(values.get("tracker", ()))
         return cls(**{**values, **paths, "sparsity": sparsity, "tracker": tracker})

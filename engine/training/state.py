@@ -23,6 +23,7 @@ from engine.files import atomic_path, write_text_atomic
 from engine.training.randomness import loader_state, random_states, set_loader_state, set_random_states
 
 STATE_FORMAT = 1
+UNREADABLE = "{path} cannot be read, so this run cannot go on; start it anew in another folder."
 _TEACHER = "teacher_model."
 _PLAIN = (bool, int, float)
 
@@ -49,14 +50,23 @@ def read_state(path: Path, *, lazily: bool = False) -> dict[str, Any]:
     Raises:
         TrainingError: It is damaged, or of a newer version.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
-        known = state["format"] == STATE_FORMAT
-    except Exception as error:  # the loader lets through whatever a damaged file provokes
-        raise TrainingError(f"{path} cannot be read, so this run cannot go on; start it anew.") from error
-    if not known:
-        raise TrainingError(f"{path} was written by another version, so this run cannot go on here; start it anew.")
+    state = read_plain(path, lazily=lazily)
+    if state.get("format") != STATE_FORMAT:
+        raise TrainingError(
+            f"{path} was written by another version, so this run cannot go on here; start it anew in another folder."
+        )
     return state
+
+
+def read_plain(path: Path, *, lazily: bool = False) -> dict[str, Any]:
+    """Return a file of plain values and tensors by name; arguments and errors as ``read_state``."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+    except Exception as error:  # the loader lets through whatever a damaged file provokes
+        raise TrainingError(UNREADABLE.format(path=path)) from error
+    if not isinstance(content, dict):
+        raise TrainingError(UNREADABLE.format(path=path))
+    return content
 
 
 def capture(trainer: BaseTrainer) -> dict[str, Any] | None:

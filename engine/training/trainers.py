@@ -126,7 +126,10 @@ def strip_checkpoints(last: Path, best: Path) -> None:
 
 def _strip(path: Path, updates: dict[str, Any] | None = None) -> dict[str, Any]:
     with atomic_path(path) as aside:
-        return strip_optimizer(path, s=str(aside), updates=updates)
+        content = strip_optimizer(path, s=str(aside), updates=updates)
+        if not content:  # Ultralytics only logs it
+            raise TrainingError(f"{path} cannot be read, so this run has no result; start it anew in another folder.")
+        return content
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A run that was stopped or killed, anywhere and any number of times, ends with the very weights of one in one go."""
 
+import contextlib
 import csv
 import json
 import os
@@ -19,6 +20,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils.torch_utils import EarlyStopping
 
 from engine.checkpoint import open_checkpoint
@@ -108,11 +110,15 @@ def rows(save_dir: Path) -> list[dict[str, str]]:
         return [{name: value for name, value in row.items() if name != "time"} for row in csv.DictReader(stream)]
 
 
+def assert_same_weights(first: Path, second: Path) -> None:
+    tensors, others = (open_checkpoint(path).model.state_dict() for path in (first, second))
+    assert tensors.keys() == others.keys()
+    assert not [name for name in tensors if not torch.equal(tensors[name], others[name])], first.name
+
+
 def assert_same_run(first: TrainResult, second: TrainResult) -> None:
     for one, other in ((first.best, second.best), (first.last, second.last)):
-        tensors, others = (open_checkpoint(path).model.state_dict() for path in (one, other))
-        assert tensors.keys() == others.keys()
-        assert not [name for name in tensors if not torch.equal(tensors[name], others[name])], one.name
+        assert_same_weights(one, other)
     folders = [result.last.parents[1] for result in (first, second)]
     assert rows(folders[0]) == rows(folders[1])
     assert [row["epoch"] for row in rows(folders[1])] == [str(number + 1) for number in range(first.epochs_done)]
@@ -197,8 +203,17 @@ def test_a_run_killed_in_several_epochs_ends_with_the_weights_of_one_in_one_go(s
 
 @pytest.mark.slow
 def test_two_processes_killed_and_stopped_end_with_the_weights_of_two_in_one_go(settings, tmp_path):
-    wanted = settings("targeted", tmp_path / "parts", processes=2, nbs=12)
-    kill_within(wanted, 3)
+    wanted = settings("targeted", tmp_path / "parts", processes=2, nbs=12, epochs=4)
+
+    def kill(event):
+        if event["kind"] == "step" and event["epoch"] == 3:
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "engine.training.distributed" in process.cmdline():
+                        process.kill()
+
+    with pytest.raises(TrainingError, match="ended unexpectedly"):
+        run_training(wanted, "detect", kill)
     before = saved_run(wanted.save_dir).epochs_done
     assert before in (2, 3), "3 where the step was the last of its epoch"
 
@@ -220,8 +235,7 @@ def test_a_run_stopped_within_an_epoch_hands_back_the_epoch_before(settings, tmp
     assert rows(within.save_dir) == rows(after.save_dir) and len(rows(within.save_dir)) == 2
     assert (first.metrics, first.last_metrics) == (second.metrics, second.last_metrics)
     for name in ("last.pt", "best.pt"):
-        one, other = (open_checkpoint(s.save_dir / "weights" / name).model.state_dict() for s in (within, after))
-        assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
+        assert_same_weights(*(wanted.save_dir / "weights" / name for wanted in (within, after)))
 
 
 def test_a_stop_in_the_epoch_that_patience_ends_with_comes_too_late_for_the_resumed_run_as_well(
@@ -236,10 +250,7 @@ def test_a_stop_in_the_epoch_that_patience_ends_with_comes_too_late_for_the_resu
     parts, done = interrupted(settings("train", tmp_path / "parts", **more), ("after", last - 1), ("after", last))
     assert [part.stopped for part in parts] == [True, False]
     assert done.epochs_done == last, "asked once more, nothing is trained"
-    assert all(
-        torch.equal(tensor, open_checkpoint(whole.last).model.state_dict()[name])
-        for name, tensor in open_checkpoint(done.last).model.state_dict().items()
-    )
+    assert_same_weights(whole.last, done.last)
 
 
 def test_an_epoch_that_diverged_is_recovered_from_as_in_a_run_in_one_go(settings, tmp_path, monkeypatch):
@@ -389,6 +400,9 @@ def test_a_run_of_version_0_2_goes_on_less_exactly_and_says_so(settings, tmp_pat
 
     def again(event):
         events.append(event)
+        if event.get("text", "").startswith("Training"):
+            last = load_checkpoint(weights / "last.pt")[1]
+            assert last["optimizer"], "Ultralytics goes back to it where losses are not numbers"
         stopping("within", 3)(event)
 
     stopped = run_training(replace(wanted, resume=True), "detect", again)

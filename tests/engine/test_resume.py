@@ -15,8 +15,11 @@ from engine.checkpoint import open_checkpoint
 from engine.errors import StopRequested, TrainingError
 from engine.gammas import collect_gammas, summarise_gammas
 from engine.slimming import Slimming
-from engine.training import progress
-from engine.training.resuming import RUN_NAME, STATE_NAME, saved_run
+from engine.solver import Budget
+from engine.sparsity import SparsitySettings
+from engine.training import TrainSettings, progress, resumed_settings
+from engine.training.resuming import OLD_SPARSITY_NAME, RUN_NAME, STATE_NAME, note_start, saved_run
+from engine.training.state import read_plain
 from engine.verbs import run_verb
 from tests.runs import spec, tiny_data, write_dense
 
@@ -218,6 +221,37 @@ def test_going_on_keeps_the_settings_and_refuses_others(dense, data, tmp_path):
     assert done["batch"] == 4, "what nobody names stays what it was, also where it might differ"
 
 
+def test_a_budget_at_height_and_width_is_the_same_when_the_run_goes_on(dense, data, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    sparsity = SparsitySettings(budget=Budget(gflops=2.0), budget_imgsz=(384, 640))
+    started = TrainSettings(str(dense), Path(data), folder, 2, 64, sparsity=sparsity)
+    note_start(started, "digest")
+    assert resumed_settings(started, {"sparsity"}, "digest") == started
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"extra": {"model": "other.pt"}}, "model cannot be given"),
+        ({"extra": {"augmentations": [{"__class_fullname__": "x"}]}}, "not a valid"),
+        ({"speed": 3}, r"run\.json cannot be read.*another folder"),
+        (None, r"run\.json cannot be read.*another folder"),
+    ],
+)
+def test_what_stands_in_the_record_of_a_run_is_checked_like_what_is_typed(dense, data, tmp_path, change, words):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    started = TrainSettings(str(dense), Path(data), folder, 2, 64)
+    note_start(started, "digest")
+    noted = json.loads((folder / RUN_NAME).read_text())
+    changed = json.dumps({**noted, "settings": {**noted["settings"], **change}}) if change else "[]"
+    (folder / RUN_NAME).write_text(changed)
+    with pytest.raises(TrainingError, match=words) as refusal:
+        resumed_settings(started, set(), "digest")
+    assert "\n" not in str(refusal.value) and (folder / RUN_NAME).read_text() == changed
+
+
 def test_going_on_in_a_folder_that_is_not_there_is_refused(dense, data, tmp_path):
     with pytest.raises(TrainingError, match="no run in"):
         run_verb("train", spec(dense, data, tmp_path / "typo", resume=True))
@@ -228,5 +262,8 @@ def test_a_damaged_state_is_refused_in_a_sentence(dense, data, tmp_path):
     weights = tmp_path / "run" / "weights"
     weights.mkdir(parents=True)
     (weights / "last.pt").write_bytes(b"cut short")
-    with pytest.raises(TrainingError, match="cannot go on; start it anew"):
+    with pytest.raises(TrainingError, match="cannot go on; start it anew in another folder"):
         run_verb("train", spec(dense, data, tmp_path / "run", resume=True))
+    (weights / OLD_SPARSITY_NAME).write_bytes(b"cut short")
+    with pytest.raises(TrainingError, match=r"sparsity\.pt cannot be read"):
+        read_plain(weights / OLD_SPARSITY_NAME)

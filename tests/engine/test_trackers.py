@@ -44,7 +44,9 @@ def tensorboard_records(folder: Path):
     return records
 
 
-def test_tensorboard_and_a_file_based_mlflow_hold_metrics_gammas_and_sparsity_of_a_sparse_run(inputs, tmp_path):
+def test_tensorboard_and_a_file_based_mlflow_hold_metrics_gammas_and_sparsity_of_a_sparse_run(
+    inputs, tmp_path, monkeypatch
+):
     pytest.importorskip("tensorboard")
     mlflow = pytest.importorskip("mlflow")
     run = tmp_path / "run"
@@ -60,7 +62,7 @@ def test_tensorboard_and_a_file_based_mlflow_hold_metrics_gammas_and_sparsity_of
     assert len(records.Histograms("sparsity/gammas")) == 2
     assert {"metrics/mAP50(B)", "train/box_loss", "sparsity/gamma_median"} <= set(records.Tags()["scalars"])
 
-    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = mlflow.MlflowClient(tracking_uri=(run / "mlflow").as_uri())
     (found,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     assert found.info.status == "FINISHED"
