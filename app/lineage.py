@@ -16,6 +16,7 @@ from app.jobs import verb_word
 from app.session import PAGES, dark, figures, open_model, store
 from engine import numbers
 from engine.checkpoint import open_checkpoint
+from engine.family_scores import families
 from engine.lineage import EXPORTED, Member, command_of, family, missing_files, settings_of
 from engine.store import Job, Model
 from engine.tasks import metric_label
@@ -28,7 +29,7 @@ _INDENT = "\u2003"  # as wide as the letter m; a list drops ordinary spaces
 
 def family_of(model: Model) -> list[Member]:
     """Return the family of a model, each member with its figures."""
-    members = store().models(deleted=True)
+    members = next(each for each in families(store().models(deleted=True)) if model.id in {one.id for one in each})
     return family(members, store().jobs(("done",)), figures(members, timed=True), model.id)
 
 

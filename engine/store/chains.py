@@ -8,6 +8,7 @@ from typing import Any
 from engine.errors import JobError
 from engine.store.database import Database
 from engine.store.records import Chain, Job, chain_from_row, job_from_row, to_json
+from engine.store.uses import require_model
 
 
 class ChainRegistry(Database):
@@ -17,13 +18,11 @@ class ChainRegistry(Database):
         """Register a chain that stands at its first step, without a job, and return it.
 
         Raises:
-            JobError: there is no model ``base_model_id``.
+            JobError: there is no model ``base_model_id``, or it was deleted.
         """
         chain_id = secrets.token_hex(4)
         with self._writing() as connection:
-            known = connection.execute("SELECT 1 FROM models WHERE id = ?", (base_model_id,)).fetchone()
-            if base_model_id is not None and known is None:
-                raise JobError(f"There is no model {base_model_id} to work on: it may have been deleted.")
+            require_model(connection, base_model_id)
             connection.execute(
                 "INSERT INTO chains (id, title, recipe, base, base_model_id, step, steps, created_at) "
                 "VALUES (?, ?, ?, ?, ?, 1, ?, ?)",

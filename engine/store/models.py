@@ -15,6 +15,7 @@ from engine.store.uses import dependants, is_missed, why_needed
 
 NAME_LENGTH = 120
 "Characters of a model's name at most; longer ones lose their middle."
+_NO_MODEL = "There is no model {} in this workspace: it may have been deleted; choose another."
 # Parents first; a parent always exists before its child, so the walk ends.
 _LINEAGE = """
 WITH RECURSIVE line(id, parent_id, depth) AS (
@@ -173,10 +174,15 @@ class ModelRegistry(Database):
             placeholders = [model for model in placeholders if model not in unmissed]
 
     def lineage(self, model_id: str) -> list[Model]:
-        """Return the model's ancestors and itself, the oldest first; of those that were deleted, the record."""
+        """Return the model's ancestors and itself, the oldest first; of those that were deleted, the record.
+
+        Raises:
+            StorageError: there is no model of this id.
+        """
         with self._reading() as connection:
-            _row_of(connection, model_id)
             rows = connection.execute(_LINEAGE, (model_id,)).fetchall()
+        if not rows:
+            raise StorageError(_NO_MODEL.format(model_id))
         return [model_from_row(row, self.folder) for row in rows]
 
     def _change_model(self, model_id: str, column: str, value: object) -> Model:
@@ -192,7 +198,7 @@ class ModelRegistry(Database):
 def _row_of(connection: sqlite3.Connection, model_id: str) -> sqlite3.Row:
     row = connection.execute("SELECT * FROM models WHERE id = ?", (model_id,)).fetchone()
     if row is None:
-        raise StorageError(f"There is no model {model_id} in this workspace: it may have been deleted; choose another.")
+        raise StorageError(_NO_MODEL.format(model_id))
     if row["deleted_at"] is not None:
         raise StorageError(f"{row['name']} was deleted from this workspace; open its file again, or choose another.")
     return row

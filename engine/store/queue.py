@@ -18,6 +18,7 @@ from engine.errors import JobError
 from engine.store.database import Database
 from engine.store.devices import devices_of
 from engine.store.records import ACTIVE_STATES, FINISHED_STATES, UNFINISHED_ENDS, ChainPlace, Job, job_from_row, to_json
+from engine.store.uses import require_model
 
 _QUEUED = "state = 'queued'"
 _AT_WORK = "state IN ('running', 'stopping')"
@@ -46,14 +47,13 @@ class JobQueue(Database):
         exclusive never waits.
 
         Raises:
-            JobError: there is no model ``model_id``.
+            JobError: there is no model ``model_id``, or it was deleted.
             PlaceTaken: the chain follows another job by now.
         """
         job_id = secrets.token_hex(4)
         devices = devices_of(spec) if exclusive else ()
         with self._writing() as connection:
-            if model_id is not None and not _exists(connection, "models", model_id):
-                raise JobError(f"There is no model {model_id} to work on: it may have been deleted; choose another.")
+            require_model(connection, model_id)
             if place is not None:
                 _take(connection, place, job_id)
             now = self._now()
@@ -233,7 +233,3 @@ def _row_of(connection: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     if row is None:
         raise JobError(f"There is no job {job_id} in this workspace: it may have been deleted; choose another.")
     return row
-
-
-def _exists(connection: sqlite3.Connection, table: str, row_id: str) -> bool:
-    return connection.execute(f"SELECT 1 FROM {table} WHERE id = ?", (row_id,)).fetchone() is not None

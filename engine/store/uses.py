@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from engine.errors import JobError
 from engine.store.records import ACTIVE_STATES, UNFINISHED_ENDS, Dependants, Model
 
 _IN_STATES = "SELECT title, spec, model_id FROM jobs WHERE state IN ({})"
@@ -34,6 +35,17 @@ def why_needed(connection: sqlite3.Connection, model: Model) -> str | None:
                 "or delete the job that it stopped at."
             )
     return None
+
+
+def require_model(connection: sqlite3.Connection, model_id: str | None) -> None:
+    """Refuse to work on a model that is not there, or of which only the record is left. Raises JobError."""
+    if model_id is None:
+        return
+    row = connection.execute("SELECT name, deleted_at FROM models WHERE id = ?", (model_id,)).fetchone()
+    if row is None:
+        raise JobError(f"There is no model {model_id} to work on: it may have been deleted; choose another.")
+    if row["deleted_at"] is not None:
+        raise JobError(f"{row['name']} was deleted from this workspace; open its file again, or choose another model.")
 
 
 def dependants(connection: sqlite3.Connection, model: Model) -> Dependants:

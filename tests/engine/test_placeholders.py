@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from engine.errors import StorageError
+from engine.errors import JobError, StorageError
 from engine.figures import figures_of
 from engine.lineage import command_of, family, missing_files
 from engine.store import Store
@@ -51,6 +51,18 @@ def test_deleting_a_model_in_the_middle_of_a_family_keeps_the_tree_and_what_is_k
     assert gone.verb == line[at].made["verb"] and line[at].name not in names(store.models())
     with pytest.raises(StorageError, match=f"{line[at].name} was deleted"):
         store.model(line[at].id)
+    ancestors = names(store.lineage(line[at].id))
+    assert ancestors == ["dense", "middle"][: at + 1], "a report on a copy of the file still tells its family"
+
+
+def test_nothing_works_on_a_model_of_which_only_the_record_is_left(store, line):
+    """A page that was opened before the model was deleted in another tab asks for just that."""
+    store.delete_model(line[0].id)
+    with pytest.raises(JobError, match="dense was deleted from this workspace"):
+        store.add_job("prune", {"weights": str(line[0].path)}, "Prune", line[0].id)
+    with pytest.raises(JobError, match="dense was deleted from this workspace"):
+        store.add_chain({"steps": [{"verb": "prune"}]}, "Recipe", {"weights": str(line[0].path)}, line[0].id)
+    assert store.jobs() == [] and store.chains() == []
 
 
 def test_a_command_that_needs_the_deleted_file_is_kept_and_says_which_file_is_missing(store, line):
