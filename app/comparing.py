@@ -109,6 +109,7 @@ def size_of(model: Model) -> ModelSize:
         gflops=facts.gflops,
         size_mb=facts.size_mb,
         stride=facts.stride,
+        facts=facts.fitting,
     )
 
 

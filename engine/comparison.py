@@ -7,14 +7,14 @@ same image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import numbers
 from engine.datasets.fit import REFUSED, Fit, ModelFacts, fit_for_measuring
 from engine.errors import CheckpointError, DatasetError, WorkbenchError
-from engine.imgsz import ImageSize, height_width, model_stride, told_imgsz
+from engine.imgsz import ImageSize, height_width, model_stride, pixels, told_imgsz
 from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 from engine.numbers import GFLOPS_IMGSZ
 from engine.tasks import TASKS, metric_label
@@ -41,9 +41,9 @@ class ModelSize:
     gflops: float
     size_mb: float
     "Of the file; 1 MB is 1,000,000 bytes."
-    stride: int = 32
+    stride: int
     "What image sizes are multiples of, in pixels."
-    facts: ModelFacts = field(default_factory=lambda: ModelFacts("", ()))
+    facts: ModelFacts
     "What a data set has to fit."
 
 
@@ -287,7 +287,7 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     rows = [["", *(model["name"] for model in models)]]
     for title, key, told in (
         ("Parameters", "params", numbers.exact),
-        (f"GFLOPs at {result.get('gflops_imgsz', GFLOPS_IMGSZ)} px", "gflops", numbers.gflops),
+        (f"GFLOPs at {pixels(result.get('gflops_imgsz', GFLOPS_IMGSZ))}", "gflops", numbers.gflops),
         ("MB", "size_mb", numbers.number_mb),
     ):
         rows.append([title, *(_cell(told(model[key]), model["change"].get(key), "%") for model in models)])

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.datasets.fit import ModelFacts
 from engine.errors import CheckpointError, PlanError, StorageError
 from engine.imgsz import model_stride
 from engine.numbers import GFLOPS_IMGSZ
@@ -62,14 +63,20 @@ class FileFacts:
     "1 MB is 1,000,000 bytes."
     stride: int
     "What image sizes are multiples of, in pixels."
+    fitting: ModelFacts
+    "What a data set has to fit."
     told: RecordedScore
     "Its metrics are empty where the file tells no accuracy."
+
+
+_TOLD = {field.name for field in fields(FileFacts)}
 
 
 def read_facts(path: Path) -> FileFacts:
     """Open a checkpoint and count it. Raises CheckpointError where it cannot be opened."""
     from engine.checkpoint import open_checkpoint
     from engine.comparison import size_of_checkpoint
+    from engine.fitting import checkpoint_facts
 
     checkpoint = open_checkpoint(path)
     try:
@@ -85,6 +92,7 @@ def read_facts(path: Path) -> FileFacts:
         gflops=gflops,
         size_mb=path.stat().st_size / 1e6,
         stride=model_stride(checkpoint.model),
+        fitting=checkpoint_facts(checkpoint),
         told=file_score(checkpoint),
     )
 
@@ -95,8 +103,7 @@ def facts_of(store: Store, model: Model) -> FileFacts:
     Raises:
         CheckpointError: The file is gone or cannot be opened, and nothing is kept of it.
     """
-    kept = store.file_facts([model.digest]).get(model.digest)
-    return _from_json(model.digest, kept) if kept else _read_and_keep(store, model)
+    return _kept(store, [model]).get(model.digest) or _read_and_keep(store, model)
 
 
 def known_facts(store: Store, models: Iterable[Model]) -> dict[str, FileFacts]:
@@ -105,13 +112,18 @@ def known_facts(store: Store, models: Iterable[Model]) -> dict[str, FileFacts]:
     What is not kept yet is read, about a second a file, and kept.
     """
     models = list(models)
-    kept = store.file_facts(model.digest for model in models)
-    facts = {digest: _from_json(digest, each) for digest, each in kept.items()}
+    facts = _kept(store, models)
     for model in models:
         if model.digest not in facts:
             with contextlib.suppress(OSError, CheckpointError, StorageError):
                 facts[model.digest] = _read_and_keep(store, model)
     return facts
+
+
+def _kept(store: Store, models: Iterable[Model]) -> dict[str, FileFacts]:
+    """Return digest -> what is kept, without what another version kept, which told something else."""
+    kept = store.file_facts(model.digest for model in models)
+    return {digest: _from_json(digest, each) for digest, each in kept.items() if {"digest", *each} == _TOLD}
 
 
 def _read_and_keep(store: Store, model: Model) -> FileFacts:
@@ -120,8 +132,8 @@ def _read_and_keep(store: Store, model: Model) -> FileFacts:
     facts = _read_once(model.path, model.path.stat().st_mtime_ns)
     if isinstance(facts, CheckpointError):
         raise facts
-    # The file may have been changed by hand: what it tells now is not that of the model that was registered.
-    store.keep_file_facts(facts.digest, _to_json(facts))
+    if facts.digest == model.digest:  # else it was changed by hand since it was registered
+        store.keep_file_facts(facts.digest, _to_json(facts))
     return facts
 
 
@@ -141,8 +153,13 @@ def _to_json(facts: FileFacts) -> dict[str, Any]:
 def _from_json(digest: str, kept: Mapping[str, Any]) -> FileFacts:
     told = kept["told"]
     conditions = TrainingConditions(**told["conditions"]) if told["conditions"] else None
-    names = {int(index): name for index, name in kept["names"].items()}
-    return FileFacts(digest, **{**kept, "names": names, "told": RecordedScore(told["metrics"], conditions)})
+    lists = {key: tuple(value) for key, value in kept["fitting"].items() if isinstance(value, list)}
+    read = {
+        "names": {int(index): name for index, name in kept["names"].items()},
+        "told": RecordedScore(told["metrics"], conditions),
+        "fitting": ModelFacts(**{**kept["fitting"], **lists}),
+    }
+    return FileFacts(digest, **{**kept, **read})
 
 
 def file_score(checkpoint: Checkpoint) -> RecordedScore:

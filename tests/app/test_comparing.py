@@ -13,6 +13,7 @@ from app import comparing, comparing_charts, comparing_tables
 from app.drawing import boxes_on_image
 from app.predictions import difference_sentence
 from engine.comparison import ModelSize, side_by_side
+from engine.datasets.fit import ModelFacts
 from engine.predictions import Boxes
 from engine.store import Job, Model
 
@@ -21,9 +22,9 @@ NAMES = {"/w/a.pt": "Dense", "/w/b.pt": "Pruned", "/w/c.pt": "New"}
 
 
 def size(name: str, params: int) -> ModelSize:
-    return ModelSize(
-        Path(f"/w/{name}.pt"), name, "detect", {0: "cat", 1: "dog"}, 320, params, params / 1e6, params / 5e5
-    )
+    names = {0: "cat", 1: "dog"}
+    facts, counted = ModelFacts(f"{name}.pt", tuple(names.values())), (params, params / 1e6, params / 5e5)
+    return ModelSize(Path(f"/w/{name}.pt"), name, "detect", names, 320, *counted, stride=32, facts=facts)
 
 
 def measured(score: float, cat: float) -> dict:

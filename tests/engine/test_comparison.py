@@ -146,7 +146,7 @@ def test_mistakes_end_with_one_line(dense, data, tmp_path, capsys):
         (["--data", "nowhere.yaml"], "nowhere.yaml"),
         (["--data", str(data), "--split", "test"], "test split"),
         (["--data", str(data), "--reference", str(tmp_path / "gone.pt")], "gone.pt"),
-        (["--data", str(data), "--gflops-imgsz", "0"], "multiple of 32"),
+        (["--data", str(data), "--gflops-imgsz", "16"], "multiple of 32"),
     ):
         assert main([*ask, *more]) == 2
         told = capsys.readouterr()
@@ -228,7 +228,9 @@ def test_a_table_shows_classes_that_only_one_model_found():
     size = {"params": 10, "gflops": 1.0, "size_mb": 1.0, "metrics": {}, "change": {}, "change_per_class": {}}
     models = [{**size, "name": "a", "per_class": {"cat": 0.5}}, {**size, "name": "b", "per_class": {}}]
     told = comparison_table({"models": models, "reference": "a", "split": "val", "imgsz": 64})
-    assert "AP cat" in told and "0.500" in told and "–" in told
+    assert "AP cat" in told and "0.500" in told and "–" in told and "GFLOPs at 640 px" in told
+    wide = {"models": models, "reference": "a", "split": "val", "imgsz": 64, "gflops_imgsz": [384, 640]}
+    assert "GFLOPs at 384 × 640 px" in comparison_table(wide)
 
 
 def test_a_change_that_rounds_to_nothing_is_not_told():

@@ -25,10 +25,12 @@ from engine.datasets.fit import (
     moved_classes,
 )
 from engine.errors import DatasetError, TrainingError, WorkbenchError
+from engine.file_facts import facts_of
 from engine.fitting import is_pruned, move_classes
 from engine.recipes import recipe_from_dict, run_recipe
 from engine.slimming import Slimming
 from engine.solver import SolverSettings
+from engine.store import Store
 from engine.verbs import run_verb
 from tests.models import build, randomise, write_checkpoint
 from tests.runs import TINY
@@ -305,6 +307,23 @@ def test_the_terminal_says_in_one_line_that_a_head_will_be_trained_anew(rgb, tmp
     assert main(command) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "does not fit" in line]
     assert "knows 3 classes (a, b, c)" in line and "5 classes (a, b, c and 2 more)" in line
+
+
+@pytest.mark.parametrize("kept", ["all", "what another version kept"])
+def test_what_a_workspace_keeps_of_a_file_tells_what_a_data_set_has_to_fit(kept, pose, tmp_path):
+    """The Compare page reads no checkpoint to hold a data set against the models."""
+    store = Store(tmp_path / "workspace")
+    model = store.add_model(pose, "Pose", "imported")
+    read = facts_of(store, model)
+    assert read.fitting.keypoints == (17, 3) and read.fitting.names == ("person",)
+    told = store.file_facts([model.digest])[model.digest]
+    if kept == "all":
+        model.path.unlink()
+    else:
+        told.pop("fitting")
+        store.keep_file_facts(model.digest, told)
+    assert facts_of(store, model) == read
+    assert set(store.file_facts([model.digest])[model.digest]) == set(told) | {"fitting"}
 
 
 def test_a_recipe_that_prunes_before_it_trains_on_other_data_is_refused_before_its_first_step(pairs, tmp_path):

@@ -109,6 +109,12 @@ def test_pruning_and_fine_tuning_in_one_press_asks_as_well(open_with, data_of, d
     assert not app.button(key="prune and finetune").disabled
 
 
+def test_compare_shows_classes_of_other_names_and_asks_nothing(open_with, data_of):
+    app = open_with("compare", "compare", data_of(names=CELLS))
+    assert class_lists(app) == [BOATS, CELLS] and agreement(app) is None
+    assert "count by their number" in said(app)
+
+
 def test_a_recipe_asks_as_well_and_export_and_compare_refuse_what_cannot_be_measured(open_with, data_of):
     app = open_with("recipes", "recipe", data_of(names=CELLS))
     assert class_lists(app) == [BOATS, CELLS] and app.button(key="run recipe").disabled
