@@ -59,22 +59,28 @@ class SideBySide:
 
 
 def relatives(models: Sequence[Model], current: Model) -> list[str]:
-    """Return the ids of a model, its ancestors and its descendants, the oldest first; the nearest where many."""
+    """Return the ids of a model, its ancestors and its descendants, the oldest first; the nearest where many.
+
+    Args:
+        models: Of the workspace; those of which only the record is left hold a family together and are left out.
+        current: The model.
+    """
     by_id = {model.id: model for model in models}
-    near = [current.id]
-    at = current
-    while (parent := by_id.get(at.parent_id or "")) is not None:
-        near.append(parent.id)
-        at = parent
+    line = [current]
+    while (parent := by_id.get(line[-1].parent_id or "")) is not None:
+        line.append(parent)
+    ancestors = [model for model in line if not model.deleted]
     # The newest come first, so a child stands before its parent: look from the oldest on.
-    below = {current.id}
-    for model in sorted(models, key=lambda model: model.created_at):
+    oldest_first, below, descendants = sorted(models, key=lambda model: model.created_at), {current.id}, []
+    for model in oldest_first:
         if model.parent_id in below:
             below.add(model.id)
-            near.append(model.id)
+            descendants += [] if model.deleted else [model]
     # The oldest ancestor is what changes are told against, so it stays.
-    chosen = {at.id, *[each for each in near if each != at.id][: MOST_AT_FIRST - 1]}
-    return [model.id for model in sorted(models, key=lambda model: model.created_at) if model.id in chosen]
+    first = ancestors[-1]
+    others = [model.id for model in (*ancestors, *descendants) if model.id != first.id]
+    chosen = {first.id, *others[: MOST_AT_FIRST - 1]}
+    return [model.id for model in oldest_first if model.id in chosen]
 
 
 def default_reference(chosen: Sequence[Model], lineage: Sequence[Model]) -> str | None:

@@ -21,7 +21,7 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
     models = store().models()
     by_id = {model.id: model for model in models}
     labels = format.distinct_labels({model.id: model.name for model in models})
-    usual = comparing.relatives(models, current)
+    usual = comparing.relatives(store().models(deleted=True), current)
     key = f"compare models {current.id}"
     if key not in st.session_state:
         st.session_state[key] = comparing_address.models_to_show(current, by_id, usual)

@@ -2,6 +2,7 @@
 
 import io
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_ancestors_and_descendants_are_chosen_at_first_and_siblings_are_not():
     assert comparing.relatives(LINE[::-1], LINE[2]) == ["a", "b", "c", "d"]
     assert comparing.relatives(LINE[::-1], LINE[0]) == ["a", "b", "c", "sibling", "d"]
     assert comparing.relatives(LINE[:1], LINE[0]) == ["a"]
+
+
+def test_a_deleted_model_holds_its_relatives_together_and_is_not_chosen():
+    line = [replace(each, deleted_at=START) if each.id in ("a", "c") else each for each in LINE]
+    assert comparing.relatives(line[::-1], line[1]) == ["b", "d"]
+    assert comparing.relatives(line[::-1], line[4]) == ["b", "d"]
 
 
 def test_of_a_long_line_the_nearest_and_the_oldest_are_chosen():
