@@ -14,7 +14,7 @@ from app.session import explained, store
 from engine.datasets import DatasetInfo, check_dataset
 from engine.demo import demo_data
 from engine.store import Model
-from engine.tasks import DEPTH, FOLDERS, MASKS, POLYGONS
+from engine.tasks import DEPTH, FOLDERS, MASKS, POLYGONS, TASKS
 
 DEMO, OWN = "Demo set", "My own"
 _LABELS = {MASKS: "masks", DEPTH: "depth maps", POLYGONS: "polygons", FOLDERS: "images"}
@@ -65,9 +65,16 @@ def _is_demo(path: str | None) -> bool:
 
 
 @st.cache_data(max_entries=8, ttl=60, show_spinner="Checking the data set…")
+def _look(path: str, task: str | None) -> DatasetInfo:
+    return check_dataset(path, task)
+
+
 def dataset_info(path: str, task: str | None = None) -> DatasetInfo:
     """Return what a data set holds, looked at once in a while; raises as ``engine.datasets.check_dataset``."""
-    return check_dataset(path, task)
+    info = _look(path, None)
+    # Many labels take long to read: those that are of the task's own kind are not read again for it.
+    same = task is None or (task in TASKS and info.label_kind in TASKS[task].labels)
+    return info if same else _look(path, task)
 
 
 def _checked(path: str, details: bool) -> str:

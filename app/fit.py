@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import zip_longest
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -11,19 +13,20 @@ import streamlit as st
 from app import format
 from app.data import dataset_info
 from app.session import explained
+from engine.arguments import asked_single_cls
 from engine.datasets.fit import FITS, REFUSED, Fit, ModelFacts, fit_for_measuring
 from engine.fitting import checkpoint_facts, data_facts, training_fit
 from engine.slimming import Slimming
 from engine.verb_facts import TRAINING
 
-NOT_YET = "Say above whether to train like this, or choose another data set."
+NOT_YET = "Choose another data set, or see above what stands against this one."
 _ROWS = 8
 _MODEL = "This model"
 "In sentences; the file has a name that only the workspace uses."
 
 
 def goes_together(
-    opened: Slimming, data: str, verb: str, *, pruned: bool = False, single_cls: bool | None = None
+    opened: Slimming, data: str, verb: str, settings: Mapping[str, Any] | None = None, *, pruned: bool = False
 ) -> bool:
     """Show what a person should know of a model and a data set, and return whether the verb may start.
 
@@ -33,10 +36,11 @@ def goes_together(
         opened: The model.
         data: Path of the data set's description.
         verb: What would be started.
+        settings: With what; they may say whether all classes count as one, else it is as the model was trained.
         pruned: The model will be pruned before it is trained.
-        single_cls: Whether all classes count as one; as the model was trained, by default.
     """
     with explained():
+        single_cls = asked_single_cls(settings or {})
         if verb not in TRAINING:
             facts = checkpoint_facts(opened.checkpoint)
             facts = facts if single_cls is None else replace(facts, single_cls=single_cls)
@@ -48,7 +52,7 @@ def goes_together(
             return False
         return not fit.asks or st.checkbox(
             "Train on this data set all the same",
-            key=f"agree {opened.checkpoint.digest} {verb} {data}",
+            key=f"agree {opened.checkpoint.digest} {verb} {data} {single_cls}",
             help="What is said above then happens to a copy; the model itself stays as it is.",
         )
     return False

@@ -49,11 +49,11 @@ def recipe_goes_together(recipe: Recipe, model: Model, data: str) -> bool:
 
     Measurements that come before any training are refused with the step's name when the recipe is started.
     """
-    trained = next((number for number, step in enumerate(recipe.steps) if step.verb in verb_facts.TRAINING), None)
-    if trained is None:
+    trains = next((number for number, step in enumerate(recipe.steps) if step.verb in verb_facts.TRAINING), None)
+    if trains is None:
         return not needs_data(recipe) or goes_together(slimming(model), data, "val")
-    pruned = any(step.verb == "prune" for step in recipe.steps[:trained])
-    return goes_together(slimming(model), data, recipe.steps[trained].verb, pruned=pruned)
+    pruned, step = any(step.verb == "prune" for step in recipe.steps[:trains]), recipe.steps[trains]
+    return goes_together(slimming(model), data, step.verb, step.settings, pruned=pruned)
 
 
 def step_words(step: Step) -> str:

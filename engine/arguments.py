@@ -75,6 +75,15 @@ def parsed_arguments(given: str | Iterable[str] | Mapping[str, Any] | None) -> d
     return values
 
 
+def asked_single_cls(settings: Mapping[str, Any]) -> bool | None:
+    """Return whether the settings of a verb count all classes as one; None where they say nothing of it.
+
+    Raises:
+        TrainingError: its further arguments cannot be read.
+    """
+    return parsed_arguments(settings.get("ultralytics")).get("single_cls")
+
+
 def argument_words(values: Mapping[str, Any] | Iterable[str]) -> list[str]:
     """Return arguments as words of Ultralytics' command line, which read back as the same values."""
     if not isinstance(values, Mapping):

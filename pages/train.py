@@ -117,7 +117,7 @@ if kind == "sparsify" and spec and data:
     with right:
         foretell(model, spec, data)
 # Below both columns: where they stand one above the other, the data set comes before the press that needs it.
-agreed = data is None or goes_together(opened, data, kind)
+agreed = data is None or goes_together(opened, data, kind, spec)
 if st.button(
     f"Start {KINDS[kind][0].lower()}",
     key="start",

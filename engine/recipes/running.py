@@ -196,6 +196,7 @@ def _check_fit(run: Run, checkpoint: Checkpoint, info: DatasetInfo) -> None:
     A model that fits only after its head or first layer was built anew does so from the first training on, unless it
     is pruned by then.
     """
+    from engine.arguments import asked_single_cls
     from engine.datasets.fit import REFUSED
     from engine.fitting import require_images, require_measurable, training_fit
 
@@ -203,23 +204,16 @@ def _check_fit(run: Run, checkpoint: Checkpoint, info: DatasetInfo) -> None:
     for number, step in enumerate(run.recipe.steps, start=1):
         with _naming(run, number):
             if step.verb in TRAINING:
-                fit = training_fit(checkpoint, info, single_cls=_single_cls(step), pruned=pruned)
+                fit = training_fit(checkpoint, info, single_cls=asked_single_cls(step.settings), pruned=pruned)
                 if fit.verdict == REFUSED:
                     raise RecipeError(fit.sentence)
                 return
             if step.verb != "prune":
-                require_measurable(checkpoint, info)
+                require_measurable(checkpoint, info, single_cls=asked_single_cls(step.settings))
                 continue
             if needs_data(step.verb, step.settings):
                 require_images(checkpoint, info)
             pruned = True
-
-
-def _single_cls(step: Step) -> bool | None:
-    """Return whether a step counts all classes as one, None where it says nothing."""
-    from engine.arguments import parsed_arguments
-
-    return parsed_arguments(step.settings.get("ultralytics")).get("single_cls")
 
 
 def _check_settings(step: Step) -> None:

@@ -212,6 +212,7 @@ def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tu
     from engine.checkpoint import open_checkpoint
     from engine.datasets.fit import REFUSED
     from engine.fitting import checkpoint_facts, training_fit
+    from engine.images import counted
 
     if not weights.endswith(".pt"):
         return extra, None
@@ -224,8 +225,8 @@ def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tu
         teacher = checkpoint_facts(_opened(spec["teacher"], checkpoint.task))
         if teacher.channels != dataset.channels:
             raise TrainingError(
-                f"The teacher {teacher.name} takes images of {teacher.channels} channels and those of the data set "
-                f"have {dataset.channels}; leave --teacher out."
+                f"The teacher {teacher.name} takes images of {counted(teacher.channels)} and those of the data set "
+                f"have {dataset.channels}; choose another teacher, or train without one."
             )
     return extra, fit
 

@@ -88,6 +88,15 @@ def test_data_of_more_classes_says_that_the_head_will_be_trained_anew(open_with,
     assert agreement(app) is not None
 
 
+def test_classes_that_are_counted_as_one_by_an_argument_are_asked_about_as_well(open_with, data_of):
+    app = open_with("train", "train", data_of(), kind="train")
+    assert agreement(app) is None and not app.button(key="start").disabled
+    app.text_input(key="train train arguments").set_value("single_cls=True").run()
+    assert class_lists(app) == [BOATS, ["item", "–", "–"]] and app.button(key="start").disabled
+    agreement(app).check().run()
+    assert not app.button(key="start").disabled
+
+
 def test_a_pruned_model_on_more_classes_cannot_be_started(open_with, data_of, pruned):
     app = open_with("train", "train", data_of(names=[*BOATS, "ferry"]), model=pruned, kind="finetune")
     assert "This model is pruned" in said(app) and agreement(app) is None
