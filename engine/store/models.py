@@ -126,13 +126,10 @@ class ModelRegistry(Database):
 
     def rename_model(self, model_id: str, name: str) -> Model:
         """Give the model another name; its file keeps its own. Raises StorageError for an empty name."""
-        return self._change_model(model_id, "name", _checked_name(name))
-
-    def update_metrics(self, model_id: str, metrics: dict[str, Any]) -> Model:
-        """Add ``metrics`` to those of the model, replacing those of the same key."""
+        name = _checked_name(name)
         with self._writing() as connection:
-            known = model_from_row(_row_of(connection, model_id), self.folder).metrics
-            connection.execute("UPDATE models SET metrics = ? WHERE id = ?", (to_json({**known, **metrics}), model_id))
+            _row_of(connection, model_id)
+            connection.execute("UPDATE models SET name = ? WHERE id = ?", (name, model_id))
         return self.model(model_id)
 
     def delete_model(self, model_id: str) -> None:
@@ -184,12 +181,6 @@ class ModelRegistry(Database):
         if not rows:
             raise StorageError(_NO_MODEL.format(model_id))
         return [model_from_row(row, self.folder) for row in rows]
-
-    def _change_model(self, model_id: str, column: str, value: object) -> Model:
-        with self._writing() as connection:
-            _row_of(connection, model_id)
-            connection.execute(f"UPDATE models SET {column} = ? WHERE id = ?", (value, model_id))
-        return self.model(model_id)
 
     def _stored_path(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)

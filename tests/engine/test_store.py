@@ -114,10 +114,9 @@ def test_lineage_and_deletion_of_a_parent(store, tmp_path):
     assert orphan.parent_id is None
 
 
-def test_rename_and_metrics(store, tmp_path):
-    model = store.add_model(make_file(tmp_path), "Old", "imported", metrics={"a": 1, "b": 1})
+def test_rename(store, tmp_path):
+    model = store.add_model(make_file(tmp_path), "Old", "imported")
     assert store.rename_model(model.id, "  New   name ").name == "New name"
-    assert store.update_metrics(model.id, {"b": 2}).metrics == {"a": 1, "b": 2}
     with pytest.raises(StorageError, match="needs a name"):
         store.rename_model(model.id, "  ")
     with pytest.raises(StorageError, match="no model"):

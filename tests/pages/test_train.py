@@ -27,8 +27,6 @@ def pruned(demo, workspace, tmp_path):
     opened = Slimming.open(demo.sparse.path)
     path = opened.prune(0.5, tmp_path / "pruned.pt")
     store = Store(workspace)
-    for model in (demo.dense, demo.sparse):
-        store.update_metrics(model.id, {"params": opened.checkpoint.params})
     params = opened.preview(0.5).params
     return store.add_model(path, "Pruned", "pruned", parent_id=demo.sparse.id, params=params)
 
