@@ -117,6 +117,7 @@ class _Groups:
 
 
 def _assemble(tracer: Tracer, model: nn.Module, notes: tuple[str, ...]) -> ChannelGraph:
+    tracer.freeze_read()
     groups = _Groups(tracer)
     recorded = [
         ([groups.roots(piece) for piece in pieces], counts, reason) for pieces, counts, reason in tracer.equal_counts

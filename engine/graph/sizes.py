@@ -85,8 +85,11 @@ def _reading(name: str) -> Callable[[Dim], Any]:
     return lambda self, *others: getattr(int, name)(self.use(), *map(used, others))
 
 
-def _calculating(operate: Callable[[Any, Any], Any]) -> tuple[Callable[[Dim, Any], Any], Callable[[Dim, Any], Any]]:
-    return lambda self, other: operate(self.use(), used(other)), lambda self, other: operate(used(other), self.use())
+def _calculating(operate: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return (
+        lambda self, other, *modulus: operate(self.use(), used(other), *map(used, modulus)),
+        lambda self, other, *modulus: operate(used(other), self.use(), *map(used, modulus)),
+    )
 
 
 for _name in "neg pos abs invert int float index bool repr str round trunc floor ceil".split():
@@ -94,7 +97,7 @@ for _name in "neg pos abs invert int float index bool repr str round trunc floor
 for _name in "lt le gt ge".split():
     setattr(Dim, f"__{_name}__", _calculating(getattr(operator, _name))[0])
 for _name in "add sub mul truediv floordiv mod divmod pow lshift rshift and or xor".split():
-    _operate = divmod if _name == "divmod" else getattr(operator, f"__{_name}__")
+    _operate = {"divmod": divmod, "pow": pow}.get(_name) or getattr(operator, f"__{_name}__")
     _forward, _backward = _calculating(_operate)
     setattr(Dim, f"__{_name}__", _forward)
     setattr(Dim, f"__r{_name}__", _backward)

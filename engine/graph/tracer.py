@@ -96,6 +96,8 @@ class Tracer(TorchFunctionMode):
         self._modules = {name: module for name, module in model.named_modules()}
         self._labels: dict[int, tuple[Tensor, Tensor]] = {}  # the tensor is held so that its id is not used again
         self._counting = counting
+        self._taken: set[str] = set()  # parameters that the handler of the present operation knows as a layer's
+        self._read: dict[str, str] = {}
         self._stack: list[str] = []
         self._count_attributes()
         self._hooks = [hook for name, module in self._modules.items() for hook in self._watch(name, module)]
@@ -178,6 +180,7 @@ class Tracer(TorchFunctionMode):
 
     def axis(self, name: str, dim: int, size: int) -> Tensor:
         """Return the channels along a dimension of a parameter, new ones at the first call."""
+        self._taken.add(name)
         known = self.tensor_axes.get(name)
         if known is not None and len(known) > dim and known[dim] is not None:
             return known[dim]
@@ -187,6 +190,7 @@ class Tracer(TorchFunctionMode):
 
     def store(self, name: str, dim: int, vector: Tensor) -> None:
         """Record that dimension ``dim`` of a parameter or buffer holds these channels; a second record ties them."""
+        self._taken.add(name)
         axes = self.tensor_axes.setdefault(name, [])
         axes.extend([None] * (dim + 1 - len(axes)))
         if axes[dim] is None:
@@ -226,11 +230,31 @@ class Tracer(TorchFunctionMode):
             args, kwargs = plain(args), plain(kwargs)
         elif given and not labelled:
             self.made_to_size(args, kwargs, output, zero=name == "zeros")
+        self._taken.clear()
         if handler is not None and (labelled or name in self._sources):
             handler(self, func, args, kwargs, output)
         else:
             self._answered(name, args, kwargs, output, labelled=labelled)
+        self._note_read(name, [args, kwargs], output)
         return output
+
+    def _note_read(self, name: str, given: Any, output: Any) -> None:
+        """Remember the weights that an operation made something of, other than as the layer that they belong to."""
+        made = [id(tensor) for tensor in tensors_in(output)]
+        for tensor in tensors_in(given) if made else ():
+            stored = self.parameter_name(tensor)
+            if stored not in {None, *self._taken} and self.labels(tensor) is None and id(tensor) not in made:
+                self._read.setdefault(stored, f"its weights are read by {name} in {self._where}")
+
+    def freeze_read(self) -> None:
+        """Keep the channels of the weights that code reads by itself: what it makes of them is not cut with them.
+
+        Known only at the end, since a weight may be read before its layer runs.
+        """
+        for name, reason in self._read.items():
+            for channels in self.tensor_axes.get(name, ()):
+                if channels is not None:
+                    self.channels.freeze(channels, reason)
 
     def _answered(self, name: str, args: tuple, kwargs: dict, output: Any, *, labelled: bool) -> None:
         """An operation without a handler: what it read of labelled tensors is always kept."""
@@ -289,10 +313,13 @@ class Tracer(TorchFunctionMode):
         value = getter(tensor)
         if isinstance(value, torch.Size):
             return self._sizes(tensor, value)
+        name = getattr(getattr(getter, "__self__", None), "__name__", "").strip("_")
         if not isinstance(value, Tensor):
-            name = getattr(getattr(getter, "__self__", None), "__name__", "").strip("_")
             self._answered(name, (tensor,), {}, value, labelled=self.labels(tensor) is not None)
-        elif value is not tensor and self.labels(tensor) is not None:
+        elif self.labels(tensor) is None:
+            self._taken.clear()
+            self._note_read(name, tensor, value)
+        elif value is not tensor:
             if value.shape == tensor.shape:
                 self.set(value, self.labels(tensor))
             else:

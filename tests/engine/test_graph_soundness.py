@@ -162,6 +162,8 @@ COUNTED = {
     "rounded": lambda y: round(y.shape[1], -1) * y,
     "absolute": lambda y: abs(y.shape[1]) * y,
     "negated": lambda y: -y.shape[1] * y,
+    "to a power of it": lambda y: (1.1 ** y.shape[1] + y.shape[1] ** 0.5) * y,
+    "to a power with a modulus": lambda y: (pow(y.shape[1], 2, 7) + pow(3, y.shape[1], 7)) * y,
     "divided with rest": lambda y: divmod(y.shape[1], 3)[1] * y,
     "shifted": lambda y: (y.shape[1] << 1) * y,
     "masked by bits": lambda y: (y.shape[1] & 5) * y,
@@ -210,6 +212,8 @@ OF_A_LAYER = {
     "the columns of the next weight": lambda m, y: y * m.b.conv.weight.size(1) ** -0.5,
     "the len of a gamma": lambda m, y: y * len(m.a.bn.weight),
     "the elements of a gamma": lambda m, y: y * m.a.bn.weight.numel(),
+    "the pieces of a gamma": lambda m, y: y * len(m.a.bn.weight.unbind()),
+    "all that is stored": lambda m, y: y * sum(value.numel() for value in m.a.bn.state_dict().values()),
 }
 
 
@@ -221,6 +225,31 @@ def test_a_channel_that_is_counted_on_a_layer_is_kept(name):
     )  # fmt: skip
     graph = trace(model)
     assert prunable(graph) == {"stem": 8, "a": 0, "b": 8}
+    check_every_plan(model, graph, image(model, 16, 24, batch=2))
+
+
+WEIGHTS_READ = {
+    "the mean of a weight": lambda m, y: m.fc(y) * m.fc.weight.mean(),
+    "the mean of a gamma": lambda m, y: m.fc(y) * m.a.bn.weight.mean(),
+    "a weight in another layer": lambda m, y: F.linear(m.fc(y).relu(), m.fc.weight.t()),
+    "a weight in a product": lambda m, y: m.fc(y) @ m.fc.weight,
+    "a weight that is read first": lambda m, y: F.linear(y.new_ones(1, 5), m.fc.weight.T) + m.fc(y).sum(),
+    "the columns of a weight's data": lambda m, y: m.fc(y) * m.fc.weight.data.shape[1],
+    "the columns of a detached weight": lambda m, y: m.fc(y) * len(m.fc.weight.detach().t()),
+    "the columns of a copied weight": lambda m, y: m.fc(y) * m.fc.weight.float().clone().shape[1],
+    "a weight that is standardised": lambda m, y: F.linear(y, m.fc.weight - m.fc.weight.mean(1, keepdim=True)),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS_READ)
+def test_pruned_equals_masked_where_code_reads_the_weights_of_a_layer(name):
+    model = net(
+        lambda m, x: WEIGHTS_READ[name](m, m.a(m.stem(x)).mean((2, 3))),
+        stem=block(3, 8), a=block(8, 8), fc=nn.Linear(8, 5),
+    )  # fmt: skip
+    graph = trace(model)
+    assert prunable(graph) == {"stem": 8, "a": 0}
+    assert reason(graph, "a")
     check_every_plan(model, graph, image(model, 16, 24, batch=2))
 
 
