@@ -22,6 +22,7 @@ from engine.datasets import (
     shipped_description,
 )
 from engine.errors import WorkbenchError
+from engine.files import expanded
 
 _LOOK_S = 1.0
 
@@ -47,7 +48,7 @@ def located(path: str, key: str) -> str | None:
     Raises:
         DatasetError: The images are there, but cannot be used.
     """
-    shipped = None if os.path.exists(os.path.expanduser(path)) else shipped_description(path)
+    shipped = None if os.path.exists(expanded(path)) else shipped_description(path)
     if shipped is None:
         return path
     offer, folder = offer_of(shipped), store().folder / "datasets"

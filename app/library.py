@@ -13,7 +13,7 @@ from app import session
 from app.latency import latency_costs
 from engine.accuracy import MeasureSettings, recalibration_pays
 from engine.demo import open_demo
-from engine.files import require_free_space, safe_name, writing_to
+from engine.files import expanded, require_free_space, safe_name, writing_to
 from engine.numbers import ratio
 from engine.official import fetch_official_weights
 from engine.slimming import Slimming
@@ -52,7 +52,7 @@ def add_official(store: Store, name: str, say: Say = _unsaid) -> Model:
     Raises:
         CheckpointError: There is no such file or name, or it could not be downloaded.
     """
-    name = str(Path(name.strip()).expanduser())
+    name = str(expanded(name.strip()))
     with _folder_aside(store) as folder:
         path = fetch_official_weights(name, folder)
         return _register(store, path, Path(name).stem, Path(name).name, say)

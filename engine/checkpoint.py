@@ -8,6 +8,7 @@ the classes is called (``engine.rehearsal``); a file that needs more is refused.
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +129,7 @@ def record_made(path: str | Path, made: dict[str, Any]) -> None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    if not path.exists():
+    if not os.path.exists(path):
         raise CheckpointError(f"There is no file {path}; check the path.")
     if path.is_dir() or path.suffix.lower() != ".pt":
         raise CheckpointError(f"{path} is not a .pt file; choose a checkpoint that Ultralytics training wrote.")

@@ -37,6 +37,14 @@ _WRITE_REMEDIES = {
 }
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path whose leading ``~`` has become a home folder; one that stands for nobody's stays as written.
+
+    ``Path.expanduser`` raises RuntimeError there, for a text that is only the name of nothing.
+    """
+    return Path(os.path.expanduser(path))
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends without an error it becomes ``path``.

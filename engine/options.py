@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import WorkbenchError
+from engine.files import expanded
 
 
 def ultralytics_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,10 +71,10 @@ def chosen_folder(verb: str, options: dict[str, Any]) -> Path:
     if options["save_dir"]:
         if project or name or exist_ok:
             raise WorkbenchError("Say either --save-dir or --project and --name, not both.")
-        return Path(options["save_dir"]).expanduser()
+        return expanded(options["save_dir"])
     if not (project or name or exist_ok):
         return _free(Path("runs") / verb, "")
-    folder = Path(project or "runs").expanduser() / (name or verb)
+    folder = expanded(project or "runs") / (name or verb)
     return folder if exist_ok or options.get("resume") else _free(folder, "-")
 
 

@@ -72,7 +72,7 @@ def prepare() -> None:
     os.environ["ULTRALYTICS_SAFE_LOAD"] = "1"
     os.environ.pop("ULTRALYTICS_API_KEY", None)
     if chosen := os.environ.get("YOLO_CONFIG_DIR"):
-        _furnish_if_possible(_place_fonts, Path(chosen).expanduser())
+        _furnish_if_possible(_place_fonts, Path(os.path.expanduser(chosen)))
     else:
         os.environ["YOLO_CONFIG_DIR"] = str(_own_config_folder())
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.accuracy.kept import read_kept
 from engine.errors import PlanError
+from engine.files import expanded
 from engine.tasks import main_score
 
 DAMPING = 0.1
@@ -61,10 +62,10 @@ def read_factors(path: str | Path) -> Factors:
     Raises:
         PlanError: It is no such file, or holds no measurement of a block.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         return _factors(path, path.stat().st_mtime_ns)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise PlanError(f"There is no sensitivity file {path}; 'python -m engine sensitivity' writes one.") from error
 
 

@@ -31,7 +31,7 @@ from engine.datasets.folders import check_class_folder, class_images, is_class_f
 from engine.datasets.info import IMAGE_SUFFIXES, SPLITS, DatasetInfo
 from engine.datasets.maps import check_pictures, label_picture
 from engine.errors import DatasetError
-from engine.files import write_text_atomic
+from engine.files import expanded, write_text_atomic
 from engine.tasks import BOXES, DEPTH, FOLDERS, MASKS, POLYGONS, TASKS
 
 _LOOKED_AT = 20
@@ -50,7 +50,7 @@ def check_dataset(data: str | Path, task: str | None = None) -> DatasetInfo:
         MissingImages: Ultralytics ships the description, but the images are not here; it says what can be downloaded.
         DatasetError: the set cannot be trained on; the sentence says why and what to do.
     """
-    path = Path(os.path.expanduser(data))
+    path = expanded(data)
     if task == "classify" or (task is None and _holds_classes(path)):
         return check_class_folder(path)
     yaml_path = find_yaml(path)

@@ -23,7 +23,7 @@ from engine import numbers
 from engine.datasets.check import check_dataset, resolved_yaml
 from engine.datasets.shipped import Offer, dataset_folders, has_images, is_shipped, offer_of, shipped_description
 from engine.errors import DatasetError, StorageError
-from engine.files import writing_to
+from engine.files import expanded, writing_to
 from engine.runtime import worker_environment
 
 TIMEOUT_S = (5, 20)
@@ -40,7 +40,7 @@ def fetch_if_missing(data: str, folder: Path, report: Report) -> None:
 
     Errors as ``download``.
     """
-    yaml_path = None if os.path.exists(os.path.expanduser(data)) else shipped_description(data)
+    yaml_path = None if os.path.exists(expanded(data)) else shipped_description(data)
     if yaml_path is None:
         return
     offer = offer_of(yaml_path)

@@ -20,6 +20,7 @@ from urllib.parse import urlparse
 import yaml
 
 from engine.errors import DatasetError
+from engine.files import expanded
 
 ASSETS_URL = "https://github.com/ultralytics/assets/releases/download/v0.0.0"
 "``ultralytics.utils.ASSETS_URL``, which the scripts use by that name."
@@ -146,7 +147,7 @@ def _datasets_dirs() -> list[Path]:
     """Return ``datasets_dir`` of the person's own settings and of this process's; they are read alone."""
     files = [_own_settings()]
     if chosen := os.environ.get("YOLO_CONFIG_DIR"):
-        files.append(Path(chosen).expanduser() / "Ultralytics" / "settings.json")
+        files.append(expanded(chosen) / "Ultralytics" / "settings.json")
     found = []
     for file in filter(None, files):
         try:

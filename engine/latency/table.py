@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.events import step_event
-from engine.files import write_text_atomic
+from engine.files import expanded, write_text_atomic
 from engine.imgsz import ImageSize, option_text
 from engine.latency.grid import grid_points
 from engine.latency.layers import ConvolutionShape, TimedConvolution
@@ -145,7 +145,7 @@ def machine_key(threads: int) -> str:
 def cache_folder() -> Path:
     """Return where tables are kept: the folder that the workbench keeps for a person, outside any workspace."""
     prepare()
-    return Path(os.environ["YOLO_CONFIG_DIR"]).expanduser() / "latency"
+    return expanded(os.environ["YOLO_CONFIG_DIR"]) / "latency"
 
 
 def _processor() -> str:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ from typing import Any
 import yaml
 
 from engine.errors import WorkbenchError
+from engine.files import expanded
 from engine.verb_facts import MODEL_MAKERS, STEP_VERBS, TAKES_ARGUMENTS
 
 SUPPLIED = frozenset(
@@ -84,7 +86,7 @@ def load_recipe(path: str | Path) -> Recipe:
     Raises:
         RecipeError: the file cannot be read or is no recipe.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         with open(path, "rb") as stream:
             content = stream.read(MOST_BYTES + 1)
@@ -348,12 +350,12 @@ def _is_said(value: Any, option: argparse.Action) -> bool:
 
 def _located(name: str | None, folder: Path) -> str | None:
     """Return a path relative to the recipe's folder as an absolute one; names of official models stay names."""
-    if name is None or Path(name).expanduser().is_absolute():
+    if name is None or expanded(name).is_absolute():
         return name
     from engine.datasets.shipped import shipped_description
 
     path = folder / name
-    if not path.exists() and Path(name).name == name and (_is_official(name) or shipped_description(name)):
+    if not os.path.exists(path) and Path(name).name == name and (_is_official(name) or shipped_description(name)):
         return name
     return str(path)
 

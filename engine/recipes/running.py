@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import numbers
 from engine.errors import StorageError, WorkbenchError
-from engine.files import file_digest, write_text_atomic
+from engine.files import expanded, file_digest, write_text_atomic
 from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
 from engine.tasks import metric_label
@@ -50,7 +51,7 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """Return what must be the same for a run to go on, as JSON-able values."""
-        digest = file_digest(self.base) if Path(self.base).is_file() else self.base
+        digest = file_digest(self.base) if os.path.isfile(self.base) else self.base
         return {
             "version": _STATE_VERSION,
             "recipe": self.recipe.as_dict()["steps"],
@@ -262,7 +263,7 @@ def _prepared(recipe: Recipe, weights: str | None, data: str | None, save_dir: s
         raise RecipeError("The recipe names no model to start from; add --weights, or weights: to the recipe.")
     base = str(named) if is_description(str(named)) else str(resolve_weights(str(named)).absolute())
     data = data or recipe.data
-    return Run(recipe, base, _absolute(data), device, Path(save_dir).expanduser().absolute())
+    return Run(recipe, base, _absolute(data), device, expanded(save_dir).absolute())
 
 
 def _absolute(data: str | None) -> str | None:
@@ -271,8 +272,8 @@ def _absolute(data: str | None) -> str | None:
         return None
     from engine.datasets import shipped_description
 
-    path = Path(data).expanduser()
-    return data if not path.exists() and shipped_description(data) else str(path.absolute())
+    path = expanded(data)
+    return data if not os.path.exists(path) and shipped_description(data) else str(path.absolute())
 
 
 def _record(run: Run, number: int, state: str, result: Mapping[str, Any] | None = None) -> dict[str, Any]:

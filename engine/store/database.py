@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.errors import StorageError
-from engine.files import writing_to
+from engine.files import expanded, writing_to
 from engine.store.records import utc_now
 from engine.store.schema import MIGRATIONS, Migration, migrate
 
@@ -42,7 +42,7 @@ class Database:
         Raises:
             StorageError: the folder cannot be written, or its database cannot be used.
         """
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = expanded(folder).absolute()
         self.models_folder = self.folder / "models"
         self.jobs_folder = self.folder / "jobs"
         self.datasets_folder = self.folder / "datasets"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.errors import JobError
+from engine.files import expanded
 from engine.store.records import ACTIVE_STATES, UNFINISHED_ENDS, Dependants, Model
 
 _IN_STATES = "SELECT title, spec, model_id FROM jobs WHERE state IN ({})"
@@ -102,4 +103,4 @@ def named_files(spec: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _real(names: Iterable[Any]) -> set[str]:
-    return {os.path.realpath(os.path.expanduser(name)) for name in names if isinstance(name, str)}
+    return {os.path.realpath(expanded(name)) for name in names if isinstance(name, str)}

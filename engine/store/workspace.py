@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from engine.files import expanded
 from engine.store.chains import ChainRegistry
 from engine.store.events import EventLog
 from engine.store.facts import FactsLog
@@ -23,4 +24,4 @@ class Store(ModelRegistry, JobQueue, ChainRegistry, EventLog, MeasurementLog, Fa
 
 def default_workspace() -> Path:
     """Return the workspace folder of this process: PRUNE_WORKSPACE, else ``workspace`` in the current folder."""
-    return Path(os.environ.get("PRUNE_WORKSPACE") or "workspace").expanduser().absolute()
+    return expanded(os.environ.get("PRUNE_WORKSPACE") or "workspace").absolute()

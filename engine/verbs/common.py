@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainingError, WorkbenchError
+from engine.files import expanded
 
 Spec = dict[str, Any]
 Result = dict[str, Any]
@@ -25,8 +27,8 @@ def required(spec: Spec, key: str) -> Any:
 
 def resolve_weights(name: str) -> Path:
     """Return the path of a checkpoint given by path, or by an official name, which is downloaded on first use."""
-    path = Path(name).expanduser()
-    if path.exists():
+    path = expanded(name)
+    if os.path.exists(path):  # unlike Path.exists, it takes any text
         return path
     from engine.official import fetch_official_weights, is_official_name
 

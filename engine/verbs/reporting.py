@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.files import expanded
 from engine.verbs.common import Report, Result, Spec, required, resolve_weights
 
 
@@ -14,7 +15,7 @@ def report(spec: Spec, tell: Report) -> Result:
     from engine.report import gather, report_html
     from engine.store import Store
 
-    workspace = Path(spec["workspace"]).expanduser() if spec.get("workspace") else None
+    workspace = expanded(spec["workspace"]) if spec.get("workspace") else None
     if workspace is not None and not workspace.is_dir():
         raise StorageError(f"There is no workspace {workspace}; leave --workspace out, or correct it.")
     tell({"kind": "status", "text": f"Writing a report on {Path(spec['weights']).name}"})
