@@ -13,6 +13,7 @@ from app.drawing import LEGEND, boxes_on_image, read_jpeg
 from app.session import explained
 from engine.datasets import check_dataset, image_files
 from engine.errors import DatasetError
+from engine.images import COLOUR
 from engine.predictions import LEAST_CONFIDENCE, Boxes, Matches, Predictor, find_boxes, match_boxes, open_predictor
 from engine.store import Model
 
@@ -129,7 +130,11 @@ def _show_pair(
             st.markdown(difference_sentence(found.names[str(model.path)], len(boxes), len(alone)))
             jpeg, size = _jpeg(image, Path(image).stat().st_mtime_ns, _predictor(model.digest, model.path).channels)
             st.image(boxes_on_image(jpeg, size, boxes, alone, size_of(model).names), width="stretch")
-    st.caption("Two boxes mark the same object if they are of one class and overlap by half (IoU 0.5 or more).")
+    said = "Two boxes mark the same object if they are of one class and overlap by half (IoU 0.5 or more)."
+    bands = _predictor(pair[0].digest, pair[0].path).channels
+    if bands not in (1, COLOUR):
+        said += f" Of the image's {bands} bands the first are shown as blue, green and red, each over its own range."
+    st.caption(said)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

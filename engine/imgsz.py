@@ -40,7 +40,8 @@ def as_size(value: Any) -> ImageSize:
         value = [int(word) if word.isdecimal() else 0 for word in re.split(r"\s*[,x×]\s*|\s+", text.strip(" []()"))]
     sides = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     if len(sides) not in (1, 2) or not all(type(side) is int and side > 0 for side in sides):
-        raise PlanError(f"{value if text is None else text or 'Nothing'} is no image size; write {SIZE_WORDS}.")
+        written = value if text is None else text.strip() or "An empty text"
+        raise PlanError(f"{written} is no image size; write {SIZE_WORDS}.")
     return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
 
 

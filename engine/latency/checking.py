@@ -114,7 +114,7 @@ def undisturbed_in_turns(
 
     Args:
         onnx_files: N exported models.
-        imgsz: image size, pixels or (height, width),.
+        imgsz: image size, pixels or (height, width).
         threads: of ONNX Runtime.
         repeats: timed runs of each; as many as fit into a few seconds if None, at least 10.
         report: receives ``step`` events; may raise ``StopRequested``.

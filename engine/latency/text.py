@@ -23,8 +23,9 @@ def latency_text(result: dict[str, Any]) -> str:
     gflops = f"GFLOPs at {size}"
     rows.append(f"{'model':<34}{'runtime':>8}{gflops:>23}{'p50 ms':>9}{'p95 ms':>9}{'speed-up':>10}{'ideal':>8}")
     rows += [
-        f"{name:<34}{entry['runtime']:>8}{numbers.gflops(entry['gflops']):>23}{numbers.number_ms(entry['p50_ms']):>9}"
-        f"{numbers.number_ms(entry['p95_ms']):>9}{numbers.factor(entry['speedup']):>10}{numbers.factor(entry['ideal_speedup']):>8}"
+        f"{name:<34}{entry['runtime']:>8}{numbers.gflops(entry['gflops']):>23}"
+        f"{numbers.number_ms(entry['p50_ms']):>9}{numbers.number_ms(entry['p95_ms']):>9}"
+        f"{numbers.factor(entry['speedup']):>10}{numbers.factor(entry['ideal_speedup']):>8}"
         for name, entry in zip(names, results, strict=True)
     ]
     rows += [
@@ -43,8 +44,8 @@ def _predicted_text(predicted: list[dict[str, Any]]) -> str:
     rows.append(f"{'model':<34}{'ms':>9}{'convolutions':>14}{'moving data':>13}{'rest':>9}")
     names = distinct_names([Path(entry["weights"]) for entry in predicted])
     rows += [
-        f"{name:<34}{numbers.number_ms(entry['latency_ms']):>9}{numbers.number_ms(entry['convolutions_ms']):>14}{numbers.number_ms(entry['moving_ms']):>13}"
-        f"{numbers.number_ms(entry['rest_ms']):>9}"
+        f"{name:<34}{numbers.number_ms(entry['latency_ms']):>9}{numbers.number_ms(entry['convolutions_ms']):>14}"
+        f"{numbers.number_ms(entry['moving_ms']):>13}{numbers.number_ms(entry['rest_ms']):>9}"
         for name, entry in zip(names, predicted, strict=True)
     ]
     return "\n".join(rows)
