@@ -153,7 +153,7 @@ def count_operations(model: nn.Module, height: int, width: int) -> tuple[int, di
             total, _, tree = thop.profile(twin, inputs=[image], verbose=False, ret_layer_info=True)
     except Exception as error:
         raise PlanError(
-            f"The model does not run at {height}x{width} pixels ({type(error).__name__}); choose another size, such as 640."
+            f"The model does not run at {height}x{width} pixels ({type(error).__name__}); choose another size."
         ) from error
     by_module: dict[str, int] = {}
     _own_operations(tree, "", by_module)

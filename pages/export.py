@@ -11,7 +11,8 @@ from app.library import family_data
 from app.live import show_job
 from app.session import explained, require_model, slimming, store
 from app.settings import written_size
-from engine.export.heads import has_end2end_head
+from engine.checkpoint import Checkpoint
+from engine.export.heads import gives_centres, has_end2end_head
 from engine.export.settings import END2END, FORMATS, HEADS, NMS_TASKS, ONE_TO_MANY, PRECISIONS, available_formats
 from engine.imgsz import as_size, model_stride, rounding_words
 from engine.store import Job, Model
@@ -28,71 +29,18 @@ HELP = {
 }
 
 
-def choose_options(model: Model, imgsz: int, task: str, *, two_heads: bool) -> dict[str, Any] | None:
+def choose_options(model: Model, checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Show the settings and return them, None while one is missing."""
-    grid = st.grid(2, min_column_width=240)
-    options: dict[str, Any] = {
-        "format": grid.segmented_control(
-            "Format", available_formats(), default="onnx", required=True, format_func=FORMATS.get, key="format"
-        )
-    }
-    options["precision"] = grid.segmented_control(
-        "Precision",
-        PRECISIONS[options["format"]],
-        default="fp32",
-        required=True,
-        format_func=WORDS.get,
-        key=f"precision {options['format']}",
-    )
-    if two_heads:
-        options["head"] = grid.segmented_control(
-            "Head",
-            HEADS,
-            default=END2END,
-            required=True,
-            format_func=HEAD_WORDS.get,
-            key="head",
-            help="This model has two. End-to-end, which it was designed for, puts out final boxes, one for an object; "
-            "one-to-many puts out several, to be suppressed.",
-        )
+    options = choose_kind(checkpoint)
     grid = st.grid(3, min_column_width=170)
     size, opset, switches = grid.container(), grid.container(), grid.container()
-    help = "Of the file's input: pixels, or height and width such as 384,640."
-    options["imgsz"] = written_size(size, "Image size", imgsz, f"export imgsz {imgsz}", help)
-    with size, explained():
-        if words := rounding_words(as_size(options["imgsz"]), model_stride(opened.checkpoint.model)):
-            st.caption(f":material/info: {words}")
-    onnx = options["format"] == "onnx"
-    if onnx:
-        least = 13 if options["precision"] == "int8" else 12
-        chosen = opset.selectbox(
-            "Opset",
-            [AUTOMATIC, *range(20, least - 1, -1)],
-            key=f"opset {least}",
-            help="The ONNX operator set. Choose an older one only if your runtime asks for it.",
-        )
-        options["opset"] = None if chosen == AUTOMATIC else chosen
+    options["imgsz"] = choose_size(size, checkpoint)
+    if options["format"] == "onnx":
+        options["opset"] = choose_opset(opset, 13 if options["precision"] == "int8" else 12)
     with switches:
-        options["dynamic"] = st.toggle("Dynamic shapes", key="dynamic", help="Accept any batch and any image size.")
-        if onnx:
-            options["simplify"] = st.toggle(
-                "Simplify", True, key="simplify", help="Folds constants and removes what is not needed."
-            )
-        if task in NMS_TASKS:
-            # A file that suppresses boxes is made for one image of one size; final boxes need no suppression.
-            impossible = options["dynamic"] or options.get("head") == END2END
-            options["nms"] = (
-                st.toggle(
-                    "Suppress boxes",
-                    key="nms",
-                    disabled=impossible,
-                    help="Puts non-maximum suppression into the file: it then finds final boxes. Not with dynamic "
-                    f"shapes{', nor with the end-to-end head, which puts out final boxes' if two_heads else ''}.",
-                )
-                and not impossible
-            )
+        options |= choose_switches(options, checkpoint)
     st.caption(HELP[options["precision"]])
-    if task not in TASKS:
+    if checkpoint.task not in TASKS:
         return options
     needed = options["precision"] == "int8"
     if needed or st.toggle(
@@ -107,6 +55,78 @@ def choose_options(model: Model, imgsz: int, task: str, *, two_heads: bool) -> d
     return options
 
 
+def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Show what kind of file it is to be, and return format, precision and, of a model that has two, the head."""
+    grid = st.grid(2, min_column_width=240)
+    options: dict[str, Any] = {
+        "format": grid.segmented_control(
+            "Format", available_formats(), default="onnx", required=True, format_func=FORMATS.get, key="format"
+        )
+    }
+    options["precision"] = grid.segmented_control(
+        "Precision",
+        PRECISIONS[options["format"]],
+        default="fp32",
+        required=True,
+        format_func=WORDS.get,
+        key=f"precision {options['format']}",
+    )
+    if has_end2end_head(checkpoint.model):
+        options["head"] = grid.segmented_control(
+            "Head",
+            HEADS,
+            default=END2END,
+            required=True,
+            format_func=HEAD_WORDS.get,
+            key="head",
+            help="This model has two. End-to-end, which it was designed for, puts out final boxes, one for an object; "
+            "one-to-many puts out several, to be suppressed.",
+        )
+    return options
+
+
+def choose_size(place: Any, checkpoint: Checkpoint) -> int | list[int] | str:
+    """Show the image size with what becomes of it, and return it as it was written."""
+    usual = checkpoint.imgsz
+    help = "Of the file's input: pixels, or height and width such as 384,640."
+    written = written_size(place, "Image size", usual, f"export imgsz {usual}", help)
+    with place, explained():
+        if words := rounding_words(as_size(written), model_stride(checkpoint.model)):
+            st.caption(f":material/info: {words}")
+    return written
+
+
+def choose_opset(place: Any, least: int) -> int | None:
+    """Show the ONNX operator sets and return the chosen one, None for the exporter's own choice."""
+    chosen = place.selectbox(
+        "Opset",
+        [AUTOMATIC, *range(20, least - 1, -1)],
+        key=f"opset {least}",
+        help="The ONNX operator set. Choose an older one only if your runtime asks for it.",
+    )
+    return None if chosen == AUTOMATIC else chosen
+
+
+def choose_switches(options: dict[str, Any], checkpoint: Checkpoint) -> dict[str, bool]:
+    """Show what a file of this kind may do besides, and return it."""
+    switches = {"dynamic": st.toggle("Dynamic shapes", key="dynamic", help="Accept any batch and any image size.")}
+    if options["format"] == "onnx":
+        switches["simplify"] = st.toggle(
+            "Simplify", True, key="simplify", help="Folds constants and removes what is not needed."
+        )
+    if checkpoint.task in NMS_TASKS:
+        final = options.get("head") == END2END or gives_centres(checkpoint.model)
+        why_not = (
+            "This file finds final boxes as it is, so there is nothing to suppress."
+            if final
+            else "A file that suppresses boxes takes one image of one size, so not with dynamic shapes."
+        )
+        impossible = final or switches["dynamic"]
+        help = f"Puts non-maximum suppression into the file: it then finds final boxes. {why_not if impossible else ''}"
+        switches["nms"] = st.toggle("Suppress boxes", key="nms", disabled=impossible, help=help) and not impossible
+    return switches
+
+
 def latest_export(model: Model) -> Job | None:
     """Return the job that the page shows: the one in the URL, else the model's last export."""
     exports = [job for job in store().jobs() if job.verb == "export" and job.model_id == model.id]
@@ -119,8 +139,7 @@ model = require_model("Here a model becomes a file for deployment, checked and c
 with explained(stop=True):
     opened = slimming(model)
 st.markdown("Writes a file for deployment, runs it beside the PyTorch model, and says which gates it passed.")
-checkpoint = opened.checkpoint
-options = choose_options(model, checkpoint.imgsz, checkpoint.task, two_heads=has_end2end_head(checkpoint.model))
+options = choose_options(model, opened.checkpoint)
 fits = options is None or not options.get("data") or goes_together(opened, options["data"], "export")
 name = FORMATS[options["format"]] if options else "ONNX"
 if st.button(

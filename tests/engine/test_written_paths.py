@@ -13,7 +13,6 @@ from engine.datasets import check_dataset
 from engine.errors import WorkbenchError
 from engine.files import expanded
 from engine.recipes import load_recipe
-from engine.recipes.running import check_run
 from engine.store import Store
 from engine.verbs.common import resolve_weights
 
