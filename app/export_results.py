@@ -67,7 +67,7 @@ def _not_verified(gates: list[dict[str, Any]]) -> str:
 
 def _show_tiles(result: dict[str, Any]) -> None:
     gates = {gate["name"]: gate for gate in result.get("gates", [])}
-    grid = st.grid(4, min_column_width=150)
+    grid = st.grid(4, min_column_width=180)
     if checker := gates.get("checker"):
         word = _BADGES[checker["passed"]][0]
         grid.metric("ONNX checker", word, help="onnx.checker, with full shape inference.", border=True)

@@ -77,7 +77,8 @@ def _shown(fit: Fit) -> bool:
         st.warning(format.plain(fit.sentence), icon=":material/difference:")
     if fit.model_names != fit.data_names:
         table = class_table(fit)
-        st.dataframe(table, hide_index=True, height=36 + 35 * min(len(table), _ROWS))
+        number = st.column_config.NumberColumn(width=80)
+        st.dataframe(table, hide_index=True, height=36 + 35 * min(len(table), _ROWS), column_config={"Number": number})
     return fit.verdict != REFUSED
 
 

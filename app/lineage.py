@@ -174,7 +174,7 @@ def _show_numbers(member: Member) -> None:
         "File": (numbers.megabytes(member.size_mb), None),
     }
     known = {name: told for name, told in tiles.items() if told[0] != numbers.UNKNOWN}
-    with st.grid(3, min_column_width=115):
+    with st.grid(2, min_column_width=115):  # in threes the longest label is cut off
         for name, (value, text) in known.items():
             st.metric(name, value, help=text, border=True)
 

@@ -57,7 +57,7 @@ def _show(job_id: str, expected_active: bool, manage: bool) -> None:
 def _show_head(job: Job, manage: bool) -> None:
     word, colour, icon = format.STATES[job.state]
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        with st.container(horizontal=True, vertical_alignment="center", width="stretch"):
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
             st.markdown(f"**{format.plain(job.title)}**", width="content")
             st.badge(word, icon=icon, color=colour)
             st.caption(_facts(job), width="content")
@@ -90,7 +90,7 @@ def _show_end(job: Job, at: Progress) -> None:
     if job.state == "stopped":
         st.info(format.plain(job.reason) or stopped_text(at), icon=":material/stop_circle:")
     elif job.state in ("failed", "interrupted"):
-        reason = format.with_names(job.reason or "It ended without saying why.", store().models())
+        reason = format.with_names(job.reason or "It ended without saying why.", store().models(deleted=True))
         st.error(format.plain(reason), icon=":material/error:")
         if lines := log_beyond(job.reason, jobs.log_tail(store(), job.id, _LAST_LINES)):
             st.caption("The last lines of its log:")
@@ -132,7 +132,8 @@ def _show_tiles(epochs: list[dict[str, Any]]) -> None:
         return
     gammas = epochs[-1].get("gammas")
     series = metric_series(epochs, _scores(epochs))
-    with st.grid(3 if gammas else len(series), min_column_width=150):
+    count = len(series) + (2 if gammas else 0)
+    with st.grid(3 if count > 4 else count, min_column_width=150 if count > 4 else 180):  # no hole in the last row
         for name, points in series.items():
             values = [value for _, value in points]
             change = values[-1] - values[-2] if len(values) > 1 else None

@@ -75,7 +75,7 @@ def gflops_at_size(results: list[dict[str, Any]]) -> str:
 def _show_whole_model(entry: Mapping[str, Any], names: Mapping[str, str]) -> None:
     """Show what the whole model takes, from which the latency of its plans is now predicted."""
     parts = {"Latency": "latency_ms", "Convolutions": "convolutions_ms", "Moving data": "moving_ms", "Rest": "rest_ms"}
-    with st.grid(4, min_column_width=150):
+    with st.grid(4, min_column_width=180):
         for label, key in parts.items():
             st.metric(label, numbers.milliseconds(entry[key]), border=True)
     st.caption(

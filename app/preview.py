@@ -55,7 +55,7 @@ def show_numbers(
     if latency:
         rows.insert(2, ("Latency", numbers.milliseconds, latency.before_ms, latency.after_ms, latency.about))
     tiles = 4 + bool(accuracy) + bool(latency)
-    with st.grid(3 if tiles == 6 else tiles, min_column_width=170 if tiles == 4 else 160):
+    with st.grid(3 if tiles == 6 else tiles, min_column_width=180 if tiles == 4 else 160):
         for label, shown, before, after, note in rows:
             st.metric(
                 label,

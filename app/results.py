@@ -68,8 +68,8 @@ def _offer_model(model_id: str, known: str, *, primary: bool) -> None:
 
 
 def _known_names(result: dict[str, Any]) -> dict[str, str]:
-    """Return path -> name of the workspace's models, those in the job's own folder included."""
-    models = {model.id: model for model in store().models()}
+    """Return path -> name of the workspace's models, those in the job's own folder and deleted ones included."""
+    models = {model.id: model for model in store().models(deleted=True)}
     registered = [artefact["path"] for artefact in result.get("artefacts", ()) if artefact.get("register")]
     made = zip(registered, result.get("model_ids", ()), strict=False)
     own = {str(path): models[model_id].name for path, model_id in made if model_id in models}
@@ -168,7 +168,7 @@ def _show_scores(table: pd.DataFrame, key: str) -> None:
 
 
 def _show_validation(result: dict) -> None:
-    with st.grid(4, min_column_width=150):
+    with st.grid(4, min_column_width=180):
         for name, value in result["metrics"].items():
             st.metric(metric_label(name), numbers.score(value), help=metric_help(name), border=True)
     speed = result.get("speed_ms", {}).get("inference")

@@ -7,7 +7,9 @@ import streamlit as st
 from app import format, session
 from app.session import PAGES, store
 from engine import jobs
+from engine.figures import Figures
 from engine.store import ACTIVE_STATES, Job
+from engine.tasks import main_metric, metric_label
 
 
 def show_sidebar() -> None:
@@ -40,7 +42,13 @@ def _show_model_picker() -> None:
         parent = known.get(current.parent_id or "")
         st.caption(format.plain(format.made_by(current, parent)))
         with session.explained():
-            st.caption(format.plain(session.figures([current])[current.id].summary()))
+            told = session.figures([current])[current.id]
+            # One a line: at this width a line of all three breaks anywhere.
+            st.caption("  \n".join(format.plain(told.summary()).split(" · ")), help=_measured(told))
+
+
+def _measured(told: Figures) -> str | None:
+    return f"{metric_label(main_metric(told.metrics))}: {format.plain(told.conditions)}." if told.conditions else None
 
 
 def _pick() -> None:

@@ -64,7 +64,7 @@ def summarise_gammas(layers: tuple[LayerGammas, ...]) -> GammaSummary:
         verdict = f"{share} of the channels have a gamma below {NEAR_ZERO:g}: pruning can tell them apart."
     elif p10 > 0.25 * median:
         verdict = (
-            f"All gammas lie close together (median {gamma(median)}, nine in ten above {gamma(p10)}): this checkpoint "
+            f"Hardly any gamma is small (median {gamma(median)}, nine in ten above {gamma(p10)}): this checkpoint "
             "was not sparse-trained, and pruning it by gamma is close to guessing. Run sparse training first."
         )
     else:

@@ -21,7 +21,7 @@ def show_verdict(summary: GammaSummary) -> None:
 
 
 def show_numbers(summary: GammaSummary, layers: tuple[LayerGammas, ...]) -> None:
-    with st.grid(4, min_column_width=150):
+    with st.grid(4, min_column_width=180):
         st.metric("Channels", numbers.exact(summary.channels), help=f"In {len(layers)} BatchNorm layers.", border=True)
         st.metric("Median |gamma|", numbers.gamma(summary.median), help="Half of the channels lie below.", border=True)
         st.metric(

@@ -67,9 +67,9 @@ def show_table(expected_active: bool) -> None:
         column_config={
             "": st.column_config.TextColumn(width=30, help="Shown in detail below."),
             # Names are long; state and progress must be in sight where there is little room.
-            "Job": st.column_config.TextColumn(width=190),
+            "Job": st.column_config.TextColumn(width=250),
             "State": st.column_config.TextColumn(width=120),
-            "Progress": st.column_config.ProgressColumn(format="%d%%", min_value=0, max_value=100, width=100),
+            "Progress": st.column_config.ProgressColumn(format="%d%%", min_value=0, max_value=100, width=95),
         },
     )
     if st.query_params.get("job") != st.session_state.get("job in detail"):

@@ -21,11 +21,11 @@ def models_table(models: list[Model]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Name": [model.name for model in models],
-            "Kind": [format.KINDS.get(model.kind, model.kind) for model in models],
             "Parameters": [numbers.count(told[model.id].params) for model in models],
             numbers.GFLOPS_LABEL: [numbers.gflops(told[model.id].gflops) for model in models],
             heading: [format.judged(told[model.id].metrics, heading) for model in models],
             "Measured": [told[model.id].conditions or numbers.UNKNOWN for model in models],
+            "Kind": [format.KINDS.get(model.kind, model.kind) for model in models],
             "Made by": [format.made_by(model, by_id.get(model.parent_id)) for model in models],
             "Created": [format.ago(model.created_at) for model in models],
         }
@@ -83,14 +83,14 @@ st.dataframe(
     column_config={
         # Names are long; the numbers must be in sight where there is little room.
         "Name": st.column_config.TextColumn(width=210),
-        "Kind": st.column_config.TextColumn(width=100),
         "Parameters": st.column_config.TextColumn(width=90),
         numbers.GFLOPS_LABEL: st.column_config.TextColumn(
-            width=125, help="As Ultralytics counts them, of every model at the same image size."
+            width=120, help="As Ultralytics counts them, of every model at the same image size."
         ),
         "mAP50-95": st.column_config.TextColumn(width=80, help="Measured as the column beside it says."),
         "Accuracy": st.column_config.TextColumn(width=150, help="Measured as the column beside it says."),
-        "Measured": st.column_config.TextColumn(width=150),
+        "Measured": st.column_config.TextColumn(width=220),
+        "Kind": st.column_config.TextColumn(width=85),
         "Made by": st.column_config.TextColumn(width=190),
     },
 )

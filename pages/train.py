@@ -131,5 +131,7 @@ if st.button(
     st.switch_page(PAGES / "jobs.py", query_params={"job": job.id, "model": model.id})
 if data is None:
     st.caption("Choose a data set first.")
+elif spec is None:
+    st.caption("Mend first what is marked in red above.")
 elif not agreed:
     st.caption(NOT_YET)

@@ -66,7 +66,7 @@ def download(offer: Offer, folder: Path, report: Report = lambda event: None) ->
     if target.exists():
         raise DatasetError(f"{target} exists, but is not the whole of {offer.name}; move it away and try again.")
     _refuse_second(offer, folder)
-    _check_connection(offer)
+    _check_connection(offer, target)
     _forget_leavings(offer, folder)
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _move_in(source: Path, target: Path, offer: Offer) -> None:
             raise
 
 
-def _check_connection(offer: Offer) -> None:
+def _check_connection(offer: Offer, target: Path) -> None:
     """Refuse at once what would take minutes to fail.
 
     Raises:
@@ -177,7 +177,7 @@ def _check_connection(offer: Offer) -> None:
     except requests.RequestException as error:
         raise DatasetError(
             f"The images of {offer.name} could not be downloaded: there is no connection to {host}; try again with "
-            f"one, or copy the folder {offer.folder} from a machine that has it."
+            f"one, or copy the folder {offer.folder} from a machine that has it to {target}."
         ) from error
 
 

@@ -177,8 +177,8 @@ def _names_apart(model: ModelFacts, names: Sequence[str]) -> str:
             f"({listed(names)})."
         )
     return (
-        f"{model.name} knows other classes ({listed(model.names)}) than the data set describes ({listed(names)}), if "
-        "as many."
+        f"{model.name} knows other classes ({listed(model.names)}) than the data set describes ({listed(names)}), "
+        "though as many."
     )
 
 

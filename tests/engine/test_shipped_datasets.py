@@ -195,6 +195,8 @@ def test_a_download_that_fails_is_one_sentence_and_leaves_nothing(ship, server, 
     with pytest.raises(DatasetError, match=words) as refused:
         download(offer, tmp_path / "sets")
     assert "\n" not in str(refused.value)
+    if "no connection" in words:
+        assert f"from a machine that has it to {tmp_path / 'sets' / offer.folder}" in str(refused.value)
     assert nothing_left(tmp_path / "sets")
 
 

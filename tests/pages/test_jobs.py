@@ -126,6 +126,14 @@ def test_fine_tuning_and_comparison_show_their_tables(show, store):
     assert list(app.dataframe[2].value["Class"]) == ["ship"]
 
 
+def test_a_model_that_was_deleted_since_keeps_its_name_in_the_tables_of_its_jobs(demo, show, store):
+    tuned = add(store, "finetune")
+    row = {"weights": str(demo.dense.path), "params": 10, "metrics": {"mAP50": 0.5, "mAP50-95": 0.25}}
+    store.finish_job(tuned.id, "done", {"comparison": [{**row, "role": "reference"}]})
+    store.delete_model(demo.dense.id)
+    assert list(show(tuned).dataframe[1].value["Model"]) == ["Demo: dense"]
+
+
 def test_a_timed_model_shows_where_its_time_goes(show, store):
     job = add(store, "latency", predict=True)
     parts = {"latency_ms": 30.0, "convolutions_ms": 20.0, "moving_ms": 7.5, "rest_ms": 2.5}

@@ -35,6 +35,12 @@ def test_a_page_with_the_demo_has_no_error(open_page, demo, name):
     assert app.selectbox(key="model_picker").value == demo.sparse.id
 
 
+def test_the_numbers_of_a_model_stand_first_in_the_table_where_a_narrow_window_shows_them(open_page, demo):
+    app = open_page("models", demo.sparse.id)
+    columns = list(app.dataframe[0].value.columns)
+    assert columns[:5] == ["Name", "Parameters", "GFLOPs at 640 px", "mAP50-95", "Measured"]
+
+
 def test_the_demo_opens_with_one_press(open_page, workspace):
     app = open_page()
     app.button(key="open demo").click().run()

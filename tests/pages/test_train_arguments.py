@@ -46,6 +46,7 @@ def test_ultralytics_arguments_are_checked_as_they_are_typed(train, kind):
         assert not app.exception
         assert len(app.error) == 1 and words in app.error[0].value, app.error
         assert app.button(key="start").disabled
+        assert "Mend first what is marked in red above." in [each.value for each in app.caption]
     app.text_input(key=ARGUMENTS.format(kind)).set_value("").run()
     assert not app.error and not app.button(key="start").disabled
 
@@ -128,5 +129,6 @@ def test_a_data_set_by_name_is_downloaded_at_a_press_alone_into_the_workspace(tr
             thread.join(60)
     assert state.ended and not state.error
     app.run()
+    next(box for box in app.checkbox if str(box.key).startswith("agree ")).check().run()  # it has other classes
     assert not app.exception and not app.error and not app.button(key="start").disabled
     assert Path(start(app, workspace).spec["data"]) == workspace / "datasets" / "tiny.yaml"
