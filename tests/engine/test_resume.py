@@ -1,5 +1,6 @@
 """Runs that were stopped or killed go on: same schedule, same chosen channels, the pruned architecture."""
 
+import csv
 import json
 import os
 import signal
@@ -116,9 +117,14 @@ def test_a_run_whose_folder_was_moved_goes_on_where_it_lies_now(dense, data, tmp
     assert not (tmp_path / "before").exists()
 
 
-def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go(dense, data, tmp_path):
-    whole: list = []
-    run_verb("sparsify", spec(dense, data, tmp_path / "whole", epochs=3, sr=0.5, schedule="linear"), whole.append)
+def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go(dense, data, tmp_path, monkeypatch):
+    seen: list[float] = []
+    strength_at = SparsitySettings.strength_at
+    with monkeypatch.context() as patched:
+        patched.setattr(SparsitySettings, "strength_at", lambda own, at: seen.append(at) or strength_at(own, at))
+        whole: list = []
+        run_verb("sparsify", spec(dense, data, tmp_path / "whole", epochs=3, sr=0.5, schedule="linear"), whole.append)
+    assert seen == pytest.approx([step / 6 for step in range(1, 7)]), "the last of two batches an epoch is the end"
     parts: list = []
     wanted = spec(dense, data, tmp_path / "parts", epochs=3, sr=0.5, schedule="linear")
     run_verb("sparsify", wanted, stop_after(1, parts))
@@ -129,6 +135,23 @@ def test_the_rate_and_the_progress_of_a_resumed_run_are_those_of_a_run_in_one_go
         [event["gammas"]["median"] for event in events if event["kind"] == "epoch"][-1] for events in (whole, parts)
     ]
     assert medians[0] == pytest.approx(medians[1], rel=0.05)
+
+
+def test_the_time_that_a_run_takes_counts_over_all_its_parts(dense, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "STEP_INTERVAL_S", float("inf"))
+    wanted, events = spec(dense, data, tmp_path / "run", epochs=2), []
+    run_verb("train", wanted, stop_after(1, events))
+    path = tmp_path / "run" / "weights" / STATE_NAME
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"seconds": state["seconds"] + 1000}, path)
+    run_verb("train", wanted | {"resume": True}, events.append)
+    with open(tmp_path / "run" / "results.csv", encoding="utf-8") as stream:
+        times = [float(row["time"]) for row in csv.DictReader(stream)]
+    assert times[0] < 1000 < times[1]
+    steps = [(event["epoch"], event["step"], event["steps"]) for event in events if event["kind"] == "step"]
+    assert steps == [(1, 2, 2), (2, 2, 2)], (
+        "the last step of an epoch is told however short the time since the one before"
+    )
 
 
 def test_a_killed_fine_tuning_goes_on_with_the_pruned_architecture(dense, data, tmp_path):
@@ -175,6 +198,7 @@ def test_a_run_killed_after_its_last_epoch_is_only_measured(dense, data, tmp_pat
         patched.setattr("engine.training.trainers.strip_optimizer", killed)
         with pytest.raises(KeyboardInterrupt):
             run_verb("train", wanted)
+    assert not (tmp_path / "run" / "weights" / STATE_NAME).exists(), "there is nothing left to train"
     before = open_checkpoint(tmp_path / "run" / "weights" / "last.pt").model.state_dict()
     events: list = []
     done = run_verb("train", wanted | {"resume": True}, events.append)
