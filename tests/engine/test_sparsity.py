@@ -348,11 +348,11 @@ def test_what_is_told_of_gammas_after_an_epoch_is_what_they_are():
     net = Ends()
     with torch.no_grad():
         net.stem.bn.weight[:5] = torch.tensor([0.0, 0.0, 0.005, -0.005, 0.5])
-        net.last.bn.weight[:] = torch.tensor([0.0, 1.0, 1.0, 2.0])
+        net.last.bn.weight.zero_()
     told = Sparsifier(net, trace(net), SparsitySettings()).statistics()
-    assert (told["zero"], told["below_1e-2"], told["median"]) == (3 / 16, 5 / 16, 1.0)
+    assert (told["zero"], told["below_1e-2"]) == (6 / 16, 8 / 16)
     assert told["free_ratio"] == 2 / 12, "of the channels that can be pruned"
-    assert told["p10"] < told["median"] <= told["p90"]
+    assert (told["p10"], told["median"], told["p90"]) == pytest.approx((0.0, 0.2525, 1.0))
 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_training():
