@@ -51,9 +51,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of ``python -m engine``."""
-    parser = _Parser(prog="python -m engine", description="Make trained Ultralytics YOLO models smaller.")
+def build_parser(program: str = "python -m engine", epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all verbs; ``program`` is what the person typed before them."""
+    description = "Make trained Ultralytics YOLO models smaller."
+    parser = _Parser(prog=program, description=description, epilog=epilog)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, description in DESCRIPTIONS.items():
         sub = verbs.add_parser(verb, help=description, description=description)
@@ -95,9 +96,9 @@ def image_side(text: str) -> int:
         raise argparse.ArgumentTypeError(f"one number of pixels such as 640: {SIDE_WORDS}") from error
 
 
-def read_terminal(arguments: list[str] | None = None) -> dict[str, Any]:
+def read_terminal(arguments: list[str] | None = None, **parser_options: Any) -> dict[str, Any]:
     """Return the options of a command line by their names, with Ultralytics' own arguments wherever they stood."""
-    parser = build_parser()
+    parser = build_parser(**parser_options)
     options, rest = parser.parse_known_args(arguments)
     options = vars(options)
     if rest and ("ultralytics" not in options or any(word.startswith("-") for word in rest)):
@@ -319,9 +320,9 @@ _OPTIONS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, **parser_options: Any) -> int:
     """Run the terminal command and return its exit code: 0, or 2 for an error that the person can mend."""
-    options = read_terminal(arguments)
+    options = read_terminal(arguments, **parser_options)
     verb, as_json = options.pop("verb"), options.pop("json")
     try:
         if "save_dir" in options:

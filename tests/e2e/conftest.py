@@ -73,19 +73,26 @@ def server(tmp_path_factory):
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_healthy(address, process, log)
+        wait_until_healthy(address, process, log)
         yield address, workspace
     finally:
         _end_jobs(workspace)
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:  # an unfinished download keeps the server waiting
-            process.kill()
-            process.wait()
+        end_server(process)
 
 
-def _wait_until_healthy(address: str, process: subprocess.Popen, log: Path) -> None:
+def end_server(process: subprocess.Popen) -> None:
+    """End a server, and what it is the child of, which leads a session of its own where it has one."""
+    kill = os.killpg if os.getpgid(process.pid) == process.pid else os.kill
+    kill(process.pid, signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:  # an unfinished download keeps the server waiting
+        kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until_healthy(address: str, process: subprocess.Popen, log: Path) -> None:
+    """Return once a server answers; fails with the end of its log where it does not."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
