@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,24 +90,35 @@ def finetune(spec: Spec, report: Report) -> Result:
     return _train(spec, report, kind="finetuned", defaults={"epochs": 50, "lr0": 0.005, "cos_lr": True})
 
 
+@dataclass(frozen=True)
+class _Order:
+    """A run that was checked and can begin."""
+
+    spec: Spec
+    settings: Any
+    "``TrainSettings``; the data set's own description, not yet the run's copy."
+    task: str
+    dataset: Any
+    lineage: dict[str, Any]
+    reference: str | None
+    fit: dict[str, Any]
+
+
 def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], sparsity: Any = None) -> Result:
     from engine.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.checkpoint import record_made
-    from engine.datasets import check_dataset, resolved_yaml
+    order = _checked(spec, report, kind, defaults, sparsity)
+    settings, result = _run(order, report)
+    return _told(order, settings, result, kind, report)
+
+
+def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sparsity: Any) -> _Order:
+    """Return the run that is asked for; refuses what cannot work before anything is written."""
+    from engine.datasets import check_dataset
     from engine.files import require_free_space
     from engine.imgsz import model_stride, told_imgsz
-    from engine.training import (
-        TrainSettings,
-        check_device,
-        check_task,
-        default_device,
-        resumed_settings,
-        run_training,
-        training_bytes,
-        with_batch,
-    )
+    from engine.training import check_device, check_task, default_device, training_bytes
 
     spec, extra = merged_arguments(spec, _VERBS[kind])
     weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=kind == "trained")
@@ -128,12 +139,19 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     require_free_space(save_dir, training_bytes(sum(p.numel() for p in module.parameters())))
     for problem in dataset.problems:
         report({"kind": "status", "text": f"Data set: {problem}"})
-    settings = TrainSettings(
-        weights=weights,
-        data=dataset.yaml_path,
-        save_dir=save_dir,
+    decided = {"weights": weights, "data": dataset.yaml_path, "imgsz": imgsz, "teacher": teacher, "extra": extra}
+    settings = _settings(spec, defaults, sparsity, **decided)
+    return _Order(spec, settings, task, dataset, lineage, reference, told_fit(fit, report) if fit else {})
+
+
+def _settings(spec: Spec, defaults: dict[str, Any], sparsity: Any, **decided: Any) -> Any:
+    """Return the ``TrainSettings`` of a specification and of what was decided already."""
+    from engine.training import TrainSettings, default_device
+
+    return TrainSettings(
+        **decided,
+        save_dir=Path(spec["save_dir"]),
         epochs=given(spec, "epochs", defaults["epochs"]),
-        imgsz=imgsz,
         batch=given(spec, "batch", 16),
         device=given(spec, "device", default_device()),
         optimizer=given(spec, "optimizer", "SGD"),
@@ -145,31 +163,43 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
         # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
         patience=given(spec, "patience", 0 if sparsity else 100),
         sparsity=sparsity,
-        teacher=teacher,
         resume=bool(spec.get("resume")),
         processes=given(spec, "processes", 1),
         tracker=tuple(given(spec, "tracker", ())),
-        extra=extra,
     )
-    fit = told_fit(fit, report) if fit else {}
+
+
+def _run(order: _Order, report: Report) -> tuple[Any, Any]:
+    """Train; return the settings that held and the ``TrainResult``. A run that is refused leaves no folder."""
+    from engine.datasets import resolved_yaml
+    from engine.training import resumed_settings, run_training, with_batch
+
+    save_dir = order.settings.save_dir
     is_new = not save_dir.exists()
     save_dir.mkdir(parents=True, exist_ok=True)
     try:
-        settings = replace(settings, data=resolved_yaml(dataset, save_dir))
+        settings = replace(order.settings, data=resolved_yaml(order.dataset, save_dir))
         if settings.resume:
-            settings = resumed_settings(settings, _asked_for(spec), str(lineage["parent"] or weights))
-        settings = with_batch(settings, task, report)
-        result = run_training(settings, task, report)
+            digest = str(order.lineage["parent"] or settings.weights)
+            settings = resumed_settings(settings, _asked_for(order.spec), digest)
+        settings = with_batch(settings, order.task, report)
+        return settings, run_training(settings, order.task, report)
     except StopRequested:
         raise  # the folder says what was begun, and can be gone on with
     except Exception:
         if is_new and not any(save_dir.glob("weights/*.pt")):  # refused before there was anything to keep
             shutil.rmtree(save_dir, ignore_errors=True)
         raise
+
+
+def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) -> Result:
+    """Write into the checkpoints how they were made, compare a fine-tuned one, and return what the verb tells."""
+    from engine.checkpoint import record_made
+
     sparsity = asdict(settings.sparsity) if settings.sparsity else None
-    made = {"verb": kind, **lineage, "teacher": settings.teacher, "epochs": settings.epochs, "imgsz": settings.imgsz}
+    made = {"teacher": settings.teacher, "epochs": settings.epochs, "imgsz": settings.imgsz, "sparsity": sparsity}
     for path in (result.best, result.last):
-        record_made(path, made | {"sparsity": sparsity})
+        record_made(path, {"verb": kind, **order.lineage, **made})
     # The best epoch of a sparse run is an early one, so it is the least sparse; what it worked towards is the last.
     chosen, metrics = (result.last, result.last_metrics) if sparsity else (result.best, result.metrics)
     artefact = {"path": str(chosen), "kind": kind, "register": True}
@@ -178,16 +208,16 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
     # The files are final from here on: what is measured now is found by their digests.
     compared = []
     if kind == "finetuned" and not result.stopped:
-        compared = _comparison(spec, settings, chosen, reference, report)
+        compared = _comparison(order.spec, settings, chosen, order.reference, report)
         # The trainer validates in other batches; one model shows the same numbers wherever it is looked at.
         metrics = next((row["metrics"] for row in compared if row["role"] == "child"), metrics)
     return {
         "best": str(result.best),
         "last": str(result.last),
-        "save_dir": str(save_dir),
+        "save_dir": str(settings.save_dir),
         "params": result.params,
         "imgsz": settings.imgsz,
-        "fit": fit,
+        "fit": order.fit,
         "epochs_done": result.epochs_done,
         "stopped": result.stopped,
         "optimizer": settings.optimizer,
