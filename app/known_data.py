@@ -106,8 +106,8 @@ def _offer_download(offer: Offer, folder: Path, key: str) -> None:
 def _wait(offer: Offer, state: _Download) -> None:
     if state.ended:
         st.rerun()
-    seconds = time.monotonic() - state.started
+    so_far = format.duration(time.monotonic() - state.started)
     st.info(
-        f"Downloading the images of {format.plain(offer.name)} from {', '.join(offer.hosts)}, for {seconds:.0f} s now.",
+        f"Downloading the images of {format.plain(offer.name)} from {', '.join(offer.hosts)}, for {so_far} now.",
         icon=":material/downloading:",
     )

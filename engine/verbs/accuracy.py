@@ -47,10 +47,11 @@ def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any,
     slimming = Slimming.open(resolve_weights(spec["weights"]))
     checkpoint = slimming.checkpoint
     check_task(checkpoint.task)
+    imgsz = told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report)
     fit = told_fit(require_measurable(checkpoint, check_dataset(data, checkpoint.task)), report)
     plan = plan_arguments({**{key: spec[key] for key in spec if key not in ("imgsz", *_TARGETS)}, "prune_ratio": 0.0})
     measure = MeasureSettings(
-        imgsz=told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report),
+        imgsz=imgsz,
         images=given(spec, "images", 64),
         recalibrate=given(spec, "recalibrate", 32),
         recalibrate_free=recalibrate_free,

@@ -32,13 +32,14 @@ def val(spec: Spec, report: Report) -> Result:
     data, split, cache = Path(required(spec, "data")), given(spec, "split", "val"), measurements(spec)
     if arguments:
         cache = None
+    imgsz = told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report)
     info, single_cls = check_dataset(data, checkpoint.task), arguments.get("single_cls")
     fit = told_fit(require_measurable(checkpoint, info, single_cls=single_cls), report)
     key = MeasurementKey(
         weights="" if cache is None else checkpoint.digest,
         data="" if cache is None else dataset_digest(data, split),
         split=split,
-        imgsz=told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report),
+        imgsz=imgsz,
         batch=given(spec, "batch", BATCH),
         device=str(given(spec, "device", default_device())),
     )

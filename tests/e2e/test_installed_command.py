@@ -1,4 +1,4 @@
-"""``pip install -e .`` for real, into an environment of its own: one command that runs the verbs and serves the pages."""
+"""``pip install -e .`` for real, into an environment of its own: one command for the verbs and the pages."""
 
 import os
 import shutil

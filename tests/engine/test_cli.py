@@ -114,7 +114,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     wrong.write_text("not a checkpoint")
     empty = tmp_path / "weights.pt"
     torch.save({"epoch": 3}, empty)
-    assert_refused(engine("inspect", "--weights", wrong), "notes.pt", "no checkpoint")
+    assert_refused(engine("inspect", "--weights", wrong), "notes.pt", "is not a checkpoint that can be read")
     assert_refused(engine("inspect", "--weights", empty), "holds no model")
     assert_refused(engine("inspect", "--weights", tmp_path / "gone.pt"), "gone.pt")
 

@@ -439,7 +439,7 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_nothing(weights, tmp
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"not a checkpoint", "or no checkpoint at all"),
+        (b"not a checkpoint", "not a checkpoint that can be read"),
         (b"", "not a checkpoint that can be read"),
         ({"weight": torch.zeros(2)}, r"holds no model \(only weight\)"),
         ({"model": torch.nn.Linear(2, 2)}, "holds a Linear, not an Ultralytics model"),
@@ -467,7 +467,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(weights, tmp_
 def test_a_data_set_of_other_classes_is_refused_before_the_work(weights, harbour, tmp_path):
     events = []
     settings = ExportSettings(64, precision="int8", data=harbour)
-    with pytest.raises(DatasetError, match=r"describes \d+ classes, but random\.pt knows 2; choose the data set"):
+    with pytest.raises(DatasetError, match=r"random\.pt does not fit this data set: it knows 2 classes \("):
         export_model(weights, tmp_path / "small.onnx", settings, report=events.append)
     assert events == [] and list(tmp_path.iterdir()) == []
 
