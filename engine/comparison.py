@@ -258,7 +258,7 @@ def comparable(weights: Sequence[str | Path], report: Report = lambda event: Non
 def _inputs(facts: ModelFacts) -> str:
     """Return what data a model is for besides its classes, in words."""
     keypoints = f", with {facts.keypoints[0]} keypoints of {facts.keypoints[1]} values" if facts.keypoints else ""
-    return f"is for images of {facts.channels} channel{'s' * (facts.channels != 1)}{keypoints}"
+    return f"is for images of {numbers.image_channels(facts.channels)}{keypoints}"
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from engine.errors import PlanError
 from engine.graph import ChannelGraph, image_channels, meta_copy
 from engine.graph.structure import RaggedRows
+from engine.imgsz import model_stride
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,10 @@ def count_operations(model: nn.Module, height: int, width: int) -> tuple[int, di
         with counter:
             total, _, tree = thop.profile(twin, inputs=[image], verbose=False, ret_layer_info=True)
     except Exception as error:
+        stride = model_stride(model)
+        other = f"a multiple of {stride}" if height % stride or width % stride else "another size"
         raise PlanError(
-            f"The model does not run at {height}x{width} pixels ({type(error).__name__}); choose another size."
+            f"The model does not run at {height}x{width} pixels ({type(error).__name__}); choose {other}."
         ) from error
     by_module: dict[str, int] = {}
     _own_operations(tree, "", by_module)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine import numbers
 from engine.errors import DatasetError
 
 COLOUR = 3
@@ -40,9 +41,10 @@ def read_pixels(path: str | Path, channels: int) -> np.ndarray:
     if pixels is None:
         raise DatasetError(f"{path} is gone or no image that can be read; convert it, remove it, or choose another.")
     if pixels.shape[2] != channels:
+        found, taken = map(numbers.image_channels, (pixels.shape[2], channels))
         raise DatasetError(
-            f"{path} has {counted(pixels.shape[2])}, but the model takes images of {counted(channels)}; choose images "
-            "like those that it was trained on."
+            f"{path} has {found}, but the model takes images of {taken}; choose images like those that it was trained "
+            "on."
         )
     return pixels
 
@@ -101,8 +103,3 @@ def to_jpeg(shown: np.ndarray, longest: int, quality: int) -> bytes:
         size = tuple(max(1, round(side * scale)) for side in shown.shape[1::-1])
         shown = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-def counted(channels: int) -> str:
-    """Return '1 channel' or '4 channels'."""
-    return f"{channels} channel{'' if channels == 1 else 's'}"

@@ -139,6 +139,11 @@ def gamma(value: float) -> str:
     return with_sign(f"{value:.3f}")
 
 
+def image_channels(count: int) -> str:
+    """Return how many channels images have: '1 channel' or '4 channels'."""
+    return f"{count} channel{'' if count == 1 else 's'}"
+
+
 def with_sign(number: str) -> str:
     """Return a number that Python wrote with a true minus before it."""
     return number.replace("-", MINUS)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from engine import numbers
+
 FITS, RENAMED, REBUILT, REFUSED = "fits", "renamed", "rebuilt", "refused"
 "Verdicts: nothing to ask; other names for as many classes; a part is trained anew; it cannot be done."
 SINGLE_CLASS = "item"
@@ -143,7 +145,8 @@ def _changed_parts(model: ModelFacts, data: DataFacts, names: Sequence[str]) -> 
         mine, theirs = _keypoint_words(model.keypoints, data.keypoints)
         found.append(f"it finds {mine} and the data set describes {theirs}")
     if model.channels != data.channels:
-        found.append(f"it takes images of {_channels(model.channels)}, and those of the data set have {data.channels}")
+        mine = numbers.image_channels(model.channels)
+        found.append(f"it takes images of {mine}, and those of the data set have {data.channels}")
     return found
 
 
@@ -219,10 +222,6 @@ def _plain(name: str) -> str:
 
 def _classes(names: Sequence[str]) -> str:
     return f"{len(names)} class{'es' * (len(names) != 1)} ({listed(names)})"
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel{'s' * (count != 1)}"
 
 
 def _keypoint_words(mine: Keypoints, theirs: Keypoints) -> tuple[str, str]:

@@ -162,10 +162,19 @@ def forget_state(save_dir: Path) -> None:
 def forget_unfinished_epochs(save_dir: Path, epochs_done: int) -> None:
     """Drop from results.csv what an epoch that is done again left there; the whole state does without."""
     results = save_dir / "results.csv"
-    if results.exists():
-        header, *rows = results.read_text(encoding="utf-8").splitlines()
-        kept = {epoch: row for row in rows if (epoch := int(float(row.split(",")[0]))) <= epochs_done}
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    if lines:
+        header, *rows = lines
+        kept = {epoch: row for row in rows if (epoch := _epoch_of(row)) and epoch <= epochs_done}
         write_text_atomic(results, "\n".join([header, *kept.values()]) + "\n")
+
+
+def _epoch_of(row: str) -> int | None:
+    """Return the epoch of a row of results.csv, None where a killed run wrote only the beginning of one."""
+    try:
+        return int(float(row.split(",")[0]))
+    except ValueError:
+        return None
 
 
 def _opened(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine import numbers
 from engine.arguments import merged_arguments
 from engine.errors import StopRequested, StorageError, TrainingError
 from engine.tasks import TASKS
@@ -242,7 +243,6 @@ def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tu
     from engine.checkpoint import open_checkpoint
     from engine.datasets.fit import REFUSED
     from engine.fitting import checkpoint_facts, training_fit
-    from engine.images import counted
 
     if not weights.endswith(".pt"):
         return extra, None
@@ -254,9 +254,10 @@ def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tu
     if spec.get("teacher"):
         teacher = checkpoint_facts(_opened(spec["teacher"], checkpoint.task))
         if teacher.channels != dataset.channels:
+            taken = numbers.image_channels(teacher.channels)
             raise TrainingError(
-                f"The teacher {teacher.name} takes images of {counted(teacher.channels)} and those of the data set "
-                f"have {dataset.channels}; choose another teacher, or train without one."
+                f"The teacher {teacher.name} takes images of {taken} and those of the data set have "
+                f"{dataset.channels}; choose another teacher, or train without one."
             )
     return extra, fit
 

@@ -30,7 +30,7 @@ from engine.slimming import Slimming
 from engine.sparsity import SparsitySettings
 from engine.training import TRAINERS, TrainResult, TrainSettings, progress, run_training
 from engine.training.randomness import random_states, set_loader_state, set_random_states
-from engine.training.resuming import RUN_NAME, STATE_NAME, saved_run
+from engine.training.resuming import RUN_NAME, STATE_NAME, forget_unfinished_epochs, saved_run
 from engine.training.state import STATE_FORMAT, read_state, write_state
 from engine.training.trainers import KeepsModule, strip_checkpoints
 from tests.tasks import SIZE, write_data, write_model
@@ -377,6 +377,22 @@ def test_a_process_killed_while_it_writes_checkpoints_leaves_whole_ones(tmp_path
         strip_checkpoints(last, best)
     assert (last.read_bytes(), best.read_bytes()) == (b"whole", b"whole")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        ("epoch,time\n1,2.0\n2,4.0\n2,5.0\n3,7.0\n", ["epoch,time", "1,2.0", "2,5.0"]),
+        ("epoch,time\n1,2.0\ne", 2),
+        ("", 0),
+    ],
+)
+def test_results_that_a_killed_run_wrote_by_half_are_no_obstacle(found, left, tmp_path):
+    results = tmp_path / "results.csv"
+    results.write_text(found)
+    forget_unfinished_epochs(tmp_path, epochs_done=2)
+    lines = results.read_text().splitlines()
+    assert lines == left if isinstance(left, list) else len(lines) == left
 
 
 def test_a_run_of_version_0_2_goes_on_less_exactly_and_says_so(settings, tmp_path):
