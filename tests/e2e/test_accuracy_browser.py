@@ -8,6 +8,7 @@ import pytest
 
 from engine.accuracy import FOLDER, find_kept
 from engine.demo import open_demo
+from engine.numbers import percent
 from engine.store import Store
 from tests.e2e.reading import traces, wait_until
 from tests.e2e.tab import go_to, metric, query
@@ -123,7 +124,7 @@ def test_the_curve_and_the_map_appear_without_a_reload(server, demo, page):
     (drawn,) = traces(page, "sensitivity map")
     whole = content["points"]["repaired"]["metrics"][HEADLINE]
     losses = {
-        (at["block"].removeprefix("model."), f"{at['share']:.0%}".replace("%", " %")): whole - at["metrics"][HEADLINE]
+        (at["block"].removeprefix("model."), percent(at["share"], 0)): whole - at["metrics"][HEADLINE]
         for at in content["points"].values()
         if "block" in at
     }
@@ -148,15 +149,15 @@ def test_what_to_prune_to_survives_a_change_of_page_and_a_refresh(server, demo, 
     from playwright.sync_api import expect
 
     page.goto(f"{server[0]}/prune?model={demo.sparse.id}&ratio=0.5")
-    metric(page, "Ratio achieved").get_by_text("0.500").wait_for()
+    metric(page, "Ratio achieved").get_by_text("0.50").wait_for()
     go_to(page, "Gammas")
     go_to(page, "Prune")
-    metric(page, "Ratio achieved").get_by_text("0.500").wait_for()
+    metric(page, "Ratio achieved").get_by_text("0.50").wait_for()
     page.get_by_role("radio", name="Parameters").click()
     budget = page.get_by_role("spinbutton", name="At most so many parameters")
     budget.fill("700000")
     budget.press("Enter")
-    expect(metric(page, "Ratio achieved")).not_to_have_text("0.500")
+    expect(metric(page, "Ratio achieved")).not_to_have_text("0.50")
     go_to(page, "Gammas")
     go_to(page, "Prune")
     expect(budget).to_have_value("700000")
