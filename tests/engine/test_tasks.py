@@ -108,7 +108,7 @@ def test_validation_tells_the_metrics_and_classes_of_every_task(task, dense, dat
         assert measured.metrics["mIoU"] == pytest.approx(sum(measured.per_class.values()) / 3, abs=1e-6)
 
 
-def test_accuracy_and_sensitivity_are_measured_on_every_task(task, dense, data, tmp_path):
+def test_accuracy_after_pruning_is_measured_on_every_task(task, dense, data, tmp_path):
     spec = {"weights": str(dense), "data": data, "save_dir": str(tmp_path), "imgsz": SIZE, "device": "cpu"}
     said = []
     result = run_verb("accuracy", {**spec, "ratios": [0.3], "images": 4, "recalibrate": 4}, said.append)
