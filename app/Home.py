@@ -1,4 +1,4 @@
-"""Entry point: ``streamlit run app/Home.py``. The server: the app in ``frame.py``, and downloads straight from disk."""
+"""Entry point: ``streamlit run app/Home.py``. The app of ``frame/frame.py``, and downloads from disk."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,6 @@ if str(ROOT) not in sys.path:
 import engine  # noqa: F401, I001 - first, because it says so in a sentence where Python is too old for what follows
 import streamlit as st
 
-from app.downloads import routes
+from app.frame.downloads import routes
 
-streamlit_app = st.App(ROOT / "app" / "frame.py", routes=routes())
+streamlit_app = st.App(ROOT / "app" / "frame" / "frame.py", routes=routes())

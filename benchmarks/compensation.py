@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from engine.datasets import check_dataset, image_files
-from engine.graph import ChannelGraph
-from engine.runtime import import_ultralytics, logs_to_stderr
+from engine.pruning.graph import ChannelGraph
+from engine.base.runtime import import_ultralytics, logs_to_stderr
 
 
 def main() -> None:
@@ -38,9 +38,9 @@ def main() -> None:
     parser.add_argument("--silence", action="store_true", help="set gamma of what will be removed to zero first")
     options = parser.parse_args()
     import_ultralytics()
-    from engine.checkpoint import save_checkpoint
-    from engine.evaluation import validate
-    from engine.slimming import Slimming
+    from engine.checkpoints.checkpoint import save_checkpoint
+    from engine.pruning.session import Slimming
+    from engine.validation.validator import validate
 
     slimming = Slimming.open(options.weights)
     images = image_files(check_dataset(options.data), "train")[: options.images]

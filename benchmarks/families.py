@@ -20,11 +20,11 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
-from engine.cost import Cost, CostModel  # noqa: E402
-from engine.graph import ChannelGraph, trace  # noqa: E402
-from engine.importance import group_scores  # noqa: E402
-from engine.runtime import import_ultralytics  # noqa: E402
-from engine.solver import rank, solve  # noqa: E402
+from engine.base.runtime import import_ultralytics  # noqa: E402
+from engine.pruning.cost import Cost, CostModel  # noqa: E402
+from engine.pruning.criteria import group_scores  # noqa: E402
+from engine.pruning.graph import ChannelGraph, trace  # noqa: E402
+from engine.pruning.solver import rank, solve  # noqa: E402
 
 ultralytics = import_ultralytics()
 FOLDER = Path(ultralytics.__file__).parent / "cfg" / "models"

@@ -18,15 +18,15 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
-from engine.runtime import compute_threads, import_ultralytics  # noqa: E402
+from engine.base.runtime import compute_threads, import_ultralytics  # noqa: E402
 
 import_ultralytics()
 
-from engine.checkpoint import open_checkpoint  # noqa: E402
+from engine.checkpoints.checkpoint import open_checkpoint  # noqa: E402
 from engine.latency import LatencyTable, TimedSlimming, measure  # noqa: E402
 from engine.latency.checking import LIMIT, exported, undisturbed_in_turns  # noqa: E402
 from engine.latency.text import latency_text  # noqa: E402
-from engine.solver import SolverSettings  # noqa: E402
+from engine.pruning.solver import SolverSettings  # noqa: E402
 
 CASES = tuple((ratio, multiple) for ratio in (0.3, 0.5, 0.7) for multiple in (1, 8))
 

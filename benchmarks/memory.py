@@ -23,11 +23,11 @@ import psutil  # noqa: E402
 from torch import nn  # noqa: E402
 
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
-from engine.cost import CostModel  # noqa: E402
-from engine.graph import trace  # noqa: E402
-from engine.importance import group_scores  # noqa: E402
-from engine.runtime import import_ultralytics  # noqa: E402
-from engine.solver import MAX_RATIO, cost_curve, rank, solve  # noqa: E402
+from engine.base.runtime import import_ultralytics  # noqa: E402
+from engine.pruning.cost import CostModel  # noqa: E402
+from engine.pruning.criteria import group_scores  # noqa: E402
+from engine.pruning.graph import trace  # noqa: E402
+from engine.pruning.solver import MAX_RATIO, cost_curve, rank, solve  # noqa: E402
 
 LIMIT = 1.5
 SAMPLE_S = 0.005

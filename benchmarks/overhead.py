@@ -22,16 +22,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.runtime import import_ultralytics, logs_to_stderr
+from engine.base.runtime import import_ultralytics, logs_to_stderr
 
 import_ultralytics()
 
 from engine.datasets import check_dataset, resolved_yaml  # noqa: E402
 from engine.jobs.reporting import EventWriter  # noqa: E402
-from engine.sparsity import METHODS, Sparsifier, SparsitySettings  # noqa: E402
-from engine.store import Store  # noqa: E402
 from engine.training import TRAINERS, TrainSettings  # noqa: E402
 from engine.training.progress import Progress  # noqa: E402
+from engine.training.sparsity import METHODS, Sparsifier, SparsitySettings  # noqa: E402
+from engine.workspace.store import Store  # noqa: E402
 
 PATTERN = (False, True, True, False)
 "Which of four epochs are sparse."

@@ -17,11 +17,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
-from engine.cost import CostModel  # noqa: E402
-from engine.graph import trace  # noqa: E402
-from engine.importance import group_scores  # noqa: E402
-from engine.runtime import import_ultralytics  # noqa: E402
-from engine.solver import MAX_RATIO, cost_curve, rank, solve  # noqa: E402
+from engine.base.runtime import import_ultralytics  # noqa: E402
+from engine.pruning.cost import CostModel  # noqa: E402
+from engine.pruning.criteria import group_scores  # noqa: E402
+from engine.pruning.graph import trace  # noqa: E402
+from engine.pruning.solver import MAX_RATIO, cost_curve, rank, solve  # noqa: E402
 
 TRACE_LIMIT_S = 3.0
 POSITION_LIMITS_MS = {"yolov8s": 5.0, "yolov8x": 20.0}

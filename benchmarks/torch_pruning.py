@@ -27,11 +27,11 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
-from engine.cost import CostModel  # noqa: E402
-from engine.graph import trace  # noqa: E402
-from engine.importance import group_scores  # noqa: E402
-from engine.runtime import import_ultralytics  # noqa: E402
-from engine.solver import rank, solve  # noqa: E402
+from engine.base.runtime import import_ultralytics  # noqa: E402
+from engine.pruning.cost import CostModel  # noqa: E402
+from engine.pruning.criteria import group_scores  # noqa: E402
+from engine.pruning.graph import trace  # noqa: E402
+from engine.pruning.solver import rank, solve  # noqa: E402
 
 MODELS = ("yolov5n", "yolov3-tiny", "yolov3", "yolov8s")
 RATIOS = (0.5, 0.3, 0.4)

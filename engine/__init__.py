@@ -7,38 +7,38 @@ below are the Python API; they are imported on first use, because PyTorch takes 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from engine.runtime import prepare
+from engine.base.runtime import prepare
 
 if TYPE_CHECKING:
-    from engine.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
-    from engine.cost import Cost, CostModel
-    from engine.errors import WorkbenchError
-    from engine.graph import ChannelGraph, trace
-    from engine.importance import ImportanceSettings, group_scores
-    from engine.slimming import Preview, Slimming
-    from engine.solver import Budget, PrunePlan, SolverSettings, rank, solve, solve_budget
-    from engine.surgery import prune_model
+    from engine.base.errors import WorkbenchError
+    from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
+    from engine.pruning.cost import Cost, CostModel
+    from engine.pruning.criteria import ImportanceSettings, group_scores
+    from engine.pruning.graph import ChannelGraph, trace
+    from engine.pruning.session import Preview, Slimming
+    from engine.pruning.solver import Budget, PrunePlan, SolverSettings, rank, solve, solve_budget
+    from engine.pruning.surgery import prune_model
 
 _HOMES = {
-    "Budget": "solver",
-    "ChannelGraph": "graph",
-    "Checkpoint": "checkpoint",
-    "Cost": "cost",
-    "CostModel": "cost",
-    "ImportanceSettings": "importance",
-    "Preview": "slimming",
-    "PrunePlan": "solver",
-    "Slimming": "slimming",
-    "SolverSettings": "solver",
-    "WorkbenchError": "errors",
-    "group_scores": "importance",
-    "open_checkpoint": "checkpoint",
-    "prune_model": "surgery",
-    "rank": "solver",
-    "save_checkpoint": "checkpoint",
-    "solve": "solver",
-    "solve_budget": "solver",
-    "trace": "graph",
+    "Budget": "pruning.solver",
+    "ChannelGraph": "pruning.graph",
+    "Checkpoint": "checkpoints.checkpoint",
+    "Cost": "pruning.cost",
+    "CostModel": "pruning.cost",
+    "ImportanceSettings": "pruning.criteria",
+    "Preview": "pruning.session",
+    "PrunePlan": "pruning.solver",
+    "Slimming": "pruning.session",
+    "SolverSettings": "pruning.solver",
+    "WorkbenchError": "base.errors",
+    "group_scores": "pruning.criteria",
+    "open_checkpoint": "checkpoints.checkpoint",
+    "prune_model": "pruning.surgery",
+    "rank": "pruning.solver",
+    "save_checkpoint": "checkpoints.checkpoint",
+    "solve": "pruning.solver",
+    "solve_budget": "pruning.solver",
+    "trace": "pruning.graph",
 }
 
 __all__ = [

@@ -2,17 +2,18 @@
 
 import streamlit as st
 
-from app import comparing, comparing_address, format
-from app.comparing import Conditions, SideBySide
-from app.comparing_views import show_by_class, show_scatter, show_table
-from app.data import choose_data
-from app.fit import measured_together
-from app.live import show_job
-from app.predictions import show_predictions
-from app.session import explained, require_model, store
-from app.settings import COMMON, run_settings
-from engine.store import Model
-from engine.tasks import TASKS
+from app.comparison import address, side_by_side
+from app.comparison.predictions import show_predictions
+from app.comparison.side_by_side import Conditions, SideBySide
+from app.comparison.views import show_by_class, show_scatter, show_table
+from app.data.choosing import choose_data
+from app.data.fit import measured_together
+from app.frame.session import explained, require_model, store
+from app.jobs.live import show_job
+from app.training.settings import COMMON, run_settings
+from app.words import format
+from engine.base.tasks import TASKS
+from engine.workspace.store import Model
 
 VIEWS = ("Accuracy against cost", "By class", "On images")
 
@@ -21,10 +22,10 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
     models = store().models()
     by_id = {model.id: model for model in models}
     labels = format.distinct_labels({model.id: model.name for model in models})
-    usual = comparing.relatives(store().models(deleted=True), current)
+    usual = side_by_side.relatives(store().models(deleted=True), current)
     key = f"compare models {current.id}"
     if key not in st.session_state:
-        st.session_state[key] = comparing_address.models_to_show(current, by_id, usual)
+        st.session_state[key] = address.models_to_show(current, by_id, usual)
     chosen = st.multiselect(
         "Models",
         list(by_id),
@@ -33,8 +34,8 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
         placeholder="Choose models",
         help="Any number of models of the same task and classes; the current model and its relatives to start with.",
     )
-    oldest = comparing.default_reference([by_id[each] for each in chosen], store().lineage(current.id))
-    wanted = comparing_address.reference_to_show(chosen, oldest)
+    oldest = side_by_side.default_reference([by_id[each] for each in chosen], store().lineage(current.id))
+    wanted = address.reference_to_show(chosen, oldest)
     reference = st.selectbox(
         "Changes against",
         chosen,
@@ -44,19 +45,19 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
         placeholder="Choose models first",
         help="The model that every change is told against: the dense ancestor to start with.",
     )
-    comparing_address.keep_models(current, chosen, usual)
-    comparing_address.keep("reference", reference, oldest)
+    address.keep_models(current, chosen, usual)
+    address.keep("reference", reference, oldest)
     return [by_id[each] for each in chosen], by_id.get(reference or "")
 
 
 def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | None, int]:
     """Return what accuracy is measured with, None where it is not, and the image size that latency is measured at."""
-    size = comparing.size_of(reference)
+    size = side_by_side.size_of(reference)
     trained = size.trained_imgsz
     if size.task not in TASKS:
         st.caption(f"Models for {size.task} are compared by their size alone: their accuracy cannot be measured here.")
         return None, trained
-    comparing_address.restore_conditions(f"compare imgsz {trained}", "compare batch", "compare split")
+    address.restore_conditions(f"compare imgsz {trained}", "compare batch", "compare split")
     st.session_state.setdefault("compare split", "val")
     grid = st.grid(2, min_column_width=300)
     left, right = grid.container(), grid.container()
@@ -70,7 +71,7 @@ def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | No
         spec = run_settings("compare", imgsz=trained, stride=size.stride, epochs=None, columns=3, persist="session")
         split = st.segmented_control(
             "Split",
-            comparing_address.SPLITS,
+            address.SPLITS,
             required=True,
             key="compare split",
             persist_state="session",
@@ -81,7 +82,7 @@ def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | No
         ("batch", spec["batch"], COMMON["batch"]),
         ("split", split, "val"),
     ):
-        comparing_address.keep(name, value, usual)
+        address.keep(name, value, usual)
     return (Conditions(data, split, **spec) if data else None), spec["imgsz"]
 
 
@@ -97,7 +98,7 @@ def offer_measurements(found: SideBySide, conditions: Conditions | None, busy: b
             help="Validates, in the background, what was not measured under these conditions; the rest is known.",
         ):
             with explained(stop=True):
-                st.query_params["job"] = comparing.start_comparison(found, conditions, model).id
+                st.query_params["job"] = side_by_side.start_comparison(found, conditions, model).id
                 st.rerun()
         if st.button(
             "Measure again" if found.latency else "Measure latency",
@@ -107,11 +108,11 @@ def offer_measurements(found: SideBySide, conditions: Conditions | None, busy: b
             help="Times all of them in turns in ONNX Runtime on this machine's processor, in the background.",
         ):
             with explained(stop=True):
-                st.query_params["job"] = comparing.start_latency(found, found.comparison.imgsz, model).id
+                st.query_params["job"] = side_by_side.start_latency(found, found.comparison.imgsz, model).id
                 st.rerun()
         if count:
             st.caption(
-                f"Not measured under these conditions: {format.plain(comparing.missing_words(found))}",
+                f"Not measured under these conditions: {format.plain(side_by_side.missing_words(found))}",
                 width="stretch",
                 help="In brackets what is known otherwise, and shown on Models and Lineage.",
             )
@@ -125,16 +126,16 @@ if reference is None:
     st.stop()
 with explained(stop=True):
     conditions, latency_imgsz = choose_conditions(model, reference)
-    found = comparing.look_up(chosen, reference, conditions, latency_imgsz)
+    found = side_by_side.look_up(chosen, reference, conditions, latency_imgsz)
 for sentence in found.refused:
     st.warning(format.plain(sentence), icon=":material/block:")
-job = comparing.job_to_show(store().jobs(), st.query_params.get("job"))
+job = side_by_side.job_to_show(store().jobs(), st.query_params.get("job"))
 offer_measurements(found, conditions, busy=job is not None and not job.finished)
 if job:
     with st.container(border=True):
         show_job(job.id, manage=False)
 show_table(found)
-if comparing.size_of(reference).task not in TASKS:
+if side_by_side.size_of(reference).task not in TASKS:
     st.stop()
 view = st.segmented_control(
     "View", VIEWS, default=VIEWS[0], required=True, key="compare view", persist_state="session",

@@ -4,19 +4,19 @@ from typing import Any
 
 import streamlit as st
 
-from app.data import choose_data
-from app.fit import goes_together
-from app.jobs import start_export
-from app.library import family_data
-from app.live import show_job
-from app.session import explained, require_model, slimming, store
-from app.settings import written_size
-from engine.checkpoint import Checkpoint
+from app.data.choosing import choose_data
+from app.data.fit import goes_together
+from app.frame.session import explained, require_model, slimming, store
+from app.jobs.live import show_job
+from app.jobs.starting import start_export
+from app.training.settings import written_size
+from engine.base.imgsz import as_size, model_stride, rounding_words
+from engine.base.tasks import TASKS
+from engine.checkpoints.checkpoint import Checkpoint
 from engine.export.heads import gives_centres, has_end2end_head
 from engine.export.settings import END2END, FORMATS, HEADS, NMS_TASKS, ONE_TO_MANY, PRECISIONS, available_formats
-from engine.imgsz import as_size, model_stride, rounding_words
-from engine.store import Job, Model
-from engine.tasks import TASKS
+from engine.workspace.data import family_data
+from engine.workspace.store import Job, Model
 
 AUTOMATIC = "Automatic"
 WORDS = {"fp32": "FP32", "fp16": "FP16", "int8": "INT8"}

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from app import charts, format
-from app.gammas import layer_plan, median_of, telling_layer
-from app.session import PAGES, dark, explained, gammas, require_model, slimming, store
-from engine import numbers
-from engine.gammas import GammaSummary, LayerGammas, summarise_gammas
-from engine.store import Model
+from app import charts
+from app.frame.session import PAGES, dark, explained, gammas, require_model, slimming, store
+from app.gammas.layers import layer_plan, median_of, telling_layer
+from app.words import format
+from engine.base import numbers
+from engine.pruning.gammas import GammaSummary, LayerGammas, summarise_gammas
+from engine.workspace.store import Model
 
 HEATMAP, BANDS = "Heat map", "Percentiles"
 

@@ -5,13 +5,13 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app import format
-from app.jobs import place_words, verb_word
-from app.live import show_job
-from app.session import PAGES, explained, store
+from app.frame.session import PAGES, explained, store
+from app.jobs.live import show_job
+from app.jobs.starting import place_words, verb_word
+from app.words import format
 from engine import jobs
-from engine.store import ACTIVE_STATES, Job
-from engine.tasks import score_heading
+from engine.base.tasks import score_heading
+from engine.workspace.store import ACTIVE_STATES, Job
 
 MARK = "►"
 "Before the job that is shown in detail."

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app.lineage import choose_member, family_of, show_member, show_tree, shown_member
-from app.session import explained, require_model
+from app.family.lineage import choose_member, family_of, show_member, show_tree, shown_member
+from app.frame.session import explained, require_model
 
 st.title("Lineage")
 model = require_model("Here you see what a model was made from, by which settings, and what was made of it.")

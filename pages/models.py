@@ -3,15 +3,16 @@
 import pandas as pd
 import streamlit as st
 
-from app import format, session
-from app.adding import PITCH, show_cards, show_steps
-from app.deleting import offer_deletion
-from app.downloads import offer_file
-from app.reporting import offer_report
-from app.session import explained, open_model, store
-from engine import numbers
-from engine.store import Model
-from engine.tasks import score_heading
+from app.family.report import offer_report
+from app.frame import session
+from app.frame.downloads import offer_file
+from app.frame.session import explained, open_model, store
+from app.models.adding import PITCH, show_cards, show_steps
+from app.models.deleting import offer_deletion
+from app.words import format
+from engine.base import numbers
+from engine.base.tasks import score_heading
+from engine.workspace.store import Model
 
 
 def models_table(models: list[Model]) -> pd.DataFrame:

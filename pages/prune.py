@@ -4,23 +4,24 @@ from typing import Any
 
 import streamlit as st
 
-from app import format, library
-from app.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
-from app.data import choose_data
-from app.fit import NOT_YET, goes_together
-from app.jobs import start_training
-from app.latency import latency_costs, predicted_latency
-from app.live import show_job
-from app.plan import WITHIN_BUDGET
-from app.plan_settings import choose_limits, choose_repair, choose_scores, choose_target
-from app.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
-from app.session import PAGES, explained, gammas, open_model, require_model, slimming, store
-from app.settings import optimizer_settings, own_size, run_settings
-from engine import numbers
-from engine.gammas import summarise_gammas
-from engine.slimming import Slimming
-from engine.store import Model
+from app.data.choosing import choose_data
+from app.data.fit import NOT_YET, goes_together
+from app.frame.session import PAGES, explained, gammas, open_model, require_model, slimming, store
+from app.jobs.live import show_job
+from app.jobs.starting import start_training
+from app.models import library
+from app.plan.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
+from app.plan.latency import latency_costs, predicted_latency
+from app.plan.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
+from app.plan.settings import choose_limits, choose_repair, choose_scores, choose_target
+from app.plan.tables import WITHIN_BUDGET
+from app.training.settings import optimizer_settings, own_size, run_settings
+from app.words import format
+from engine.base import numbers
+from engine.pruning.gammas import summarise_gammas
+from engine.pruning.session import Slimming
 from engine.verbs import plan_arguments
+from engine.workspace.store import Model
 
 
 def prune_now(model: Model, spec: dict[str, Any]) -> Model | None:

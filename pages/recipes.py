@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from app import format
-from app.data import choose_data
-from app.fit import NOT_YET
-from app.recipes import needs_data, read_upload, recipe_goes_together, start_recipe, step_words
-from app.session import PAGES, explained, require_model
-from app.settings import devices
+from app.data.choosing import choose_data
+from app.data.fit import NOT_YET
+from app.frame.session import PAGES, explained, require_model
+from app.jobs.recipes import needs_data, read_upload, recipe_goes_together, start_recipe, step_words
+from app.training.settings import devices
+from app.words import format
 from engine.recipes import Recipe, recipe_to_yaml, shipped_recipes
 
 OWN = "My own file"

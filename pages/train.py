@@ -4,20 +4,20 @@ from typing import Any
 
 import streamlit as st
 
-from app import format
-from app.data import choose_data
-from app.fit import NOT_YET, goes_together
-from app.jobs import dense_ancestor, start_training, training_length
-from app.more_settings import choose_arguments
-from app.reach import show_outlook, training_images
-from app.session import PAGES, explained, gammas, require_model, slimming, store
-from app.settings import advanced_settings, choose_preset, optimizer_settings, own_size, run_settings
-from app.sparsity import STRENGTH_KEY, choose_sparsity
-from engine.gammas import summarise_gammas
-from engine.slimming import Slimming
-from engine.store import Model
-from engine.tasks import TASKS
+from app.data.choosing import choose_data
+from app.data.fit import NOT_YET, goes_together
+from app.frame.session import PAGES, explained, gammas, require_model, slimming, store
+from app.jobs.starting import dense_ancestor, start_training, training_length
+from app.training.more_settings import choose_arguments
+from app.training.reach import show_outlook, training_images
+from app.training.settings import advanced_settings, choose_preset, optimizer_settings, own_size, run_settings
+from app.training.sparsity import STRENGTH_KEY, choose_sparsity
+from app.words import format
+from engine.base.tasks import TASKS
+from engine.pruning.gammas import summarise_gammas
+from engine.pruning.session import Slimming
 from engine.verbs.training import sparsity_settings
+from engine.workspace.store import Model
 
 KINDS = {
     "sparsify": ("Sparse training", 50, 0.01),

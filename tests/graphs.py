@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from engine.graph import ChannelGraph, EqualCount, Layer
+from engine.pruning.graph import ChannelGraph, EqualCount, Layer
 
 
 def make_graph(layers: list[list[int]], residual: set[int] = frozenset(), equal: list[EqualCount] = ()) -> ChannelGraph:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.graph import ChannelGraph, image_channels, trace
-from engine.runtime import import_ultralytics
-from engine.solver import SolverSettings, rank, solve
-from engine.surgery import prune_model
+from engine.base.runtime import import_ultralytics
+from engine.pruning.graph import ChannelGraph, image_channels, trace
+from engine.pruning.solver import SolverSettings, rank, solve
+from engine.pruning.surgery import prune_model
 
 ultralytics = import_ultralytics()
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from ultralytics.nn.modules import Conv
 
-from engine.graph import ChannelGraph, trace
+from engine.pruning.graph import ChannelGraph, trace
 from tests.models import check_every_plan, image, randomise
 
 

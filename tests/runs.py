@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from engine.datasets import make_demo_dataset
+from engine.demo.dataset import make_demo_dataset
 from tests.models import randomise, write_checkpoint
 
 TINY = {"epochs": 2, "imgsz": 64, "batch": 4, "nbs": 4, "device": "cpu", "workers": 0}

@@ -9,9 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.common import framed, layer_axis
-from app.palette import palette
-from engine.gammas import NEAR_ZERO, LayerGammas
-from engine.numbers import percent
+from app.charts.palette import palette
+from engine.base.numbers import percent
+from engine.pruning.gammas import NEAR_ZERO, LayerGammas
 
 GAMMA_BINS = 44
 

@@ -9,10 +9,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.charts.common import block_ticks, framed
-from app.palette import Palette, palette
-from engine import numbers
-from engine.cost import Cost
-from engine.slimming import LayerPreview
+from app.charts.palette import Palette, palette
+from engine.base import numbers
+from engine.pruning.cost import Cost
+from engine.pruning.session import LayerPreview
 
 _NOT_MEASURED = "a floor forbids it, or it was not measured yet"
 

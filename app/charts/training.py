@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.charts.common import framed
-from app.palette import palette
+from app.charts.palette import palette
 
 Points = dict[str, list[tuple[int, float]]]
 "Name -> (epoch, value) pairs."

@@ -1,15 +1,12 @@
 """Check YOLO data sets, and draw the demo set."""
 
 from engine.datasets.check import check_dataset, image_files, label_files, resolved_yaml, spread, training_images
-from engine.datasets.demo import DEMO_TRAINING, DemoTraining, make_demo_dataset
 from engine.datasets.downloading import described_in, download, fetch_if_missing, is_under_way
 from engine.datasets.info import DatasetInfo
 from engine.datasets.shipped import MissingImages, Offer, download_folder, is_shipped, offer_of, shipped_description
 
 __all__ = [
-    "DEMO_TRAINING",
     "DatasetInfo",
-    "DemoTraining",
     "MissingImages",
     "Offer",
     "check_dataset",
@@ -21,7 +18,6 @@ __all__ = [
     "is_shipped",
     "is_under_way",
     "label_files",
-    "make_demo_dataset",
     "offer_of",
     "resolved_yaml",
     "shipped_description",

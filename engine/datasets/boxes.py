@@ -9,8 +9,8 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
+from engine.base.errors import DatasetError
 from engine.datasets.info import NAMED_EXAMPLES, count_sentence
-from engine.errors import DatasetError
 
 _COORDINATE_TOLERANCE = 0.01  # share of the image side by which Ultralytics lets a box leave the picture
 

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import yaml
 
+from engine.base.errors import DatasetError
+from engine.base.files import expanded, write_text_atomic
+from engine.base.tasks import BOXES, DEPTH, FOLDERS, MASKS, POLYGONS, TASKS
 from engine.datasets.boxes import count_labels, describe_split, describe_unused_classes, label_file, refuse_unusable
 from engine.datasets.description import (
     YAML_SUFFIXES,
@@ -30,9 +33,6 @@ from engine.datasets.description import (
 from engine.datasets.folders import check_class_folder, class_images, is_class_folder
 from engine.datasets.info import IMAGE_SUFFIXES, SPLITS, DatasetInfo
 from engine.datasets.maps import check_pictures, label_picture
-from engine.errors import DatasetError
-from engine.files import expanded, write_text_atomic
-from engine.tasks import BOXES, DEPTH, FOLDERS, MASKS, POLYGONS, TASKS
 
 _LOOKED_AT = 20
 "Images whose labels tell of what kind they are."

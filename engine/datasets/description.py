@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from engine.base.errors import DatasetError
 from engine.datasets.info import SPLITS
 from engine.datasets.shipped import (
     MissingImages,
@@ -19,7 +20,6 @@ from engine.datasets.shipped import (
     offer_of,
     shipped_description,
 )
-from engine.errors import DatasetError
 
 YAML_SUFFIXES = (".yaml", ".yml")
 

@@ -19,12 +19,12 @@ from typing import Any
 import psutil
 import yaml
 
-from engine import numbers
+from engine.base import numbers
+from engine.base.errors import DatasetError, StorageError
+from engine.base.files import expanded, writing_to
+from engine.base.runtime import worker_environment
 from engine.datasets.check import check_dataset, resolved_yaml
 from engine.datasets.shipped import Offer, dataset_folders, has_images, is_shipped, offer_of, shipped_description
-from engine.errors import DatasetError, StorageError
-from engine.files import expanded, writing_to
-from engine.runtime import worker_environment
 
 TIMEOUT_S = (5, 20)
 "Seconds to connect, and for the first answer."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from engine.runtime import import_ultralytics
+from engine.base.runtime import import_ultralytics
 
 
 def main(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine import numbers
+from engine.base import numbers
 
 FITS, RENAMED, REBUILT, REFUSED = "fits", "renamed", "rebuilt", "refused"
 "Verdicts: nothing to ask; other names for as many classes; a part is trained anew; it cannot be done."

@@ -10,9 +10,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from engine.base.errors import DatasetError
+from engine.base.tasks import FOLDERS
 from engine.datasets.info import IMAGE_SUFFIXES, SPLITS, DatasetInfo, count_sentence
-from engine.errors import DatasetError
-from engine.tasks import FOLDERS
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 "Split -> names that its folder may have, as Ultralytics looks for them."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.tasks import BOXES
+from engine.base.tasks import BOXES
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = frozenset(
@@ -28,7 +28,7 @@ class DatasetInfo:
         labels: labels per split: boxes, pictures of classes, depth maps, or images in a folder of a class.
         boxes_per_class: class name -> labels in all splits together; empty where labels are not of one class.
         problems: what a person should know before training, one sentence each.
-        label_kind: one of those in ``engine.tasks``.
+        label_kind: one of those in ``engine.base.tasks``.
         label_folder: what takes the place of the last 'images' folder in the path of an image's label.
         channels: of the images, as the description says; 3 where it says nothing.
         keypoints: (number, values of each) that the labels hold besides boxes; None unless this is a set for poses.

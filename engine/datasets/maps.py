@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from engine.base.errors import DatasetError
+from engine.base.tasks import MASKS
 from engine.datasets.info import IMAGE_SUFFIXES, count_sentence
-from engine.errors import DatasetError
-from engine.tasks import MASKS
 
 _OPENED = 8
 "Files of a split that are read."

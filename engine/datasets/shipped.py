@@ -19,8 +19,8 @@ from urllib.parse import urlparse
 
 import yaml
 
-from engine.errors import DatasetError
-from engine.files import expanded
+from engine.base.errors import DatasetError
+from engine.base.files import expanded
 
 ASSETS_URL = "https://github.com/ultralytics/assets/releases/download/v0.0.0"
 "``ultralytics.utils.ASSETS_URL``, which the scripts use by that name."

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.errors import ExportError, StopRequested
-from engine.events import step_event
+from engine.base.errors import ExportError, StopRequested
+from engine.base.events import step_event
+from engine.base.runtime import import_ultralytics
+from engine.base.tasks import TASKS
 from engine.export.boxes import CONFIDENCE, OVERLAP
-from engine.export.exporter import first_line
 from engine.export.settings import END2END
-from engine.runtime import import_ultralytics
-from engine.tasks import TASKS
+from engine.runtimes.exporter import first_line
 
 Reporter = Callable[[dict], None]
 _MEASURED = {"segment": "seg", "pose": "pose"}

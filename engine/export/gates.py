@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from engine.base.numbers import exact, megabytes, milliseconds, percent, score, short
+from engine.base.tasks import TASKS, metric_label
 from engine.export.dense import SAME_DEPTH
 from engine.export.parity import Parity
 from engine.export.settings import DETECTION_GATES
-from engine.numbers import exact, megabytes, milliseconds, percent, score, short
-from engine.tasks import TASKS, metric_label
 
 DIFFERENCE_LIMITS = {"fp32": 1e-3, "fp16": 5e-2}
 "Largest difference / largest output of the channel. 8 bits are held to boxes and mAP alone."

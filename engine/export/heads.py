@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import nn
 from ultralytics.nn.modules.head import Detect
 
-from engine.errors import ExportError
+from engine.base.errors import ExportError
 from engine.export.settings import END2END, ONE_TO_MANY
 
 MOST_ROWS = 300

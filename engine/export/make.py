@@ -12,23 +12,23 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import numbers
-from engine.checkpoint import Checkpoint, open_checkpoint
-from engine.errors import ExportError, StorageError
+from engine.base import numbers
+from engine.base.errors import ExportError, StorageError
+from engine.base.files import atomic_path, require_free_space, writing_to
+from engine.base.images import read_input
+from engine.base.tasks import TASKS
+from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from engine.export import gates as gate
-from engine.export.backends import Backend, open_backend, torch_backend
 from engine.export.dense import as_exported
-from engine.export.exporter import first_line, run_exporter
 from engine.export.gates import Gate
 from engine.export.heads import choose_head, gives_centres, gives_final_boxes, select_head
-from engine.export.images import structured_noise
-from engine.export.lineage import lineage, read_metadata, write_metadata
+from engine.export.metadata import lineage, read_metadata, write_metadata
+from engine.export.noise import structured_noise
 from engine.export.parity import Parity, measure_parity
 from engine.export.precision import to_fp16, to_int8
 from engine.export.settings import END2END, FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
-from engine.files import atomic_path, require_free_space, writing_to
-from engine.images import read_input
-from engine.tasks import TASKS
+from engine.runtimes.backends import Backend, open_backend, torch_backend
+from engine.runtimes.exporter import first_line, run_exporter
 
 Reporter = Callable[[dict], None]
 
@@ -214,7 +214,7 @@ def _check_data(checkpoint: Checkpoint, settings: ExportSettings, report: Report
     if settings.data is None:
         return
     from engine.datasets import check_dataset
-    from engine.fitting import require_images, require_measurable
+    from engine.datasets.facts import require_images, require_measurable
 
     info = check_dataset(settings.data, checkpoint.task)
     if checkpoint.task not in TASKS:
@@ -343,7 +343,7 @@ def _compare(
 
 def _latencies(backend: Backend, full: Backend | None, shape: tuple[int, ...]) -> tuple[float, float | None]:
     """Return the median milliseconds of the file, and of the float32 one, taken in turns."""
-    from engine.latency.sessions import timed_ms
+    from engine.runtimes.sessions import timed_ms
 
     image = np.random.default_rng(0).random((1, *shape[1:]), dtype=np.float32)
     times = [

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import ExportError
-from engine.export.backends import Backend, Outputs
+from engine.base.errors import ExportError
+from engine.base.tasks import TASKS
 from engine.export.boxes import found_boxes, matched_boxes
 from engine.export.dense import are_classes, matched_places
 from engine.export.rows import SMALLEST_MAGNITUDE, compare_rows
-from engine.tasks import TASKS
+from engine.runtimes.backends import Backend, Outputs
 
 
 @dataclass(frozen=True)

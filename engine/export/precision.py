@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import ExportError
-from engine.events import step_event
-from engine.export.exporter import first_line
+from engine.base.errors import ExportError
+from engine.base.events import step_event
+from engine.runtimes.exporter import first_line
 
 Reporter = Callable[[dict], None]
 _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
@@ -99,7 +99,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Re
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    from engine.errors import StopRequested
+    from engine.base.errors import StopRequested
 
     model = onnx.load(str(source))
     kept = sensitive_nodes(model) | {node.name for node in model.graph.node if node.op_type not in _WEIGHTED}

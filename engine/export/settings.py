@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import ExportError
+from engine.base.errors import ExportError
 
 FORMATS = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
 "Format -> its name."

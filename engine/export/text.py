@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine import numbers
+from engine.base import numbers
 
 NOT_VERIFIED = (
     "NOT VERIFIED: neither boxes nor mAP could be tested. Fine-tune the model first if it was just pruned, and export "

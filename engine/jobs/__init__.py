@@ -4,12 +4,12 @@ Nothing here knows what a verb does. Importing this package is light; PyTorch is
 turn has come.
 """
 
-from engine.errors import StopRequested
+from engine.base.errors import StopRequested
 from engine.jobs.chains import ChainStatus, ChainStep, advance, chain_status, restart_chain, start_chain
 from engine.jobs.control import can_resume, delete, kill, resume, retry, stop
+from engine.jobs.eta import Progress, progress
 from engine.jobs.launching import submit
 from engine.jobs.logs import log_path, log_tail
-from engine.jobs.pace import Progress, progress
 from engine.jobs.watching import reconcile
 
 __all__ = [

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from engine.errors import JobError, StorageError
+from engine.base.errors import JobError, StorageError
 from engine.jobs.control import can_resume, resume, retry
 from engine.jobs.launching import WORKER, submit
 from engine.recipes.steps import made_models, step_spec
-from engine.store import UNFINISHED_ENDS, Chain, ChainPlace, Job, PlaceTaken, Store
-from engine.verb_facts import MEASURING, verb_word
+from engine.settings.verb_facts import MEASURING, verb_word
+from engine.workspace.store import UNFINISHED_ENDS, Chain, ChainPlace, Job, PlaceTaken, Store
 
 
 class ChainStep(NamedTuple):

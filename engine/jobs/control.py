@@ -7,13 +7,13 @@ import shutil
 import time
 from collections.abc import Sequence
 
-from engine.errors import JobError, StorageError
-from engine.files import writing_to
+from engine.base.errors import JobError, StorageError
+from engine.base.files import writing_to
 from engine.jobs import processes
 from engine.jobs.launching import WORKER, clear_away_children, launch, submit
 from engine.jobs.logs import add_to_log
-from engine.store import UNFINISHED_ENDS, ChainPlace, Job, Store
-from engine.verb_facts import TRAINING
+from engine.settings.verb_facts import TRAINING
+from engine.workspace.store import UNFINISHED_ENDS, ChainPlace, Job, Store
 
 _POLL_S = 0.05
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from engine.errors import JobError, StorageError
-from engine.files import writing_to
+from engine.base.errors import JobError, StorageError
+from engine.base.files import writing_to
+from engine.base.runtime import REPOSITORY, worker_environment
 from engine.jobs import processes
 from engine.jobs.logs import log_path
-from engine.runtime import REPOSITORY, worker_environment
-from engine.store import ChainPlace, Job, Store
+from engine.workspace.store import ChainPlace, Job, Store
 
-WORKER = (sys.executable, "-u", "-m", "engine.worker")
+WORKER = (sys.executable, "-u", "-m", "engine.jobs.worker")
 # The workers that this process started, kept until they have ended: only their parent can clear them away.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 

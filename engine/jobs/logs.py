@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from engine.files import writing_to
-from engine.store import Store
+from engine.base.files import writing_to
+from engine.workspace.store import Store
 
 _TAIL_BYTES = 64 * 1024
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from engine.errors import StorageError
-from engine.store import Store
+from engine.base.errors import StorageError
+from engine.workspace.store import Store
 
 _KIND = "started"
 _GROUPS = Path("/proc/self/cgroup")

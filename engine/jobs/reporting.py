@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import StopRequested, StorageError
-from engine.store import Store
+from engine.base.errors import StopRequested, StorageError
+from engine.workspace.store import Store
 
 _BEAT_S = 1.0
 _AT_ONCE = ("epoch", "status")

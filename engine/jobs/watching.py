@@ -11,8 +11,8 @@ from engine.jobs.chains import advance_ready
 from engine.jobs.control import has_checkpoint
 from engine.jobs.launching import WORKER, clear_away_children
 from engine.jobs.logs import log_tail
-from engine.store import ACTIVE_STATES, Job, Store
-from engine.store.records import utc_now
+from engine.workspace.store import ACTIVE_STATES, Job, Store
+from engine.workspace.store.records import utc_now
 
 # A queued job without a process: whoever queued it ended before starting its worker.
 _STARTUP_GRACE = timedelta(seconds=60)

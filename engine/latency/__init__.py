@@ -1,9 +1,9 @@
 """Latency on this machine: measured for finished models, predicted for plans."""
 
+from engine.latency.benchmark import LatencyResult, measure
 from engine.latency.costs import LatencyCosts
-from engine.latency.measure import LatencyResult, measure
 from engine.latency.predicting import LatencyPrediction, predict_latency
-from engine.latency.slimming import TimedSlimming, known_costs
+from engine.latency.session import TimedSlimming, known_costs
 from engine.latency.table import LatencyTable, table_path
 
 __all__ = [

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import numbers
-from engine.export.exporter import run_exporter
-from engine.imgsz import ImageSize, height_width
-from engine.latency.sessions import feed, open_session, own_time_ms, undisturbed_ms
-from engine.latency.turns import in_turns
+from engine.base import numbers
+from engine.base.imgsz import ImageSize, height_width
+from engine.latency.interleaved import in_turns
+from engine.runtimes.exporter import run_exporter
+from engine.runtimes.sessions import feed, open_session, own_time_ms, undisturbed_ms
 
 Reporter = Callable[[dict], None]
 LIMIT = 0.15

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from engine.cost import Cost, CostModel
-from engine.graph import ChannelGraph
-from engine.graph.structure import RaggedRows
+from engine.base.recent import Recent
 from engine.latency.grid import grid_points, predict
 from engine.latency.layers import TimedConvolution
 from engine.latency.table import LatencyTable
-from engine.recent import Recent
+from engine.pruning.cost import Cost, CostModel
+from engine.pruning.graph import ChannelGraph
+from engine.pruning.graph.structure import RaggedRows
 
 _WIDTHS_KEPT = 512
 "Of each convolution; a curve meets about a hundred."

@@ -6,13 +6,13 @@ from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
-from engine.imgsz import ImageSize
+from engine.base.imgsz import ImageSize
+from engine.base.numbers import exact, factor, milliseconds, percent
 from engine.latency.costs import ModelParts
 from engine.latency.grid import ALIGNMENT
 from engine.latency.parts import CONVOLVING, model_parts
-from engine.latency.runners import Runner
-from engine.latency.sessions import MOVING, node_times
-from engine.numbers import exact, factor, milliseconds, percent
+from engine.runtimes.runners import Runner
+from engine.runtimes.sessions import MOVING, node_times
 
 MULTIPLE = 8
 "Widths that most hardware likes."

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from engine.graph import ChannelGraph, image_channels, meta_copy
-from engine.imgsz import ImageSize, height_width
+from engine.base.imgsz import ImageSize, height_width
+from engine.pruning.graph import ChannelGraph, image_channels, meta_copy
 
 WITH_ACTIVATION = "silu"
 

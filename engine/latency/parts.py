@@ -6,9 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine.imgsz import ImageSize, height_width
+from engine.base.imgsz import ImageSize, height_width
 from engine.latency.costs import ModelParts
-from engine.latency.sessions import MOVING, feed, node_times, open_session, own_time_ms, undisturbed_ms
+from engine.runtimes.sessions import MOVING, feed, node_times, open_session, own_time_ms, undisturbed_ms
 
 CONVOLVING = frozenset({"Conv", "FusedConv", "QuickGelu", "Relu", "LeakyRelu", "HardSwish"})
 _MEASURE_S, _LEAST_RUNS = 2.0, 20
@@ -37,7 +37,7 @@ def checkpoint_parts(weights: Path, imgsz: ImageSize, threads: int) -> ModelPart
     Raises:
         ExportError: the checkpoint cannot be exported.
     """
-    from engine.export.exporter import run_exporter
+    from engine.runtimes.exporter import run_exporter
 
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         exported = run_exporter(weights, Path(folder), imgsz=height_width(imgsz), simplify=True)

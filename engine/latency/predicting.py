@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.checkpoint import open_checkpoint
-from engine.imgsz import ImageSize, as_size
-from engine.latency.slimming import TimedSlimming
+from engine.base.imgsz import ImageSize, as_size
+from engine.checkpoints.checkpoint import open_checkpoint
+from engine.latency.session import TimedSlimming
 
 Reporter = Callable[[dict], None]
 

@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine.events import step_event
-from engine.files import expanded, write_text_atomic
-from engine.imgsz import ImageSize, option_text
+from engine.base.events import step_event
+from engine.base.files import expanded, write_text_atomic
+from engine.base.imgsz import ImageSize, option_text
+from engine.base.runtime import prepare
+from engine.latency.convolution import convolution_ms
 from engine.latency.grid import grid_points
 from engine.latency.layers import ConvolutionShape, TimedConvolution
-from engine.latency.micro import convolution_ms
-from engine.runtime import prepare
 
 Reporter = Callable[[dict], None]
 RUNTIME = "onnx"

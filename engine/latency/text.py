@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine import numbers
-from engine.comparison import distinct_names
-from engine.imgsz import pixels
+from engine.base import numbers
+from engine.base.files import distinct_names
+from engine.base.imgsz import pixels
 
 
 def latency_text(result: dict[str, Any]) -> str:

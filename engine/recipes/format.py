@@ -29,9 +29,9 @@ from typing import Any
 
 import yaml
 
-from engine.errors import WorkbenchError
-from engine.files import expanded
-from engine.verb_facts import MODEL_MAKERS, STEP_VERBS, TAKES_ARGUMENTS
+from engine.base.errors import WorkbenchError
+from engine.base.files import expanded
+from engine.settings.verb_facts import MODEL_MAKERS, STEP_VERBS, TAKES_ARGUMENTS
 
 SUPPLIED = frozenset(
     "help json weights data download save_dir project name exist_ok reference resume teacher chain".split()
@@ -175,7 +175,7 @@ def recipe_to_yaml(recipe: Recipe) -> str:
 @cache
 def verb_options(verb: str) -> dict[str, argparse.Action]:
     """Return every option that the terminal has for a verb, by its key."""
-    from engine.cli import build_parser
+    from engine.settings.parser import build_parser
 
     verbs = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     return {action.dest: action for action in verbs.choices[verb]._actions if action.option_strings}
@@ -361,7 +361,7 @@ def _located(name: str | None, folder: Path) -> str | None:
 
 
 def _is_official(name: str) -> bool:
-    from engine.official import is_official_name
+    from engine.checkpoints.official import is_official_name
 
     stem, _, suffix = name.rpartition(".")
     return is_official_name(f"{stem}.pt") and suffix in ("pt", "yaml")

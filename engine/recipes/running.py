@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import numbers
-from engine.errors import StorageError, WorkbenchError
-from engine.files import expanded, file_digest, write_text_atomic
+from engine.base import numbers
+from engine.base.errors import StorageError, WorkbenchError
+from engine.base.files import expanded, file_digest, write_text_atomic
+from engine.base.tasks import metric_label
 from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
-from engine.tasks import metric_label
-from engine.verb_facts import MEASURING, MODEL_MAKERS, TAKES_ARGUMENTS, TRAINING, needs_data
+from engine.settings.verb_facts import MEASURING, MODEL_MAKERS, TAKES_ARGUMENTS, TRAINING, needs_data
 
 if TYPE_CHECKING:
-    from engine.checkpoint import Checkpoint
+    from engine.checkpoints.checkpoint import Checkpoint
     from engine.datasets import DatasetInfo
 
 Report = Callable[[dict[str, Any]], None]
@@ -165,13 +165,14 @@ def check_run(run: Run) -> None:
     Raises:
         WorkbenchError: names the step.
     """
+    from engine.base.runtime import import_ultralytics
     from engine.datasets import check_dataset
-    from engine.runtime import import_ultralytics
     from engine.verbs.common import starting_point
 
     import_ultralytics()
-    from engine.checkpoint import open_checkpoint
-    from engine.training import check_device, check_task
+    from engine.base.devices import check_device
+    from engine.checkpoints.checkpoint import open_checkpoint
+    from engine.validation.checks import check_task
 
     _, task, _ = starting_point(run.base, scratch_allowed=run.recipe.steps[0].verb == "train")
     for number, step in enumerate(run.recipe.steps, start=1):
@@ -197,9 +198,9 @@ def _check_fit(run: Run, checkpoint: Checkpoint, info: DatasetInfo) -> None:
     A model that fits only after its head or first layer was built anew does so from the first training on, unless it
     is pruned by then.
     """
-    from engine.arguments import asked_single_cls
+    from engine.datasets.facts import require_images, require_measurable, training_fit
     from engine.datasets.fit import REFUSED
-    from engine.fitting import require_images, require_measurable, training_fit
+    from engine.settings.arguments import asked_single_cls
 
     pruned = False
     for number, step in enumerate(run.recipe.steps, start=1):
@@ -218,7 +219,7 @@ def _check_fit(run: Run, checkpoint: Checkpoint, info: DatasetInfo) -> None:
 
 
 def _check_settings(step: Step) -> None:
-    from engine.arguments import merged_arguments
+    from engine.settings.arguments import merged_arguments
     from engine.training.trackers import check_trackers
     from engine.verbs import plan_arguments
     from engine.verbs.training import check_no_penalty, sparsity_settings
@@ -363,8 +364,8 @@ def _list_lines(recipes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _run_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    from engine.comparison import comparison_table
     from engine.latency.text import measured_lines
+    from engine.reports.comparison import comparison_table
 
     for number, step in enumerate(result["steps"], start=1):
         metrics = ", ".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from engine.verb_facts import TAKES_DATA, TAKES_DEVICE
+from engine.settings.verb_facts import TAKES_DATA, TAKES_DEVICE
 
 
 def step_spec(

@@ -4,11 +4,10 @@ One process on one CPU or GPU, or one process for each of several GPUs; stopped 
 """
 
 from engine.training.batch import with_batch
-from engine.training.checks import check_device, check_task, default_device, explained
 from engine.training.compared import compared_models
 from engine.training.resuming import resumed_settings
 from engine.training.running import measure, run_training
-from engine.training.settings import OPTIMIZERS, TrainResult, TrainSettings, short_metrics, training_bytes
+from engine.training.settings import OPTIMIZERS, TrainResult, TrainSettings, training_bytes
 from engine.training.trainers import TRAINERS
 
 __all__ = [
@@ -16,15 +15,10 @@ __all__ = [
     "TRAINERS",
     "TrainResult",
     "TrainSettings",
-    "check_device",
-    "check_task",
     "compared_models",
-    "default_device",
-    "explained",
     "measure",
     "resumed_settings",
     "run_training",
-    "short_metrics",
     "training_bytes",
     "with_batch",
 ]

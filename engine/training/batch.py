@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from engine.training.checks import check_task, device_indices
+from engine.base.devices import device_indices
 from engine.training.progress import Report
 from engine.training.running import errors_explained
 from engine.training.settings import TrainSettings
 from engine.training.trainers import TRAINERS
+from engine.validation.checks import check_task
 
 
 class _Found(Exception):

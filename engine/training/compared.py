@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import StopRequested, TrainingError, WorkbenchError
-from engine.files import file_digest
-from engine.measuring import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
+from engine.base.errors import StopRequested, TrainingError, WorkbenchError
+from engine.base.files import file_digest
 from engine.training.progress import Report
 from engine.training.settings import TrainSettings
+from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 
 _SPLIT = "val"
 
@@ -19,7 +19,7 @@ _SPLIT = "val"
 def compared_models(
     roles: Mapping[str, str], settings: TrainSettings, data: Path, cache: MeasurementCache | None, report: Report
 ) -> list[dict[str, Any]]:
-    """Measure checkpoints on the validation split of a run exactly as ``engine.comparison.compare`` would.
+    """Measure checkpoints on the validation split of a run exactly as ``engine.reports.comparison.compare`` would.
 
     What cannot be measured is left out with a status; a wish to stop ends it with what there is.
 
@@ -58,7 +58,7 @@ def _data_digest(data: Path, report: Report) -> str:
 def _row(
     weights: str, settings: TrainSettings, data: Path, digest: str, cache: MeasurementCache | None, report: Report
 ) -> dict[str, Any]:
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
 
     params = open_checkpoint(weights).params
     weights_digest = "" if cache is None else file_digest(weights)

@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import secrets
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
-from engine import errors
-from engine.errors import StopRequested, TrainingError, WorkbenchError
-from engine.files import write_text_atomic
-from engine.runtime import compute_threads, worker_environment
+from engine.base import errors
+from engine.base.errors import StopRequested, TrainingError
+from engine.base.files import write_text_atomic
+from engine.base.runtime import compute_threads, worker_environment
 from engine.training.progress import Report
 from engine.training.settings import TrainResult, TrainSettings
 
-_ADDRESS, _KEY = "SLIMMING_REPORT_ADDRESS", "SLIMMING_REPORT_KEY"
+ADDRESS, KEY = "SLIMMING_REPORT_ADDRESS", "SLIMMING_REPORT_KEY"
 _SETTINGS_NAME = "distributed.json"
 _LOOK_S = 0.5
 
@@ -42,15 +40,15 @@ def run_distributed(settings: TrainSettings, task: str, report: Report) -> Train
         with Listener(authkey=key) as listener:
             environment = {
                 **worker_environment(),
-                _ADDRESS: json.dumps(listener.address),
-                _KEY: key.hex(),
+                ADDRESS: json.dumps(listener.address),
+                KEY: key.hex(),
                 "OMP_NUM_THREADS": str(max(compute_threads() // settings.world_size, 1)),
             }
             launcher = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
                     *("--nproc-per-node", str(settings.world_size)),
-                    *("-m", "engine.training.distributed", str(described)),
+                    *("-m", "engine.training.rank", str(described)),
                 ],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -121,45 +119,3 @@ def _answer(connection: Connection, text: bytes) -> None:
 
 def _result_from(values: dict[str, Any]) -> TrainResult:
     return TrainResult(**{**values, "best": Path(values["best"]), "last": Path(values["last"])})
-
-
-def _sender(connection: Connection) -> Report:
-    def send(event: dict[str, Any]) -> None:
-        connection.send_bytes(json.dumps(event).encode())
-        if connection.recv_bytes() == b"stop":
-            raise StopRequested
-
-    return send
-
-
-def main(arguments: list[str]) -> int:
-    """Be one of the processes: train as the settings file says; the first one reports."""
-    from engine.runtime import import_ultralytics
-
-    import_ultralytics()
-    from torch import distributed
-
-    from engine.training.running import train_here
-
-    described = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    settings, task = TrainSettings.from_dict(described["settings"]), described["task"]
-    if os.environ["RANK"] != "0":
-        train_here(settings, task, lambda event: None)
-        distributed.destroy_process_group()
-        return 0
-    with Client(json.loads(os.environ[_ADDRESS]), authkey=bytes.fromhex(os.environ[_KEY])) as connection:
-        try:
-            result = train_here(settings, task, _sender(connection))
-        except WorkbenchError as error:
-            connection.send_bytes(
-                json.dumps({"kind": "error", "class": type(error).__name__, "text": str(error)}).encode()
-            )
-            return 1
-        values = {**asdict(result), "best": str(result.best), "last": str(result.last)}
-        _sender(connection)({"kind": "result", "result": values})
-    distributed.destroy_process_group()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -13,13 +13,14 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import get_num_params
 
-from engine.errors import StopRequested, TrainingError
-from engine.gammas import collect_gammas
-from engine.graph import ChannelGraph, trace
-from engine.sparsity import Sparsifier
+from engine.base.errors import StopRequested, TrainingError
+from engine.base.tasks import short_metrics
+from engine.pruning.gammas import collect_gammas
+from engine.pruning.graph import ChannelGraph, trace
 from engine.training.resumable import EpochCutShort
 from engine.training.resuming import OLD_SPARSITY_NAME
-from engine.training.settings import TrainSettings, short_metrics
+from engine.training.settings import TrainSettings
+from engine.training.sparsity import Sparsifier
 from engine.training.state import read_plain, student_of
 from engine.training.trackers import GammaRecord, log_gammas
 

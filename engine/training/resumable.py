@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor
 from ultralytics.utils import RANK
 
-from engine.sparsity import Sparsifier
+from engine.base.tasks import short_metrics
 from engine.training.randomness import Orders
 from engine.training.resuming import STATE_NAME, note_trained
-from engine.training.settings import short_metrics
+from engine.training.sparsity import Sparsifier
 from engine.training.state import capture, differences, restore, restore_images, write_state
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from ultralytics.nn.tasks import load_checkpoint
 
-from engine.arguments import argument_words, checked_arguments
-from engine.errors import TrainingError
-from engine.files import write_text_atomic
+from engine.base.errors import TrainingError
+from engine.base.files import write_text_atomic
+from engine.settings.arguments import argument_words, checked_arguments
 from engine.training.settings import TrainSettings
 from engine.training.state import UNREADABLE, read_state
 

@@ -11,11 +11,11 @@ from ultralytics.nn.tasks import load_checkpoint
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import get_num_params
 
-from engine.errors import DatasetError, StopRequested, StorageError, TrainingError
-from engine.files import file_digest
-from engine.restricted import allow_torchvision
-from engine.training.checks import check_task, explained
-from engine.training.progress import Progress, Report, short_metrics
+from engine.base.errors import DatasetError, StopRequested, StorageError, TrainingError
+from engine.base.files import file_digest
+from engine.base.tasks import short_metrics
+from engine.checkpoints.restricted import allow_torchvision
+from engine.training.progress import Progress, Report
 from engine.training.resuming import (
     RUN_NAME,
     SavedRun,
@@ -29,6 +29,7 @@ from engine.training.settings import TrainResult, TrainSettings
 from engine.training.state import read_state, student_of
 from engine.training.trackers import tracked
 from engine.training.trainers import TRAINERS, strip_checkpoints
+from engine.validation.checks import check_task, explained
 
 
 def run_training(settings: TrainSettings, task: str, report: Report) -> TrainResult:
@@ -146,7 +147,7 @@ def measure(weights: Path, settings: TrainSettings, report: Report) -> dict[str,
 
     Only statuses are reported: the steps of a validation are none of the training. Errors as ``validate``.
     """
-    from engine.evaluation import validate
+    from engine.validation.validator import validate
 
     return validate(
         weights,

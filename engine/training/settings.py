@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TrainingError
-from engine.imgsz import as_size
-from engine.solver import Budget
-from engine.sparsity import SparsitySettings
-from engine.sparsity.reach import warmup_epochs
-from engine.training.checks import check_device, device_indices
+from engine.base.devices import check_device, device_indices
+from engine.base.errors import TrainingError
+from engine.base.imgsz import as_size
+from engine.pruning.solver import Budget
+from engine.training.sparsity import SparsitySettings
+from engine.training.sparsity.reach import warmup_epochs
 from engine.training.trackers import check_trackers
 
 LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "nbs": 1, "workers": 0, "seed": 0, "patience": 0}
@@ -156,12 +156,3 @@ class TrainResult:
     "Of best.pt on the validation split: mAP50, mAP50-95, precision, recall where the task has them."
     last_metrics: dict[str, float]
     "The same of last.pt."
-
-
-def short_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    """Return Ultralytics' metrics under short names: ``metrics/mAP50(B)`` -> ``mAP50``; losses are left out."""
-    return {
-        name.removeprefix("metrics/").removesuffix("(B)"): float(value)
-        for name, value in metrics.items()
-        if name.startswith("metrics/")
-    }

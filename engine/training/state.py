@@ -18,8 +18,8 @@ from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from engine.errors import TrainingError
-from engine.files import atomic_path, write_text_atomic
+from engine.base.errors import TrainingError
+from engine.base.files import atomic_path, write_text_atomic
 from engine.training.randomness import loader_state, random_states, set_loader_state, set_random_states
 
 STATE_FORMAT = 1

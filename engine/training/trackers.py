@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import TrainingError
-from engine.verb_facts import TRACKERS
+from engine.base.errors import TrainingError
+from engine.settings.verb_facts import TRACKERS
 
 _PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboard"),

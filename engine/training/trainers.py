@@ -19,14 +19,14 @@ from ultralytics.models import yolo
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import strip_optimizer
 
+from engine.base.errors import TrainingError
+from engine.base.files import atomic_path
+from engine.base.tasks import TASKS
+from engine.checkpoints.unpruning import is_marked_description, mark_if_narrower
+from engine.datasets.facts import described_facts, module_facts, module_fit, move_classes
 from engine.datasets.fit import REBUILT, REFUSED
-from engine.errors import TrainingError
-from engine.files import atomic_path
-from engine.fitting import described_facts, module_facts, module_fit, move_classes
-from engine.tasks import TASKS
 from engine.training.resumable import Resumable
 from engine.training.trackers import tracker_of
-from engine.unpruning import is_marked_description, mark_if_narrower
 
 
 class KeepsModule(Resumable):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.errors import WorkbenchError
+from engine.base.errors import WorkbenchError
 from engine.verbs.accuracy import accuracy, sensitivity
 from engine.verbs.common import Report, Result, Spec, required, resolve_weights
 from engine.verbs.comparing import compare
@@ -46,7 +46,7 @@ def run_verb(verb: str, spec: Spec, report: Report = lambda event: None) -> Resu
         WorkbenchError: Something that the person can mend; the message says what and how.
         StopRequested: ``report`` raised it and the verb had nothing to keep.
     """
-    from engine.runtime import import_ultralytics
+    from engine.base.runtime import import_ultralytics
 
     if verb not in VERBS:
         raise WorkbenchError(f"There is no verb {verb!r}; the verbs are {', '.join(VERBS)}.")

@@ -14,7 +14,7 @@ def accuracy(spec: Spec, report: Report) -> Result:
 
     Unless ``recalibrate`` says otherwise, BatchNorm is recalibrated after cuts that are not free.
     """
-    from engine.accuracy import DEFAULT_RATIOS, accuracy_curve
+    from engine.validation.impact import DEFAULT_RATIOS, accuracy_curve
 
     slimming, asked, told = _opened(spec, report, recalibrate_free=spec.get("recalibrate") is not None)
     curve = accuracy_curve(slimming, given(spec, "ratios", DEFAULT_RATIOS), **asked, report=report)
@@ -23,8 +23,8 @@ def accuracy(spec: Spec, report: Report) -> Result:
 
 def sensitivity(spec: Spec, report: Report) -> Result:
     """Measure mAP with each block of layers pruned alone."""
-    from engine.accuracy import SHARES
-    from engine.accuracy import sensitivity as measure
+    from engine.validation.impact import SHARES
+    from engine.validation.impact import sensitivity as measure
 
     # Losses are counted from the whole model, which is recalibrated like the cut ones, so all are treated alike.
     slimming, asked, told = _opened(spec, report, recalibrate_free=True)
@@ -34,12 +34,13 @@ def sensitivity(spec: Spec, report: Report) -> Result:
 
 def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any], Result]:
     """Open the checkpoint and read what both measurements are asked for, and what both tell besides."""
-    from engine.accuracy import MeasureSettings
+    from engine.base.devices import check_device, default_device
+    from engine.base.imgsz import model_stride, told_imgsz
     from engine.datasets import check_dataset
-    from engine.fitting import require_measurable
-    from engine.imgsz import model_stride, told_imgsz
-    from engine.slimming import Slimming
-    from engine.training import check_device, check_task, default_device
+    from engine.datasets.facts import require_measurable
+    from engine.pruning.session import Slimming
+    from engine.validation.checks import check_task
+    from engine.validation.impact import MeasureSettings
 
     data = Path(required(spec, "data"))
     device = str(given(spec, "device", default_device())).split(",")[0]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TrainingError, WorkbenchError
-from engine.files import expanded
+from engine.base.errors import TrainingError, WorkbenchError
+from engine.base.files import expanded
 
 Spec = dict[str, Any]
 Result = dict[str, Any]
@@ -30,7 +30,7 @@ def resolve_weights(name: str) -> Path:
     path = expanded(name)
     if os.path.exists(path):  # unlike Path.exists, it takes any text
         return path
-    from engine.official import fetch_official_weights, is_official_name
+    from engine.checkpoints.official import fetch_official_weights, is_official_name
 
     return fetch_official_weights(name, Path.cwd()) if is_official_name(name) else path
 
@@ -39,7 +39,7 @@ def measurements(spec: Spec) -> Any:
     """Return what is known to have been measured in the workspace that a job runs in, None on the terminal."""
     if not spec.get("workspace"):
         return None
-    from engine.store import Store, StoredMeasurements
+    from engine.workspace.store import Store, StoredMeasurements
 
     return StoredMeasurements(Store(spec["workspace"]))
 
@@ -63,7 +63,7 @@ def starting_point(name: str, *, scratch_allowed: bool) -> tuple[str, str, int]:
             raise TrainingError(f"There is no model description {name}; yolov8n.yaml is one that works.") from error
         except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise TrainingError(f"{name} is no model description; yolov8n.yaml is one that works.") from error
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(resolve_weights(name))
     return str(checkpoint.path.resolve()), checkpoint.task, checkpoint.imgsz

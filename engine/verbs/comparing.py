@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.errors import WorkbenchError
+from engine.base.errors import WorkbenchError
 from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights
 
 
 def compare(spec: Spec, report: Report) -> Result:
     """Measure several models on the same images and state the change of each against a reference."""
-    from engine.runtime import import_ultralytics
+    from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.comparison import GFLOPS_IMGSZ, comparable
-    from engine.comparison import compare as compare_models
-    from engine.imgsz import as_size
-    from engine.measuring import BATCH
-    from engine.training import default_device
+    from engine.base.devices import default_device
+    from engine.base.imgsz import as_size
+    from engine.reports.comparison import GFLOPS_IMGSZ, comparable
+    from engine.reports.comparison import compare as compare_models
+    from engine.validation.cache import BATCH
 
     named = spec["weights"]
     if not isinstance(named, (list, tuple)) or not named:

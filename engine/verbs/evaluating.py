@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from engine.arguments import merged_arguments
+from engine.settings.arguments import merged_arguments
 from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights, told_fit
 
 
@@ -14,16 +14,17 @@ def val(spec: Spec, report: Report) -> Result:
 
     What is measured with arguments of Ultralytics that change the measurement, such as another iou, is not kept.
     """
-    from engine.runtime import import_ultralytics
+    from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.checkpoint import open_checkpoint
+    from engine.base.devices import default_device
+    from engine.base.imgsz import model_stride, told_imgsz
+    from engine.checkpoints.checkpoint import open_checkpoint
     from engine.datasets import check_dataset
-    from engine.evaluation import validate
-    from engine.fitting import require_measurable
-    from engine.imgsz import model_stride, told_imgsz
-    from engine.measuring import BATCH, MeasurementKey, dataset_digest, measured_once
-    from engine.training import check_task, default_device
+    from engine.datasets.facts import require_measurable
+    from engine.validation.cache import BATCH, MeasurementKey, dataset_digest, measured_once
+    from engine.validation.checks import check_task
+    from engine.validation.validator import validate
 
     spec, arguments = merged_arguments(spec, "val")
     checkpoint = open_checkpoint(resolve_weights(spec["weights"]))

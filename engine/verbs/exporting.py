@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.errors import ExportError
-from engine.imgsz import as_size
+from engine.base.errors import ExportError
+from engine.base.imgsz import as_size
 from engine.verbs.common import Report, Result, Spec, given, starting_point
 
 
@@ -15,7 +15,7 @@ def export(spec: Spec, report: Report) -> Result:
     A failed gate is part of the result and the file is there. With ``strict`` it is an error, as are detections that
     nothing tested; the file is then SAVE_DIR/NAME-failed.onnx, and an older SAVE_DIR/NAME.onnx stays.
     """
-    from engine.runtime import import_ultralytics
+    from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
     from engine.export import SUFFIXES, ExportSettings, export_model

@@ -11,9 +11,9 @@ def inspect(spec: Spec, report: Report) -> Result:
     """Describe a checkpoint: task, classes, size, gammas of every layer."""
     import numpy as np
 
-    from engine.gammas import collect_gammas, summarise_gammas
-    from engine.imgsz import as_size, size_for_json
-    from engine.slimming import Slimming
+    from engine.base.imgsz import as_size, size_for_json
+    from engine.pruning.gammas import collect_gammas, summarise_gammas
+    from engine.pruning.session import Slimming
 
     slimming = Slimming.open(resolve_weights(spec["weights"]))
     checkpoint, imgsz = slimming.checkpoint, as_size(given(spec, "imgsz", 640))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import numbers
-from engine.errors import PlanError, StopRequested
-from engine.imgsz import ImageSize, as_size
+from engine.base import numbers
+from engine.base.errors import PlanError, StopRequested
+from engine.base.imgsz import ImageSize, as_size
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 if TYPE_CHECKING:
-    from engine.checkpoint import Checkpoint
+    from engine.checkpoints.checkpoint import Checkpoint
 
 
 def preview(spec: Spec, report: Report) -> Result:
@@ -26,12 +26,12 @@ def preview(spec: Spec, report: Report) -> Result:
 
 def _opened(spec: Spec, plan: PlanArguments, report: Report) -> Any:
     """Open the checkpoint; where a latency is asked for, with what predicts it on this machine."""
-    from engine.slimming import Slimming
+    from engine.pruning.session import Slimming
 
     weights = resolve_weights(spec["weights"])
     if getattr(plan.target, "latency_ms", None) is None:
         return Slimming.open(weights)
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
     from engine.latency import TimedSlimming
 
     return TimedSlimming(open_checkpoint(weights), threads=spec.get("threads"), report=report)
@@ -72,7 +72,7 @@ def _measured_latency(slimming: Any, plan: PlanArguments, pruned: Path, predicte
 
 def prune(spec: Spec, report: Report) -> Result:
     """Write SAVE_DIR/pruned.pt, a physically smaller model; one that was pruned to a latency is then timed."""
-    from engine.restricted import holds_torchvision
+    from engine.checkpoints.restricted import holds_torchvision
 
     plan = plan_arguments(spec)
     slimming = _opened(spec, plan, report)
@@ -128,8 +128,8 @@ def plan_arguments(spec: Spec) -> PlanArguments:
     Raises:
         PlanError: An option is out of range, or there is no ratio and no budget, or both.
     """
-    from engine.importance import ImportanceSettings
-    from engine.solver import DEFAULT_FLOOR, Budget, SolverSettings, check_ratio
+    from engine.pruning.criteria import ImportanceSettings
+    from engine.pruning.solver import DEFAULT_FLOOR, Budget, SolverSettings, check_ratio
 
     budget = {key: spec[f"max_{key}"] for key in ("params", "gflops") if spec.get(f"max_{key}") is not None}
     if spec.get("target_latency") is not None:
@@ -167,7 +167,7 @@ def _factors(spec: Spec) -> tuple[tuple[str, float], ...]:
     """Return the factors of a measured sensitivity, none where no file is given."""
     if not spec.get("sensitivity"):
         return ()
-    from engine.accuracy import read_factors
+    from engine.validation.impact import read_factors
 
     return read_factors(spec["sensitivity"])
 
@@ -196,7 +196,7 @@ def recalibration_images(spec: Spec, checkpoint: Checkpoint) -> list[Path]:
     if spec.get("data") is None:
         raise PlanError("Recalibration needs a data set; choose one (--data).")
     from engine.datasets import check_dataset, training_images
-    from engine.fitting import require_images
+    from engine.datasets.facts import require_images
 
     info = check_dataset(spec["data"])
     require_images(checkpoint, info)

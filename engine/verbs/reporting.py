@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.files import expanded
+from engine.base.files import expanded
 from engine.verbs.common import Report, Result, Spec, required, resolve_weights
 
 
 def report(spec: Spec, tell: Report) -> Result:
     """Write SAVE_DIR/report.html: lineage, settings, before and after, gammas, layers, curves, sample predictions."""
-    from engine.errors import StorageError
-    from engine.files import write_text_atomic
-    from engine.report import gather, report_html
-    from engine.store import Store
+    from engine.base.errors import StorageError
+    from engine.base.files import write_text_atomic
+    from engine.reports import gather, report_html
+    from engine.workspace.store import Store
 
     workspace = expanded(spec["workspace"]) if spec.get("workspace") else None
     if workspace is not None and not workspace.is_dir():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.errors import ExportError
-from engine.imgsz import ImageSize, as_size
+from engine.base.errors import ExportError
+from engine.base.imgsz import ImageSize, as_size
 from engine.verbs.common import Report, Result, Spec, given, resolve_weights
 
 
@@ -14,7 +14,7 @@ def latency(spec: Spec, report: Report) -> Result:
 
     With ``predict``, measure instead what predicts the latency of their plans on this machine.
     """
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
     from engine.latency import measure
 
     names = spec["weights"] if isinstance(spec["weights"], (list, tuple)) else [spec["weights"]]

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine import numbers
-from engine.arguments import merged_arguments
-from engine.errors import StopRequested, StorageError, TrainingError
-from engine.tasks import TASKS
+from engine.base import numbers
+from engine.base.errors import StopRequested, StorageError, TrainingError
+from engine.base.tasks import TASKS
+from engine.settings.arguments import merged_arguments
 from engine.verbs.common import (
     Report,
     Result,
@@ -60,9 +60,9 @@ def sparsity_settings(spec: Spec) -> Any:
     Raises:
         TrainingError: An option is out of range, or does nothing with the chosen method.
     """
-    from engine.imgsz import as_size
-    from engine.solver import Budget
-    from engine.sparsity import SparsitySettings
+    from engine.base.imgsz import as_size
+    from engine.pruning.solver import Budget
+    from engine.training.sparsity import SparsitySettings
 
     method = spec.get("method") or ("proximal" if spec.get("sr") is not None else "targeted")
     targets, penalty = ("prune_ratio", "max_params", "max_gflops"), ("sr", "schedule", "sr_warmup")
@@ -106,7 +106,7 @@ class _Order:
 
 
 def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], sparsity: Any = None) -> Result:
-    from engine.runtime import import_ultralytics
+    from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
     order = _checked(spec, report, kind, defaults, sparsity)
@@ -116,10 +116,12 @@ def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], s
 
 def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sparsity: Any) -> _Order:
     """Return the run that is asked for; refuses what cannot work before anything is written."""
+    from engine.base.devices import check_device, default_device
+    from engine.base.files import require_free_space
+    from engine.base.imgsz import model_stride, told_imgsz
     from engine.datasets import check_dataset
-    from engine.files import require_free_space
-    from engine.imgsz import model_stride, told_imgsz
-    from engine.training import check_device, check_task, default_device, training_bytes
+    from engine.training import training_bytes
+    from engine.validation.checks import check_task
 
     spec, extra = merged_arguments(spec, _VERBS[kind])
     weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=kind == "trained")
@@ -147,7 +149,8 @@ def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sp
 
 def _settings(spec: Spec, defaults: dict[str, Any], sparsity: Any, **decided: Any) -> Any:
     """Return the ``TrainSettings`` of a specification and of what was decided already."""
-    from engine.training import TrainSettings, default_device
+    from engine.base.devices import default_device
+    from engine.training import TrainSettings
 
     return TrainSettings(
         **decided,
@@ -195,7 +198,7 @@ def _run(order: _Order, report: Report) -> tuple[Any, Any]:
 
 def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) -> Result:
     """Write into the checkpoints how they were made, compare a fine-tuned one, and return what the verb tells."""
-    from engine.checkpoint import record_made
+    from engine.checkpoints.checkpoint import record_made
 
     sparsity = asdict(settings.sparsity) if settings.sparsity else None
     made = {"teacher": settings.teacher, "epochs": settings.epochs, "imgsz": settings.imgsz, "sparsity": sparsity}
@@ -240,9 +243,9 @@ def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tu
     Raises:
         TrainingError: They do not, or the teacher sees other images than the data set has.
     """
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
+    from engine.datasets.facts import checkpoint_facts, training_fit
     from engine.datasets.fit import REFUSED
-    from engine.fitting import checkpoint_facts, training_fit
 
     if not weights.endswith(".pt"):
         return extra, None
@@ -288,15 +291,15 @@ def _asked_for(spec: Spec) -> set[str]:
 
 def _module(weights: str) -> Any:
     """Return the module that a run starts from, built anew where it is a YAML."""
-    from engine.checkpoint import open_checkpoint
-    from engine.runtime import import_ultralytics
+    from engine.base.runtime import import_ultralytics
+    from engine.checkpoints.checkpoint import open_checkpoint
 
     return open_checkpoint(weights).model if weights.endswith(".pt") else import_ultralytics().YOLO(weights).model
 
 
 def _lineage(weights: str) -> dict[str, Any]:
     """Return the digests of the checkpoint that a run starts from and of those before it; nothing for a YAML."""
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
 
     if not weights.endswith(".pt"):
         return {"parent": None, "ancestors": []}
@@ -306,7 +309,7 @@ def _lineage(weights: str) -> dict[str, Any]:
 
 def _opened(name: str, task: str) -> Any:
     """Open a checkpoint that shall serve a model of this task; raises CheckpointError or TrainingError."""
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(resolve_weights(name))
     if checkpoint.task != task:

@@ -1,6 +1,6 @@
 """Layers of a preview, with defaults for what a test does not care about."""
 
-from engine.slimming import LayerPreview
+from engine.pruning.session import LayerPreview
 
 
 def layer_preview(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from app import charts
-from engine.cost import Cost
-from engine.gammas import LayerGammas
 from engine.latency.costs import TimedCost
+from engine.pruning.cost import Cost
+from engine.pruning.gammas import LayerGammas
 from tests.app.previews import layer_preview
 
 

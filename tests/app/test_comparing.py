@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import comparing, comparing_charts, comparing_tables
-from app.drawing import boxes_on_image
-from app.predictions import difference_sentence
-from engine.comparison import ModelSize, side_by_side
+from app.charts import comparison as comparing_charts
+from app.charts.boxes import boxes_on_image
+from app.comparison import side_by_side
+from app.comparison import tables as comparing_tables
+from app.comparison.predictions import difference_sentence
 from engine.datasets.fit import ModelFacts
-from engine.predictions import Boxes
-from engine.store import Job, Model
+from engine.reports.comparison import side_by_side as compared
+from engine.validation.detections import Boxes
+from engine.validation.size import ModelSize
+from engine.workspace.store import Job, Model
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 NAMES = {"/w/a.pt": "Dense", "/w/b.pt": "Pruned", "/w/c.pt": "New"}
@@ -37,7 +40,7 @@ def measured(score: float, cat: float) -> dict:
 def comparison():
     sizes = [size("a", 4_000_000), size("b", 1_000_000), size("c", 5_000_000)]
     known = [measured(0.6, 0.7), measured(0.55, 0.6), {}]
-    return side_by_side(sizes, known, 0, data="d.yaml", split="val", imgsz=320)
+    return compared(sizes, known, 0, data="d.yaml", split="val", imgsz=320)
 
 
 def test_the_table_holds_numbers_and_gaps_where_nothing_was_measured(comparison):
@@ -119,27 +122,27 @@ LINE = [model("a", None, 0), model("b", "a", 1), model("c", "b", 2), model("sibl
 
 
 def test_ancestors_and_descendants_are_chosen_at_first_and_siblings_are_not():
-    assert comparing.relatives(LINE[::-1], LINE[2]) == ["a", "b", "c", "d"]
-    assert comparing.relatives(LINE[::-1], LINE[0]) == ["a", "b", "c", "sibling", "d"]
-    assert comparing.relatives(LINE[:1], LINE[0]) == ["a"]
+    assert side_by_side.relatives(LINE[::-1], LINE[2]) == ["a", "b", "c", "d"]
+    assert side_by_side.relatives(LINE[::-1], LINE[0]) == ["a", "b", "c", "sibling", "d"]
+    assert side_by_side.relatives(LINE[:1], LINE[0]) == ["a"]
 
 
 def test_a_deleted_model_holds_its_relatives_together_and_is_not_chosen():
     line = [replace(each, deleted_at=START) if each.id in ("a", "c") else each for each in LINE]
-    assert comparing.relatives(line[::-1], line[1]) == ["b", "d"]
-    assert comparing.relatives(line[::-1], line[4]) == ["b", "d"]
+    assert side_by_side.relatives(line[::-1], line[1]) == ["b", "d"]
+    assert side_by_side.relatives(line[::-1], line[4]) == ["b", "d"]
 
 
 def test_of_a_long_line_the_nearest_and_the_oldest_are_chosen():
     line = [model("0", None, 0), *(model(str(number), str(number - 1), number) for number in range(1, 10))]
-    assert comparing.relatives(line[::-1], line[9]) == ["0", "6", "7", "8", "9"]
+    assert side_by_side.relatives(line[::-1], line[9]) == ["0", "6", "7", "8", "9"]
 
 
 def test_changes_are_told_against_the_oldest_ancestor_that_was_chosen():
-    assert comparing.default_reference(LINE, LINE[:3]) == "a"
-    assert comparing.default_reference(LINE[1:], LINE[:3]) == "b"
-    assert comparing.default_reference([LINE[3]], LINE[:3]) == "sibling"
-    assert comparing.default_reference([], LINE[:3]) is None
+    assert side_by_side.default_reference(LINE, LINE[:3]) == "a"
+    assert side_by_side.default_reference(LINE[1:], LINE[:3]) == "b"
+    assert side_by_side.default_reference([LINE[3]], LINE[:3]) == "sibling"
+    assert side_by_side.default_reference([], LINE[:3]) is None
 
 
 def job(verb: str, state: str = "done", job_id: str = "j", result: dict | None = None) -> Job:
@@ -157,25 +160,25 @@ DIGESTS = {A: "da", B: "db"}
 
 def test_latency_counts_only_where_one_job_measured_all_of_them_in_turns():
     apart = [job("latency", result=timed(A)), job("latency", result=timed(B))]
-    assert comparing.latencies(apart, DIGESTS, 320) == ({}, None)
+    assert side_by_side.latencies(apart, DIGESTS, 320) == ({}, None)
     together = [*apart, job("latency", result=timed(A, B, "/w/c.pt", ms=7.0)), job("latency", result=timed(A, B))]
-    assert comparing.latencies(together, DIGESTS, 320) == ({A: 7.0, B: 7.0}, 2)
-    assert comparing.latencies(together, DIGESTS, 640) == ({}, None)
+    assert side_by_side.latencies(together, DIGESTS, 320) == ({A: 7.0, B: 7.0}, 2)
+    assert side_by_side.latencies(together, DIGESTS, 640) == ({}, None)
 
 
 @pytest.mark.parametrize("runtime", ["torch", "cuda"])
 def test_latency_of_another_runtime_is_not_what_the_column_says(runtime):
     other, onnx = timed(A, B, ms=1.0, runtime=runtime), timed(A, B, ms=7.0)
-    assert comparing.latencies([job("latency", result=other)], DIGESTS, 320) == ({}, None)
+    assert side_by_side.latencies([job("latency", result=other)], DIGESTS, 320) == ({}, None)
     both = {"results": other["results"] + onnx["results"]}
-    assert comparing.latencies([job("latency", result=both)], DIGESTS, 320) == ({A: 7.0, B: 7.0}, 2)
+    assert side_by_side.latencies([job("latency", result=both)], DIGESTS, 320) == ({A: 7.0, B: 7.0}, 2)
 
 
 def test_latency_in_different_numbers_of_threads_is_not_held_against_each_other():
     mixed = {"results": timed(A, threads=1)["results"] + timed(B, threads=4)["results"]}
-    assert comparing.latencies([job("latency", result=mixed)], DIGESTS, 320) == ({}, None)
+    assert side_by_side.latencies([job("latency", result=mixed)], DIGESTS, 320) == ({}, None)
     single = job("latency", result=timed(A, B, threads=1))
-    assert comparing.latencies([single], DIGESTS, 320) == ({A: 5.0, B: 5.0}, 1)
+    assert side_by_side.latencies([single], DIGESTS, 320) == ({A: 5.0, B: 5.0}, 1)
 
 
 def test_latency_of_a_file_that_has_changed_since_does_not_count():
@@ -183,16 +186,16 @@ def test_latency_of_a_file_that_has_changed_since_does_not_count():
         results = timed(A, digest="da")["results"] + timed(B, digest=digest)["results"]
         return job("latency", result={"results": results})
 
-    assert comparing.latencies([told("before")], DIGESTS, 320) == ({}, None)
-    assert comparing.latencies([told("before"), told("db")], DIGESTS, 320) == ({A: 5.0, B: 5.0}, 2)
+    assert side_by_side.latencies([told("before")], DIGESTS, 320) == ({}, None)
+    assert side_by_side.latencies([told("before"), told("db")], DIGESTS, 320) == ({A: 5.0, B: 5.0}, 2)
 
 
 def test_the_page_follows_what_runs_and_shows_why_it_ended_but_not_that_it_is_done():
     done, failed, running = job("compare", "done", "d"), job("compare", "failed", "f"), job("latency", "running", "r")
-    assert comparing.job_to_show([done, failed], "d") is None
-    assert comparing.job_to_show([done, failed], "f") is failed
-    assert comparing.job_to_show([done, failed, running], "f") is running
-    assert comparing.job_to_show([job("train", "running")], "j") is None
+    assert side_by_side.job_to_show([done, failed], "d") is None
+    assert side_by_side.job_to_show([done, failed], "f") is failed
+    assert side_by_side.job_to_show([done, failed, running], "f") is running
+    assert side_by_side.job_to_show([job("train", "running")], "j") is None
 
 
 def test_the_picture_is_well_formed_and_marks_what_only_one_model_finds():

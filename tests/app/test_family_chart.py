@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.family_chart import card_text, family_tree
-from engine.lineage import EXPORTED, Member
+from app.charts.family import card_text, family_tree
+from engine.workspace.lineage import EXPORTED, Member
 
 
 def member(key: str, parent: str | None, depth: int, **changed) -> Member:

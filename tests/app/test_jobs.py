@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.chains import is_moving, step_label
-from app.jobs import (
+from app.jobs.chains import is_moving, step_label
+from app.jobs.live import stopped_text
+from app.jobs.results import class_table, comparison_table, finetuning_table
+from app.jobs.starting import (
     dense_ancestor,
     device_words,
     log_beyond,
@@ -16,10 +18,8 @@ from app.jobs import (
     waiting_text,
     with_epoch,
 )
-from app.live import stopped_text
-from app.results import class_table, comparison_table, finetuning_table
 from engine.jobs import ChainStatus, ChainStep, Progress
-from engine.store import Model
+from engine.workspace.store import Model
 
 
 def model(name: str, kind: str, params: int | None, metrics: dict | None = None) -> Model:

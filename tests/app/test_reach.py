@@ -4,8 +4,8 @@ from math import inf
 
 import pytest
 
-from app.reach import far_sentence, few_sentence, number, outlook, rounded_up, short_sentence, zero_epochs
-from engine.sparsity import SparsitySettings, TrainingLength, reach
+from app.training.reach import far_sentence, few_sentence, number, outlook, rounded_up, short_sentence, zero_epochs
+from engine.training.sparsity import SparsitySettings, TrainingLength, reach
 
 LENGTH = TrainingLength(images=200, epochs=50)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.recipes import needs_data, read_upload, step_words
+from app.jobs.recipes import needs_data, read_upload, step_words
 from engine.recipes import Recipe, RecipeError, Step, recipe_to_yaml, shipped_recipes
 
 

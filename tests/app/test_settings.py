@@ -1,6 +1,6 @@
 """Devices and presets."""
 
-from app.settings import PRESETS, device_names, matching_preset, preset_values
+from app.training.settings import PRESETS, device_names, matching_preset, preset_values
 
 
 def test_devices_are_named_and_several_gpus_can_work_together():

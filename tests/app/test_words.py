@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from app import format
-from app.jobs import loss_series, metric_series
-from app.live import progress_text
-from app.plan import layer_table, limit_sentence, max_ratio_sentence
+from app.jobs.live import progress_text
+from app.jobs.starting import loss_series, metric_series
+from app.plan.tables import layer_table, limit_sentence, max_ratio_sentence
+from app.words import format
 from engine.jobs import Progress
-from engine.slimming import Preview
-from engine.store import Model
+from engine.pruning.session import Preview
+from engine.workspace.store import Model
 from tests.app.previews import layer_preview
 
 

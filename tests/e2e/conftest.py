@@ -108,7 +108,7 @@ def wait_until_healthy(address: str, process: subprocess.Popen, log: Path) -> No
 
 def _end_jobs(workspace: Path) -> None:
     from engine import jobs
-    from engine.store import ACTIVE_STATES, Store
+    from engine.workspace.store import ACTIVE_STATES, Store
 
     store = Store(workspace)
     for job in store.jobs(ACTIVE_STATES):
@@ -118,9 +118,9 @@ def _end_jobs(workspace: Path) -> None:
 @pytest.fixture(scope="module")
 def demo_pruned(server):
     """(demo, its sparse model pruned at 0.62) in the server's workspace, made as the Prune page makes it."""
-    from app import library
-    from engine.demo import open_demo
-    from engine.store import Store
+    from app.models import library
+    from engine.demo.shipped import open_demo
+    from engine.workspace.store import Store
 
     store = Store(server[1])
     demo = open_demo(store)

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from engine.accuracy import FOLDER, find_kept
-from engine.demo import open_demo
-from engine.numbers import percent
-from engine.store import Store
+from engine.base.numbers import percent
+from engine.demo.shipped import open_demo
+from engine.validation.impact import FOLDER, find_kept
+from engine.workspace.store import Store
 from tests.e2e.reading import traces, wait_until
 from tests.e2e.tab import go_to, metric, query
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from engine.numbers import MINUS
-from engine.store import Store
+from engine.base.numbers import MINUS
+from engine.workspace.store import Store
 from tests.e2e.tab import SLOW_MS, Watch, go_to, metric, query
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from engine.comparison import measure_size
-from engine.measuring import MeasurementKey, dataset_digest
-from engine.store import Store, StoredMeasurements
+from engine.validation.cache import MeasurementKey, dataset_digest
+from engine.validation.size import measure_size
+from engine.workspace.store import Store, StoredMeasurements
 from tests.e2e.reading import drawn_pictures, settled, table, traces, wait_until
 from tests.e2e.tab import query
 
@@ -122,7 +122,7 @@ def test_what_is_missing_is_measured_and_what_is_known_is_not(browser, server, m
 @pytest.fixture
 def measured(server, models):
     """(store, demo, pruned model) once all three are measured, whichever test ran before."""
-    from engine.comparison import compare
+    from engine.reports.comparison import compare
 
     store, (demo, pruned) = Store(server[1]), models
     compare(

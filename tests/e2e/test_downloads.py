@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from engine.store import Store
+from engine.workspace.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from engine.store import Store
+from engine.workspace.store import Store
 from tests.e2e.tab import Watch, go_to, query
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -19,7 +19,7 @@ steps:
 @pytest.fixture
 def demo(server):
     """The demo's dense model in the server's workspace."""
-    from engine.demo import open_demo
+    from engine.demo.shipped import open_demo
 
     return open_demo(Store(server[1])).dense
 

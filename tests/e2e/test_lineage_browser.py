@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine import jobs, numbers
-from engine.checkpoint import open_checkpoint
-from engine.family_scores import family_scores
-from engine.store import ACTIVE_STATES, Store
+from engine import jobs
+from engine.base import numbers
+from engine.checkpoints.checkpoint import open_checkpoint
+from engine.workspace.family_scores import family_scores
+from engine.workspace.store import ACTIVE_STATES, Store
 from tests.e2e.conftest import ROOT
 from tests.e2e.reading import table, traces
 from tests.e2e.tab import query
@@ -26,7 +27,7 @@ _LAST_S = 300
 @pytest.fixture(scope="module")
 def family(server, tmp_path_factory):
     """An imported model, what was pruned from it, that fine-tuned for an epoch, and that exported."""
-    from app import library
+    from app.models import library
 
     store, folder = Store(server[1]), tmp_path_factory.mktemp("family")
     source = write_dense("yolov8n.yaml", folder / "harbour.pt")

@@ -22,7 +22,7 @@ def open_page(workspace):
     """Return a function that runs the app, with a model open if its id is given, and goes to a page."""
 
     def open_at(name: str = "models", model_id: str | None = None) -> AppTest:
-        app = AppTest.from_file(str(ROOT / "app" / "frame.py"), default_timeout=120)
+        app = AppTest.from_file(str(ROOT / "app" / "frame" / "frame.py"), default_timeout=120)
         if model_id:
             app.session_state["model_id"] = model_id
         app.run()
@@ -37,8 +37,8 @@ def open_page(workspace):
 @pytest.fixture(scope="session")
 def demo_workspace(tmp_path_factory):
     """A workspace that holds the demo, made once; drawing its data set takes seconds."""
-    from engine.demo import open_demo
-    from engine.store import Store
+    from engine.demo.shipped import open_demo
+    from engine.workspace.store import Store
 
     folder = tmp_path_factory.mktemp("demo") / "workspace"
     open_demo(Store(folder))
@@ -48,8 +48,8 @@ def demo_workspace(tmp_path_factory):
 @pytest.fixture
 def demo(workspace, demo_workspace):
     """The demo, put into the workspace."""
-    from engine.demo import open_demo
-    from engine.store import Store
+    from engine.demo.shipped import open_demo
+    from engine.workspace.store import Store
 
     shutil.copytree(demo_workspace, workspace)
     return open_demo(Store(workspace))
@@ -60,7 +60,7 @@ def started_jobs(workspace):
     """End the workers of the jobs that a test started."""
     yield
     from engine import jobs
-    from engine.store import ACTIVE_STATES, Store
+    from engine.workspace.store import ACTIVE_STATES, Store
 
     store = Store(workspace)
     for job in store.jobs(ACTIVE_STATES):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app import library
-from engine.store import Store
+from app.models import library
+from engine.workspace.store import Store
 
 
 def said(app) -> str:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from app import comparing, library
-from engine.measuring import MeasurementKey, dataset_digest
-from engine.store import Store
+from app.comparison import side_by_side
+from app.models import library
+from engine.validation.cache import MeasurementKey, dataset_digest
+from engine.workspace.store import Store
 from tests.runs import write_dense
 from tests.tasks import write_model
 
@@ -25,7 +26,7 @@ def know(demo, workspace, model, score: float, imgsz: int = 320) -> None:
 @pytest.fixture
 def on_the_cpu(monkeypatch):
     """The conditions of these tests, on a machine with a GPU as well."""
-    monkeypatch.setattr("app.settings.devices", lambda: {"cpu": "CPU"})
+    monkeypatch.setattr("app.training.settings.devices", lambda: {"cpu": "CPU"})
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_models_for_classification_are_compared_by_their_own_metric(open_page, w
     assert "measure latency" in keys(app)
     columns = list(app.dataframe[0].value.columns)
     assert "Top-1 accuracy" in columns and not any("mAP" in name for name in columns)
-    size = comparing.size_of(classifier).trained_imgsz
+    size = side_by_side.size_of(classifier).trained_imgsz
     finish_latency(store, (classifier,), 4.0, size)
     app = open_page("compare", classifier.id)
     assert app.dataframe[0].value["Latency, ms"].tolist() == [4.0]

@@ -1,7 +1,7 @@
 """The Export page: what goes together, and what a data set is remembered by."""
 
-from app.library import family_data
-from engine.store import Store
+from engine.workspace.data import family_data
+from engine.workspace.store import Store
 from tests.models import build, write_checkpoint
 
 

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from app import library
-from app.family_chart import facts
-from engine.lineage import family
-from engine.measuring import MeasurementKey
-from engine.report import gather
-from engine.store import Store
+from app.charts.family import facts
+from app.models import library
+from engine.reports import gather
+from engine.validation.cache import MeasurementKey
+from engine.workspace.lineage import family
+from engine.workspace.store import Store
 
 
 def measure(store: Store, model, score: float, imgsz: int = 320) -> None:

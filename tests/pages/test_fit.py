@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from engine.store import Store
+from engine.workspace.store import Store
 
 BOATS, CELLS = ["motorboat", "sailboat", "barge"], ["Platelets", "RBC", "WBC"]
 
@@ -13,7 +13,7 @@ def data_of(demo, workspace, tmp_path):
     """Return a function that writes a description of the demo's images with other classes, or more."""
 
     def write(name: str = "data", **changes) -> str:
-        from engine.demo import demo_data
+        from engine.demo.shipped import demo_data
 
         source = demo_data(Store(workspace))
         description = yaml.safe_load(source.read_text()) | {"path": str(source.parent)} | changes
@@ -44,7 +44,7 @@ def open_with(open_page, demo):
 
 @pytest.fixture
 def pruned(demo, workspace, tmp_path):
-    from engine.slimming import Slimming
+    from engine.pruning.session import Slimming
 
     path = Slimming.open(demo.sparse.path).prune(0.5, tmp_path / "pruned.pt")
     return Store(workspace).add_model(path, "Pruned", "pruned", parent_id=demo.sparse.id)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine import numbers
-from engine.slimming import Slimming
-from engine.store import Store
+from engine.base import numbers
+from engine.pruning.session import Slimming
+from engine.workspace.store import Store
 
 
 def words(app):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app import chains, measured_results
-from engine.store import ChainPlace, Store
+from app.jobs import chains, measured_views
+from engine.workspace.store import ChainPlace, Store
 
 GAMMAS = {
     "median": 0.5, "p10": 0.1, "p90": 1.0, "below_1e-2": 0.4, "zero": 0.3, "free_ratio": 0.25,
@@ -260,7 +260,7 @@ def test_a_sensitivity_job_shows_its_map_and_leads_to_pruning(demo, show, store)
 
     blocks = [block("model.2", 0.4, 0.2), block("model.4", 0.5)]
     result = {"repaired": {"mAP50-95": 0.5}, "shares": [0.25, 0.5], "blocks": blocks}
-    assert measured_results.block_changes(result) == [[pytest.approx(-0.1), pytest.approx(-0.3)], [0.0, None]]
+    assert measured_views.block_changes(result) == [[pytest.approx(-0.1), pytest.approx(-0.3)], [0.0, None]]
     app = show(measuring_job(store, demo, "sensitivity", result))
     assert len(app.get("plotly_chart")) == 1 and leads_to_pruning(app, demo.sparse.id)
     assert not show(measuring_job(store, demo, "sensitivity", {**result, "repaired": {}})).get("plotly_chart")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from app import library
-from engine.accuracy import MeasureSettings, accuracy_curve
-from engine.demo import demo_data
-from engine.evaluation import validate
-from engine.slimming import Slimming
-from engine.store import Store
+from app.models import library
+from engine.demo.shipped import demo_data
+from engine.pruning.session import Slimming
+from engine.validation.impact import MeasureSettings, accuracy_curve
+from engine.validation.validator import validate
+from engine.workspace.store import Store
 
 IMGSZ = 320
 

@@ -4,9 +4,9 @@ import shlex
 
 import pytest
 
-from app import library
-from engine.cli import build_parser
-from engine.store import Store
+from app.models import library
+from engine.settings.parser import build_parser
+from engine.workspace.store import Store
 
 
 def said(app) -> str:

@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
-from app import library
-from engine.store import Store
+from app.models import library
+from engine.workspace.store import Store
 
 PAGES = ("models", "gammas", "recipes", "prune", "train", "jobs", "export")
 
@@ -51,8 +51,8 @@ def test_the_demo_opens_with_one_press(open_page, workspace):
 
 def test_a_model_that_was_never_sparse_trained_is_recognised(open_page, demo):
     app = open_page("gammas", demo.dense.id)
-    from engine.gammas import collect_gammas, summarise_gammas
-    from engine.slimming import Slimming
+    from engine.pruning.gammas import collect_gammas, summarise_gammas
+    from engine.pruning.session import Slimming
 
     summary = summarise_gammas(collect_gammas(Slimming.open(demo.dense.path).checkpoint.model))
     shown = app.success if summary.sparse else app.warning
@@ -60,7 +60,7 @@ def test_a_model_that_was_never_sparse_trained_is_recognised(open_page, demo):
 
 
 def test_the_slider_shows_what_the_engine_previews(open_page, demo):
-    from engine.slimming import Slimming
+    from engine.pruning.session import Slimming
 
     app = open_page("prune", demo.sparse.id)
     app.slider(key="ratio").set_value(0.5).run()
@@ -85,7 +85,7 @@ def test_a_budget_takes_the_slider_s_place_and_is_met_from_below(open_page, demo
 
 
 def test_limits_and_scores_on_the_page_are_those_of_the_terminal(open_page, demo):
-    from engine.slimming import Slimming
+    from engine.pruning.session import Slimming
     from engine.verbs import plan_arguments
 
     app = open_page("prune", demo.sparse.id)
@@ -240,7 +240,7 @@ def test_the_list_tells_models_of_one_name_apart(open_page, workspace, demo):
     store.rename_model(demo.dense.id, demo.sparse.name)
     for model, other in ((demo.sparse, demo.dense), (demo.dense, demo.sparse)):
         app = open_page("gammas", model.id)
-        picker = app.sidebar.selectbox(key="model_picker")
+        picker = app.frame.sidebar.selectbox(key="model_picker")
         assert picker.value == model.id and len(set(picker.options)) == 2
         picker.select(other.id).run()
         assert app.session_state["model_id"] == other.id

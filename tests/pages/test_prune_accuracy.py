@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from app.accuracy import measured_blocks, measured_curve
-from engine.accuracy import MeasureSettings
-from engine.accuracy.curve import curve_settings
-from engine.importance import ImportanceSettings
-from engine.solver import SolverSettings
-from engine.store import Store
+from app.words.measured import measured_blocks, measured_curve
+from engine.pruning.criteria import ImportanceSettings
+from engine.pruning.solver import SolverSettings
+from engine.validation.impact import MeasureSettings
+from engine.validation.impact.curve import curve_settings
+from engine.workspace.store import Store
 
 
 def keep(workspace: Path, kind: str, digest: str, points: dict, **more) -> Path:
@@ -93,20 +93,20 @@ def test_the_button_asks_for_images_and_a_data_set(open_page, demo):
 
 
 def test_a_measurement_is_a_job_whose_settings_are_the_page_s(demo, workspace, monkeypatch):
-    import app.accuracy
+    import app.plan.accuracy
     from engine import jobs
 
     seen = {}
-    monkeypatch.setattr(app.accuracy, "store", lambda: Store(workspace))
-    monkeypatch.setattr(app.accuracy.st, "session_state", {})
+    monkeypatch.setattr(app.plan.accuracy, "store", lambda: Store(workspace))
+    monkeypatch.setattr(app.plan.accuracy.st, "session_state", {})
     monkeypatch.setattr(jobs, "submit", lambda store, *job: seen.update(job=job) or store.add_job(*job))
     plan = {"prune_ratio": 0.3, "imgsz": 640, "floor": 8, "sensitivity": "/a/file.json"}
-    app.accuracy.start_measuring("accuracy", demo.sparse, plan, {"images": 64, "ratios": [0.1], "imgsz": 320})
+    app.plan.accuracy.start_measuring("accuracy", demo.sparse, plan, {"images": 64, "ratios": [0.1], "imgsz": 320})
     verb, spec, title, model_id = seen["job"]
     assert (verb, model_id, title) == ("accuracy", demo.sparse.id, "Accuracy of Demo: sparse-trained")
     assert spec["floor"] == 8 and spec["imgsz"] == 320 and spec["sensitivity"] == "/a/file.json"
     assert "prune_ratio" not in spec and Path(spec["measurements"]) == workspace / "measurements"
-    app.accuracy.start_measuring("sensitivity", demo.sparse, plan, {"images": 64})
+    app.plan.accuracy.start_measuring("sensitivity", demo.sparse, plan, {"images": 64})
     assert "sensitivity" not in seen["job"][1]
 
 
@@ -118,7 +118,7 @@ def test_files_become_a_curve_and_a_map(curve, blocks):
 
 
 def test_the_report_of_a_model_is_made_for_its_download(demo, workspace):
-    from app.reporting import make_report
+    from app.family.report import make_report
 
     page = make_report(Store(workspace), demo.sparse).decode()
     assert page.startswith("<!doctype html>") and page.count("<img ") == 6

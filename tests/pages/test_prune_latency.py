@@ -5,9 +5,9 @@ import time
 import pytest
 
 from engine import jobs
-from engine.checkpoint import open_checkpoint
-from engine.lineage import command_of
-from engine.store import Store
+from engine.checkpoints.checkpoint import open_checkpoint
+from engine.workspace.lineage import command_of
+from engine.workspace.store import Store
 
 IMGSZ = 640
 "Of the page, unless another is chosen: the same as on the terminal."
@@ -31,7 +31,7 @@ def untimed(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def timed_folder(tmp_path_factory, demo_workspace):
     """The tables of a machine that has timed the demo's sparse-trained model, in a job like that of the button."""
-    from engine.demo import open_demo
+    from engine.demo.shipped import open_demo
 
     folder, store = tmp_path_factory.mktemp("config"), Store(tmp_path_factory.mktemp("timing") / "workspace")
     model = open_demo(store).sparse

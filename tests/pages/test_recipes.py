@@ -3,7 +3,7 @@
 import pytest
 
 from engine.recipes import shipped_recipes
-from engine.store import Store
+from engine.workspace.store import Store
 
 
 def said(app) -> str:

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from app import library
-from engine import numbers
+from app.models import library
+from engine.base import numbers
 from engine.cli import main
-from engine.demo import demo_data
-from engine.figures import figures_of
-from engine.measuring import MeasurementKey, dataset_digest
-from engine.report import gather, report_html
-from engine.store import Store
+from engine.demo.shipped import demo_data
+from engine.reports import gather, report_html
+from engine.validation.cache import MeasurementKey, dataset_digest
+from engine.workspace.figures import figures_of
+from engine.workspace.store import Store
 
 SCORES = {"mAP50-95": 0.71621, "mAP50": 0.91, "precision": 0.9031, "recall": 0.8777}
 IMGSZ = 320
@@ -43,10 +43,10 @@ def plain(text: str) -> str:
 
 
 def sidebar(app) -> dict[str, str]:
-    caption = next(plain(each.value) for each in app.sidebar.caption if "parameters" in each.value)
+    caption = next(plain(each.value) for each in app.frame.sidebar.caption if "parameters" in each.value)
     found = re.fullmatch(r"(.*) parameters  \n(.*) GFLOPs at 640 px  \nmAP50-95 (.*)", caption)
     assert found, caption
-    (help_text,) = (each.proto.help for each in app.sidebar.caption if each.value and "parameters" in each.value)
+    (help_text,) = (each.proto.help for each in app.frame.sidebar.caption if each.value and "parameters" in each.value)
     assert "val split at" in plain(help_text), "the accuracy says what it was measured with"
     return dict(zip(("Parameters", "GFLOPs", "mAP50-95"), found.groups(), strict=True))
 
@@ -63,7 +63,7 @@ def on_lineage(app) -> dict[str, str]:
 
 
 def on_compare(app, model) -> dict[str, str]:
-    from app import comparing_tables
+    from app.comparison import tables as comparing_tables
 
     table = app.dataframe[0].value.set_index("Model").loc[model.name]
     return {name: comparing_tables._value(name, table[name]) for name in ("Parameters", "GFLOPs", "mAP50-95")}
@@ -107,7 +107,7 @@ def test_the_report_and_the_terminal_tell_the_numbers_of_the_pages(family, works
 
 
 def test_a_checkpoint_is_opened_once_for_its_figures_and_a_deleted_model_keeps_them(family, workspace, monkeypatch):
-    from engine import file_facts
+    from engine.workspace import file_facts
 
     store, (_, sparse, pruned, _) = Store(workspace), family
     before = figures_of(store, family)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.store import Store
+from engine.workspace.store import Store
 from tests.tasks import write_data, write_model
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.store import Store
+from engine.workspace.store import Store
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def train(open_page, demo):
 @pytest.fixture
 def pruned(demo, workspace, tmp_path):
     """A model pruned from the demo."""
-    from engine.slimming import Slimming
+    from engine.pruning.session import Slimming
 
     opened = Slimming.open(demo.sparse.path)
     path = opened.prune(0.5, tmp_path / "pruned.pt")
@@ -77,7 +77,7 @@ def test_settings_wait_while_another_page_is_looked_at(train):
 
 
 def test_a_budget_takes_the_place_of_the_ratio(train, demo, workspace, started_jobs):
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
 
     app = train()
     app.button_group(key="sparsity target").set_value("Budget").run()
@@ -159,7 +159,7 @@ def test_a_model_without_a_dense_ancestor_has_nothing_to_distill_from(train, wor
 
 @pytest.mark.parametrize("kind", ["sparsify", "val"])
 def test_an_image_size_of_333_is_said_to_become_352_where_it_is_entered(train, demo, workspace, started_jobs, kind):
-    from engine.checkpoint import open_checkpoint
+    from engine.checkpoints.checkpoint import open_checkpoint
 
     app, key = train(kind), f"train {kind} imgsz {open_checkpoint(demo.dense.path).imgsz}"
     assert not [caption for caption in app.caption if "becomes" in caption.value]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from engine.datasets import shipped
-from engine.store import Store
+from engine.workspace.store import Store
 from tests.runs import tiny_data
 
 ARGUMENTS = "train {} arguments"
@@ -114,7 +114,7 @@ def served(tmp_path, monkeypatch):
 
 
 def test_a_data_set_by_name_is_downloaded_at_a_press_alone_into_the_workspace(train, demo, workspace, served):
-    from app import known_data
+    from app.data import known_data
 
     app = train("train")
     app.button_group(key=f"train source {demo.dense.id}").set_value("My own").run()

@@ -1,0 +1,1 @@
+"""Export on a page: what came out, and the gates that it passed."""

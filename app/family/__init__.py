@@ -1,0 +1,1 @@
+"""The family of a model on a page, and its report."""

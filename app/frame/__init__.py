@@ -1,0 +1,1 @@
+"""The frame around every page: menu, sidebar, session and downloads."""

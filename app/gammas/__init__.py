@@ -1,0 +1,1 @@
+"""Gammas on a page: what a plan does to single layers."""

@@ -1,0 +1,1 @@
+"""The models of the workspace on a page: adding, opening, deleting."""

@@ -1,0 +1,196 @@
+"""Measured accuracy on the Prune page: the curve behind the slider, the heat map of blocks, the jobs that measure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import charts
+from app.data.choosing import choose_data
+from app.data.fit import goes_together
+from app.frame.session import dark, explained, store
+from app.jobs.measure_button import Measurement, offer_measuring, remember
+from app.training.settings import devices, told_size
+from app.words import format
+from app.words.measured import MeasuredBlocks, MeasuredCurve, measured_blocks, measured_curve
+from engine import jobs
+from engine.base.imgsz import model_stride
+from engine.base.tasks import TASKS, metric_label
+from engine.pruning.session import Slimming
+from engine.validation.impact import FOLDER, find_kept, read_kept
+from engine.workspace.store import Job, Model
+
+VERBS = {"accuracy": "Measure accuracy", "sensitivity": "Measure sensitivity"}
+STEPS = {0.1: "Every 0.1", 0.05: "Every 0.05"}
+_TARGETS = ("prune_ratio", "max_params", "max_gflops", "target_latency", "threads", "imgsz")
+"Keys of a plan that say how far to prune, or at which size GFLOPs are counted; a curve covers them all."
+_HELP = "Prunes in memory and validates, in the background. What was measured before is not repeated."
+_MAP_WIDTH = 620
+"Pixels at most: three columns of numbers."
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _content(path: str, changed_ns: int) -> dict[str, Any] | None:
+    return read_kept(Path(path))
+
+
+def _contents(model: Model, kind: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Return (file, content) of the measurements of a model, the latest first; each is read once a change."""
+    found = []
+    for path in find_kept(folder(), kind, model.digest):
+        content = _content(str(path), path.stat().st_mtime_ns)
+        if content and content.get("weights") == model.digest:
+            found.append((path, content))
+    return found
+
+
+def folder() -> Path:
+    """Return where the workspace keeps measurements."""
+    return store().folder / FOLDER
+
+
+def measurable(opened: Slimming) -> bool:
+    """Whether the model is for a task that can be validated here."""
+    return opened.checkpoint.task in TASKS
+
+
+def curve_of(model: Model, asked: Any) -> MeasuredCurve | None:
+    """Return the latest curve that was measured with the plan's limits and scores, None where there is none.
+
+    Args:
+        model: The model.
+        asked: ``PlanArguments``.
+    """
+    wanted = json.loads(json.dumps({"solver": asdict(asked.settings), "importance": asdict(asked.importance)}))
+    for _, content in _contents(model, "accuracy"):
+        if {key: content["settings"].get(key) for key in wanted} == wanted and (curve := measured_curve(content)):
+            return curve
+    return None
+
+
+def blocks_of(model: Model) -> tuple[Path, MeasuredBlocks] | None:
+    """Return the latest measurement of a model's blocks with its file."""
+    for path, content in _contents(model, "sensitivity"):
+        if measured := measured_blocks(content):
+            return path, measured
+    return None
+
+
+def offer_accuracy(model: Model, opened: Slimming, plan: dict[str, Any], curve: MeasuredCurve | None) -> None:
+    """Say what the curve behind the slider was measured on, or that it was not; offer to measure it."""
+    said = curve.about if curve else "What these settings do to accuracy has not been measured."
+    _offer("accuracy", model, opened, plan, said, measured=curve is not None)
+
+
+def show_sensitivity(model: Model, opened: Slimming, plan: dict[str, Any]) -> None:
+    """Show the heat map of blocks, folded away, or offer to measure it."""
+    known = blocks_of(model)
+    with st.expander("Sensitivity: where cutting hurts", icon=":material/grid_on:"):
+        if known:
+            _, blocks = known
+            figure = charts.sensitivity_map(
+                blocks.names, blocks.kinds, blocks.shares, blocks.changes, score=blocks.score, dark=dark()
+            )
+            with st.container(width=_MAP_WIDTH):
+                st.plotly_chart(figure, config=charts.CONFIG, key="sensitivity map")
+        said = (
+            f"Change of {known[1].score} with one block alone pruned. {known[1].about}"
+            if known
+            else f"Prunes one block at a time, at 25, 50 and 75 %, and measures what is left of {_metric_of(opened)}."
+        )
+        _offer("sensitivity", model, opened, plan, said, measured=known is not None)
+
+
+def _metric_of(opened: Slimming) -> str:
+    return metric_label(TASKS[opened.checkpoint.task].metric)
+
+
+def _offer(verb: str, model: Model, opened: Slimming, plan: dict[str, Any], said: str, *, measured: bool) -> None:
+    label = "Measure again" if measured else VERBS[verb]
+    offer_measuring(Measurement(verb, label, _HELP), model, said, lambda: _ask(verb, model, opened, plan))
+
+
+@st.dialog("Measure", icon=":material/monitoring:")
+def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> None:
+    """Ask on which images to measure, and start the job."""
+    st.markdown(f"**{VERBS[verb]}** of {format.plain(model.name)}")
+    data = choose_data(model, "measure")
+    grid = st.grid(2, min_column_width=160)
+    spec: dict[str, Any] = {
+        "images": grid.number_input(
+            "Validation images",
+            1,
+            5000,
+            64,
+            16,
+            key="measure images",
+            help="Evenly spread over the validation split. More are slower and more exact.",
+        ),
+        "recalibrate": grid.number_input(
+            "Recalibrate on so many",
+            0,
+            1024,
+            None if verb == "accuracy" else 32,
+            16,
+            placeholder="Automatic",
+            key=f"measure recalibrate {verb}",
+            help="Training images to re-estimate the BatchNorm statistics on after each cut, as under After the cut. "
+            + ("Empty: 32, but none where all removed gammas are zero. " if verb == "accuracy" else "")
+            + "0: not at all.",
+        ),
+        "imgsz": grid.number_input(
+            "Image size",
+            32,
+            2048,
+            opened.checkpoint.imgsz,
+            32,
+            key=f"measure size {opened.checkpoint.digest}",
+            help="Longest side in pixels.",
+        ),
+    }
+    spec["imgsz"] = told_size(spec["imgsz"], model_stride(opened.checkpoint.model))
+    names = {device: name for device, name in devices().items() if "," not in device}
+    spec["device"] = grid.selectbox(
+        "Device", list(names), format_func=names.get, key="measure device", help="One job at a time uses a device."
+    )
+    if verb == "accuracy":
+        step = st.segmented_control(
+            "Ratios",
+            list(STEPS),
+            default=0.1,
+            format_func=STEPS.get,
+            required=True,
+            key="measure step",
+            help="Between measured ratios the curve is a straight line.",
+        )
+        spec["ratios"] = [round(step * number, 2) for number in range(1, int(0.95 / step + 1e-9) + 1)]
+    ready = data is not None and goes_together(opened, data, verb)
+    if st.button("Start", key="start measuring", type="primary", disabled=not ready, help="Runs in the background."):
+        with explained(stop=True):
+            start_measuring(verb, model, plan, {**spec, "data": data})
+            st.rerun()
+
+
+def start_measuring(verb: str, model: Model, plan: dict[str, Any], spec: dict[str, Any]) -> Job:
+    """Start a measurement of a model as a job.
+
+    Args:
+        verb: accuracy or sensitivity.
+        model: What is measured.
+        plan: The page's plan; how far it prunes does not matter.
+        spec: Images, data set, device.
+
+    Raises:
+        JobError: The worker cannot be started.
+    """
+    limits = {key: value for key, value in plan.items() if key not in _TARGETS}
+    if verb == "sensitivity":
+        limits.pop("sensitivity", None)
+    spec = {"weights": str(model.path), **limits, **spec, "measurements": str(folder())}
+    job = jobs.submit(store(), verb, spec, f"{VERBS[verb].split()[1].capitalize()} of {model.name}", model.id)
+    remember(job, model)
+    return job

@@ -1,0 +1,231 @@
+"""The settings that training, fine-tuning and validation share, as widgets."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import streamlit as st
+import torch
+
+from app.training.more_settings import automatic_batch, choose_arguments, choose_automatic_batch, choose_trackers
+from engine.base.errors import PlanError
+from engine.base.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
+from engine.pruning.session import Slimming
+
+OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop")
+COMMON = {"batch": 16, "workers": 2, "nbs": 64}
+"What every training starts with, unless a preset says otherwise."
+PRESETS: dict[str, dict[str, int]] = {
+    "Standard": {},
+    "Quick look": {"epochs": 5, "nbs": 16},
+    "Small GPU (2 GB)": {"batch": 4, "workers": 0},
+}
+Kept = Literal["session"] | None
+"Whether a widget keeps its value while another page is shown; only widgets that no other page uses may."
+
+
+@st.cache_data(show_spinner=False)
+def devices() -> dict[str, str]:
+    """Return device -> its name for a person, the fastest first."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return device_names(gpus, apple=torch.backends.mps.is_available())
+
+
+def device_names(gpus: Sequence[str], *, apple: bool) -> dict[str, str]:
+    """Return device -> its name for a person: each GPU, all of them together where there are several, the CPU."""
+    names = {str(index): f"GPU {index}: {name}" for index, name in enumerate(gpus)}
+    if len(gpus) > 1:
+        everything = ",".join(names)
+        names[everything] = f"All GPUs ({everything})"
+    return {**names, **({"mps": "Apple GPU"} if apple else {}), "cpu": "CPU"}
+
+
+def preset_values(preset: str, epochs: int) -> dict[str, int]:
+    """Return what a preset puts into the widgets of a training that takes so many epochs by default."""
+    return {"epochs": epochs, **COMMON, **PRESETS[preset]}
+
+
+def matching_preset(values: dict[str, int], epochs: int) -> str | None:
+    """Return the preset whose values the widgets show, None once the person has changed one of them."""
+    return next((preset for preset in PRESETS if preset_values(preset, epochs) == values), None)
+
+
+def choose_preset(key: str, *, epochs: int) -> None:
+    """Show the presets; choosing one fills the widgets that ``key`` prefixes."""
+    standard = preset_values("Standard", epochs)
+    shown = {name: st.session_state.get(f"{key} {name}", value) for name, value in standard.items()}
+    st.session_state[f"{key} preset"] = matching_preset(shown, epochs)
+    st.segmented_control(
+        "Preset",
+        list(PRESETS),
+        key=f"{key} preset",
+        on_change=_fill,
+        args=(key, epochs),
+        help="Fills the fields below; each can be changed afterwards.\n"
+        f"- Standard: {epochs} epochs, batches of {COMMON['batch']}.\n"
+        f"- Quick look: {PRESETS['Quick look']['epochs']} epochs, to see whether everything works.\n"
+        "- Small GPU: batches of 4, images loaded without extra processes; takes longer, fits into 2 GB.",
+    )
+
+
+def _fill(key: str, epochs: int) -> None:
+    if preset := st.session_state[f"{key} preset"]:
+        for name, value in preset_values(preset, epochs).items():
+            st.session_state[f"{key} {name}"] = value
+
+
+def run_settings(
+    key: str, *, imgsz: int, epochs: int | None, stride: int = 32, columns: int = 4, persist: Kept = None
+) -> dict[str, Any]:
+    """Show epochs, image size, batch and device and return them under the verbs' names.
+
+    An image size that is no multiple of the model's stride is returned as what becomes of it, and the page says so.
+
+    Args:
+        key: Prefix of the widgets' keys.
+        imgsz: Default image size in pixels.
+        epochs: Default number of epochs; None for a verb that has none.
+        stride: What image sizes of the model are multiples of, in pixels.
+        columns: How many of them stand side by side where there is room.
+        persist: Whether the widgets keep their values across pages.
+    """
+    spec: dict[str, Any] = {}
+    grid = st.grid(min(columns, 4 if epochs else 3), min_column_width=120)
+    if epochs:
+        spec["epochs"] = grid.number_input(
+            "Epochs",
+            1,
+            1000,
+            key=_preset(f"{key} epochs", epochs),
+            persist_state=persist,
+            help="Passes over the training images.",
+        )
+    # The size belongs to the model, so another model starts with its own.
+    size = grid.number_input(
+        "Image size",
+        32,
+        2048,
+        step=32,
+        key=_preset(f"{key} imgsz {imgsz}", imgsz),
+        persist_state=persist,
+        help=f"Longest side in pixels, a multiple of {stride}.",
+    )
+    spec["batch"] = grid.number_input(
+        "Batch",
+        1,
+        512,
+        key=_preset(f"{key} batch", COMMON["batch"]),
+        persist_state=persist,
+        disabled=automatic_batch(key),
+        help="Images at a time; lower it when memory runs out.",
+    )
+    # A measurement takes one device; only training spreads over several.
+    names = {device: name for device, name in devices().items() if epochs or "," not in device}
+    spec["device"] = grid.selectbox(
+        "Device",
+        list(names),
+        format_func=names.get,
+        key=f"{key} device",
+        persist_state=persist,
+        help="One job at a time uses a device.",
+    )
+    spec["imgsz"] = told_size(size, stride)
+    return spec
+
+
+def own_size(opened: Slimming) -> dict[str, int]:
+    """Return the image size that a model was trained at, and its stride, in pixels, as ``run_settings`` takes them."""
+    return {"imgsz": opened.checkpoint.imgsz, "stride": model_stride(opened.checkpoint.model)}
+
+
+def told_size(size: int, stride: int) -> int:
+    """Return the image size in pixels that Ultralytics makes of one; a line says so where it differs."""
+    if words := rounding_words(size, stride):
+        st.caption(f":material/info: {words}")
+    return rounded_side(size, stride)
+
+
+def written_size(place: Any, label: str, usual: ImageSize, key: str, help: str) -> int | list[int] | str:
+    """Show an image size that may be height and width; return it as a specification holds it.
+
+    What is no size is returned as it was written: whoever takes the specification says what is wrong with it.
+    """
+    written = place.text_input(label, option_text(usual), key=key, help=help)
+    with contextlib.suppress(PlanError):
+        return size_for_json(as_size(written))
+    return written
+
+
+def optimizer_settings(key: str, *, lr0: float, persist: Kept = None) -> dict[str, Any]:
+    """Show optimizer and learning rate and return them under the verbs' names."""
+    grid = st.grid(2, min_column_width=160)
+    optimizer = grid.selectbox(
+        "Optimizer",
+        OPTIMIZERS,
+        key=f"{key} optimizer",
+        persist_state=persist,
+        help="Chosen openly: an automatic one ignores the learning rate.",
+    )
+    rate = grid.number_input(
+        "Learning rate",
+        0.00001,
+        1.0,
+        step=0.001,
+        format="%.5g",
+        key=_preset(f"{key} lr0", lr0),
+        persist_state=persist,
+        help="At the start; it falls over the run. AdamW wants about a tenth of what SGD does.",
+    )
+    return {"optimizer": optimizer, "lr0": rate}
+
+
+def advanced_settings(
+    key: str, verb: str, spec: dict[str, Any], *, patience: int, persist: Kept = None
+) -> dict[str, Any] | None:
+    """Show, folded away, what is seldom changed; return it under the verbs' names, None while it cannot work.
+
+    Args:
+        key: Prefix of the widgets' keys.
+        verb: What is trained.
+        spec: The settings chosen so far.
+        patience: Default patience in epochs.
+        persist: Whether the widgets keep their values across pages.
+    """
+    fields = {
+        "nbs": (
+            "Nominal batch",
+            1,
+            1024,
+            COMMON["nbs"],
+            "Gradients of about so many images are gathered before the optimizer takes a step. "
+            "A smaller one gives more steps.",
+        ),
+        "workers": (
+            "Loader processes",
+            0,
+            32,
+            COMMON["workers"],
+            "Processes that load images; 0 loads them in the training's own and takes the least memory.",
+        ),
+        "seed": ("Seed", 0, 2**31 - 1, 0, "Start of all random numbers; another one gives another run."),
+        "patience": ("Patience", 0, 1000, patience, "Ends after so many epochs without a better score; 0: never."),
+    }
+    with st.expander("Advanced", icon=":material/tune:"):
+        grid = st.grid(2, min_column_width=120)
+        chosen = {
+            name: grid.number_input(
+                label, low, high, key=_preset(f"{key} {name}", default), persist_state=persist, help=text
+            )
+            for name, (label, low, high, default, text) in fields.items()
+        }
+        chosen |= choose_automatic_batch(key, persist) | choose_trackers(key, persist)
+        arguments = choose_arguments(key, verb, {**spec, **chosen}, persist)
+        return None if arguments is None else chosen | arguments
+
+
+def _preset(key: str, value: float) -> str:
+    """Give a widget its first value through the session, where presets and buttons may change it; return its key."""
+    st.session_state.setdefault(key, value)
+    return key

@@ -1,0 +1,162 @@
+"""What sparse training aims at, as widgets. They fill the same specification as the terminal's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from app.frame.session import explained
+from app.training.reach import LARGEST_STRENGTH
+from engine.base import numbers
+from engine.pruning.session import Slimming
+from engine.pruning.solver import Budget
+from engine.training.sparsity import SCHEDULES
+
+METHODS = {
+    "targeted": "Looks at first, then chooses which channels matter least and fades only those to zero. "
+    "The rest trains on undisturbed. You say how many.",
+    "proximal": "Shrinks every gamma a little after each step; those that do not resist reach exact zero.",
+    "classic": "The L1 penalty of the Network Slimming paper, added to the gradient. Gammas become small, seldom zero.",
+}
+RATIO, BUDGET = "Ratio", "Budget"
+BUDGET_IMGSZ = 640
+STRENGTH_KEY = "strength"
+
+
+def choose_sparsity(opened: Slimming) -> dict[str, Any] | None:
+    """Show the method and its settings and return them under the verb's names, None while they cannot work."""
+    left, right = st.columns(2)
+    method = left.selectbox(
+        "Method",
+        list(METHODS),
+        format_func=str.capitalize,
+        key="method",
+        persist_state="session",
+        help="How gammas are driven to zero.",
+    )
+    if method == "targeted":
+        with right:
+            target = _choose_target()
+        st.caption(METHODS[method])
+        aim = _choose_ratio() if target == RATIO else _choose_budget(opened)
+        return None if aim is None else {"method": method, **aim}
+    with right:
+        strength = _choose_strength()
+    st.caption(METHODS[method])
+    return {"method": method, "sr": strength, **_choose_course()}
+
+
+def _choose_target() -> str:
+    return st.segmented_control(
+        "Aim at",
+        [RATIO, BUDGET],
+        default=RATIO,
+        required=True,
+        key="sparsity target",
+        persist_state="session",
+        help="A share of the channels, or what the pruned model may cost at most.",
+    )
+
+
+def _choose_ratio() -> dict[str, Any]:
+    ratio = st.slider(
+        "Ratio",
+        0.05,
+        0.95,
+        0.5,
+        0.05,
+        key="sparsity ratio",
+        persist_state="session",
+        help="Share of the prunable channels that ends at zero. Prune at the same ratio afterwards.",
+    )
+    return {"prune_ratio": ratio}
+
+
+def _choose_budget(opened: Slimming) -> dict[str, Any] | None:
+    now = opened.cost_model(BUDGET_IMGSZ).before
+    params_key = f"sparsity params {opened.checkpoint.digest}"
+    st.session_state.setdefault(params_key, now.params // 2)
+    left, right = st.columns(2)
+    params = left.number_input(
+        "Parameters at most",
+        1,
+        now.params,
+        None,
+        max(now.params // 50, 1),
+        key=params_key,
+        persist_state="session",
+        placeholder="any number",
+        help=f"Of the model once its channels at zero are pruned; it has {numbers.exact(now.params)} now. "
+        "Empty: no limit.",
+    )
+    left.caption(f"{numbers.exact(now.params)} now")
+    gflops = right.number_input(
+        "GFLOPs at most",
+        0.001,
+        float(now.gflops),
+        None,
+        round(now.gflops / 50, 3),
+        format="%.3f",
+        key=f"sparsity gflops {opened.checkpoint.digest}",
+        persist_state="session",
+        placeholder="any number",
+        help=f"At {BUDGET_IMGSZ} px, as parameters. Empty: no limit.",
+    )
+    right.caption(f"{numbers.gflops(now.gflops)} now, at {BUDGET_IMGSZ} px")
+    limits = {"params": params, "gflops": gflops}
+    limits = {name: value for name, value in limits.items() if value is not None}
+    if not limits:
+        st.caption("Give at least one of the two.")
+        return None
+    with explained():
+        st.caption(_budget_sentence(opened, Budget(**limits)))
+        return {**{f"max_{name}": value for name, value in limits.items()}, "budget_imgsz": BUDGET_IMGSZ}
+    return None
+
+
+def _budget_sentence(opened: Slimming, budget: Budget) -> str:
+    """Say what a budget comes to if the gammas of now decide; raises PlanError where no choice of channels meets it."""
+    preview = opened.preview(budget, imgsz=BUDGET_IMGSZ)
+    return (
+        f"By the gammas of now that takes a ratio of {numbers.ratio(preview.ratio_achieved)} and leaves "
+        f"{numbers.count(preview.params)} parameters and {numbers.gflops_at(preview.gflops, BUDGET_IMGSZ)}. The run "
+        "itself chooses by what training shows; prune to the same budget afterwards."
+    )
+
+
+def _choose_strength() -> float:
+    st.session_state.setdefault(STRENGTH_KEY, 0.01)
+    return st.number_input(
+        "Strength",
+        0.00001,
+        LARGEST_STRENGTH,
+        step=0.001,
+        format="%.5g",
+        key=STRENGTH_KEY,
+        persist_state="session",
+        help="How hard gammas are pulled towards zero. Too little reaches no zero, too much flattens all of them.",
+    )
+
+
+def _choose_course() -> dict[str, Any]:
+    left, right = st.columns(2)
+    schedule = left.selectbox(
+        "Schedule",
+        SCHEDULES,
+        format_func=str.capitalize,
+        key="schedule",
+        persist_state="session",
+        help="How the strength runs over the training: constant, or falling to a tenth by its end.",
+    )
+    warmup = right.slider(
+        "Warm-up",
+        0.0,
+        0.5,
+        0.0,
+        0.05,
+        key="sparsity warmup",
+        persist_state="session",
+        help="Share of the run over which the strength first rises from zero.",
+    )
+    return {"schedule": schedule, "sr_warmup": warmup}

@@ -1,0 +1,1 @@
+"""Words and times as a person reads them."""

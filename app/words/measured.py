@@ -1,0 +1,97 @@
+"""What was measured of a model before a cut: accuracy by ratio, and by block. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.base.tasks import main_metric, main_score, metric_label
+from engine.validation.impact import interpolated
+
+
+@dataclass(frozen=True)
+class MeasuredCurve:
+    """The metric that judges a model against the ratio, as measured."""
+
+    score: str
+    "What the metric is called, such as mAP50-95."
+
+    dense: float
+    "Of the whole model, 0 to 1."
+    points: tuple[tuple[float, float], ...]
+    "(ratio achieved, metric) pairs, ascending, the whole model first."
+    about: str
+    "What it was measured on, in a sentence."
+
+    def at(self, ratio: float) -> float | None:
+        """Return the metric at a ratio, between the measured ones; None beyond them."""
+        return interpolated(self.points, ratio)
+
+    def relative(self) -> list[tuple[float, float]]:
+        """Return (ratio achieved, percent of the whole model's metric) pairs."""
+        return [(ratio, 100 * value / self.dense) for ratio, value in self.points] if self.dense else []
+
+
+@dataclass(frozen=True)
+class MeasuredBlocks:
+    """The loss of the metric that judges a model with one block pruned alone, as measured."""
+
+    score: str
+    "What the metric is called."
+
+    names: tuple[str, ...]
+    "Such as model.4."
+    kinds: tuple[str, ...]
+    "Such as C2f."
+    shares: tuple[float, ...]
+    changes: tuple[tuple[float | None, ...], ...]
+    "By block, then share: change of the metric; None where a floor forbids the share."
+    about: str
+
+
+def measured_curve(content: dict[str, Any]) -> MeasuredCurve | None:
+    """Return the curve of a measurement file's content, None while only the whole model was measured."""
+    points = dict(content["points"])
+    metrics = points.pop("dense", {}).get("metrics", {})
+    dense = main_score(metrics)
+    if dense is None or not points:
+        return None
+    pairs = sorted((point["ratio_achieved"], main_score(point["metrics"])) for point in points.values())
+    return MeasuredCurve(metric_label(main_metric(metrics)), dense, ((0.0, dense), *pairs), _about(content))
+
+
+def measured_blocks(content: dict[str, Any]) -> MeasuredBlocks | None:
+    """Return the heat map of a measurement file's content, None before the first block was measured."""
+    points = content["points"]
+    cut = {(at["block"], at["share"]): main_score(at["metrics"]) for at in points.values() if "block" in at}
+    if not cut:
+        return None
+    repaired = points["repaired"]["metrics"]
+    whole = main_score(repaired)
+    shares = tuple(sorted({share for _, share in cut}))
+    names = tuple(block["block"] for block in content["blocks"])
+    return MeasuredBlocks(
+        score=metric_label(main_metric(repaired)),
+        names=names,
+        kinds=tuple(block["kind"] for block in content["blocks"]),
+        shares=shares,
+        changes=tuple(
+            tuple(None if (name, share) not in cut else cut[name, share] - whole for share in shares) for name in names
+        ),
+        about=_about(content),
+    )
+
+
+def _about(content: dict[str, Any]) -> str:
+    measure = content["settings"]["measure"]
+    repairs = ["compensated"] if measure["compensate"] else []
+    if measure["recalibrate"]:
+        where = "" if measure.get("recalibrate_free", True) else ", unless all removed gammas are zero"
+        repairs.append(f"recalibrated on {measure['recalibrate']} images{where}")
+    repaired = f" ({', '.join(repairs)})" if repairs else ""
+    data = Path(content["data"])
+    return (
+        f"On {content['images']} images of {data.parent.name}/{data.name} at {measure['imgsz']} px, "
+        f"right after the cut{repaired}, before fine-tuning."
+    )

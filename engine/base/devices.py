@@ -1,0 +1,38 @@
+"""Devices by name: which GPUs one names, and whether this machine has them."""
+
+from __future__ import annotations
+
+import torch
+
+from engine.base.errors import TrainingError
+
+
+def device_indices(device: str) -> tuple[int, ...]:
+    """Return the GPUs that a device such as ``0``, ``cuda:1`` or ``0,1`` names; none for ``cpu`` and ``mps``."""
+    names = str(device).lower().replace("cuda:", "").replace("cuda", "0").split(",")
+    return tuple(int(name) for name in names if name.strip().isdigit())
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        TrainingError: Names the device.
+    """
+    name = str(device).strip().lower()
+    indices, named = device_indices(name), name.count(",") + 1
+    gpus = torch.cuda.device_count()
+    available = (
+        name == "cpu"
+        or (name == "mps" and torch.backends.mps.is_available())
+        or (len(indices) == named and all(index < gpus for index in indices))
+    )
+    if not available:
+        raise TrainingError(f"Device {device!r} is not available on this machine; use cpu or another one.")
+    if len(set(indices)) < len(indices):
+        raise TrainingError(f"Device {device!r} names a GPU twice; name each once.")
+
+
+def default_device() -> str:
+    """Return the first CUDA device where there is one, else the CPU."""
+    return "0" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,1 @@
+"""Checkpoints: opened with bounds, described, saved; the only place that unpickles."""

@@ -1,0 +1,1 @@
+"""The demo: a drawn data set, and two checkpoints trained on it."""

@@ -1,0 +1,1 @@
+"""What is cut and how: the channel graph, criteria, the mask solver, cost, surgery and repair."""

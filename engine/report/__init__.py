@@ -1,6 +1,0 @@
-"""The report of one model: a single HTML file without scripts that asks nothing of any network."""
-
-from engine.report.gather import Facts, ReportedModel, gather
-from engine.report.page import report_html
-
-__all__ = ["Facts", "ReportedModel", "gather", "report_html"]

@@ -1,0 +1,329 @@
+"""Models side by side: size, cost and accuracy of each, and the change against a reference.
+
+Parameters and GFLOPs are Ultralytics' own counts, accuracy its own validator's, all models on the same images at the
+same image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.base import numbers
+from engine.base.errors import CheckpointError, DatasetError, WorkbenchError
+from engine.base.files import distinct_names
+from engine.base.imgsz import ImageSize, pixels, told_imgsz
+from engine.base.numbers import GFLOPS_IMGSZ
+from engine.base.tasks import TASKS, metric_label
+from engine.datasets.fit import REFUSED, Fit, ModelFacts, fit_for_measuring
+from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
+from engine.validation.size import ModelSize, measure_size
+
+if TYPE_CHECKING:
+    pass
+
+Report = Callable[[dict[str, Any]], None]
+
+_RELATIVE = ("params", "gflops", "size_mb")
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """One model of a comparison."""
+
+    weights: str
+    name: str
+    "The file's name, with as many folders as tell it from the others."
+    params: int
+    gflops: float
+    size_mb: float
+    metrics: dict[str, float]
+    "Short name, such as mAP50-95 -> 0 to 1."
+    per_class: dict[str, float]
+    "Class name -> its own score, see ``engine.base.tasks``."
+    speed_ms: dict[str, float]
+    "Stage -> milliseconds an image."
+    change: dict[str, float]
+    "Against the reference: relative for params, gflops, size_mb and latency_ms, absolute for metrics."
+    change_per_class: dict[str, float]
+    "Absolute."
+    latency_ms: float | None = None
+    "Median of one image; None where it was not measured."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models in the order they were named."""
+
+    reference: str
+    data: str
+    split: str
+    imgsz: int
+    gflops_imgsz: ImageSize
+    models: tuple[ComparedModel, ...]
+    task: str = "detect"
+    "Of all of them."
+    latency: dict[str, Any] | None = None
+    "What latency was measured with: runtime, threads, imgsz and repeats; None where it was not measured."
+    fit: dict[str, Any] | None = None
+    "How the models and the data set go together, as ``engine.datasets.fit.Fit`` says it; None without a data set."
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON-able values."""
+        return {**asdict(self), "models": [asdict(model) for model in self.models]}
+
+
+def compare(
+    weights: Sequence[Path],
+    data: Path,
+    reference: Path | None = None,
+    *,
+    imgsz: int | None = None,
+    gflops_imgsz: ImageSize = GFLOPS_IMGSZ,
+    batch: int = BATCH,
+    device: str = "cpu",
+    split: str = "val",
+    latency: bool = False,
+    report: Report = lambda event: None,
+    validate: Callable[..., Any] | None = None,
+    cache: MeasurementCache | None = None,
+) -> Comparison:
+    """Measure models one after another and hold them against one of them.
+
+    Args:
+        weights: checkpoints of the same task and classes.
+        data: the data set's YAML description.
+        reference: what changes are relative to, the first model by default; put first where ``weights`` lacks it.
+        imgsz: longest image side in pixels, the same for all; the one that the reference was trained at by default.
+            Rounded up to a multiple of the reference's stride, which a status says.
+        gflops_imgsz: image size, pixels or (height, width), that GFLOPs are counted at.
+        batch: images per forward pass.
+        device: as Ultralytics writes it.
+        split: ``train``, ``val`` or ``test``.
+        latency: time the models too, in turns in ONNX Runtime on this machine's processor.
+        report: receives ``status`` events, and ``step`` events that count finished models.
+        validate: as ``engine.validation.validator.validate``.
+        cache: asked before, and told after, each validation.
+
+    Raises:
+        CheckpointError: a file cannot be opened, or is of another task or other classes than the reference.
+        PlanError: a model does not run at ``gflops_imgsz``.
+        DatasetError, TrainingError: as ``engine.validation.validator.validate``.
+        ExportError: latency is wanted, and a model cannot be timed at this image size.
+    """
+    from engine.validation.checks import check_task
+
+    paths = _with_reference([Path(path) for path in weights], reference)
+    if not paths:
+        raise WorkbenchError("There is nothing to compare; name at least one model.")
+    first = next(i for i, path in enumerate(paths) if reference is None or _same_file(path, Path(reference)))
+    sizes = [measure_size(path, gflops_imgsz) for path in paths]
+    base = sizes[first]
+    check_task(base.task)
+    for size in sizes:
+        check_alike(size, base)
+    fit = _fit(base, data)
+    if fit.sentence:
+        report({"kind": "status", "text": fit.sentence})
+    imgsz = base.trained_imgsz if imgsz is None else imgsz
+    imgsz = told_imgsz(imgsz, base.stride, report)
+    data_key = dataset_digest(data, split) if cache is not None else ""
+    # First, because it is quick and refuses what it cannot do.
+    timed, conditions = _timed(paths, first, imgsz, _counting(report, 0, len(sizes))) if latency else ([], None)
+    measured: list[dict[str, Any]] = []
+    for size in sizes:
+        key = MeasurementKey(size.digest, data_key, split, imgsz, batch, device)
+        counting = _counting(report, len(measured), len(sizes))
+        measured.append(measured_once(size.path, data, key, cache=cache, report=counting, validate=validate))
+        report({"kind": "step", "step": len(measured), "steps": len(sizes)})
+    told = {"data": str(data), "split": split, "imgsz": imgsz, "gflops_imgsz": gflops_imgsz}
+    comparison = side_by_side(sizes, measured, first, **told)
+    comparison = replace(comparison, fit=fit.as_dict())
+    return _with_latency(comparison, timed, first, conditions) if conditions else comparison
+
+
+def _fit(base: ModelSize, data: Path) -> Fit:
+    """Return how the models and a data set go together; raises DatasetError where they do not."""
+    from engine.datasets import check_dataset
+    from engine.datasets.facts import data_facts
+
+    fit = fit_for_measuring(base.facts, data_facts(check_dataset(data, base.task)))
+    if fit.verdict == REFUSED:
+        raise DatasetError(fit.sentence)
+    return fit
+
+
+def side_by_side(
+    sizes: Sequence[ModelSize],
+    measured: Sequence[Mapping[str, Any]],
+    reference: int,
+    *,
+    data: str,
+    split: str,
+    imgsz: int,
+    gflops_imgsz: ImageSize = GFLOPS_IMGSZ,
+) -> Comparison:
+    """Return models held against the one at the position ``reference``; ``measured`` is empty where nothing was."""
+    names = distinct_names([size.path for size in sizes])
+    base, base_measured = sizes[reference], measured[reference]
+    models = [_compared(*entry, base, base_measured) for entry in zip(sizes, names, measured, strict=True)]
+    return Comparison(str(base.path), data, split, imgsz, gflops_imgsz, tuple(models), base.task)
+
+
+def check_alike(size: ModelSize, base: ModelSize) -> None:
+    """Refuse what cannot be measured on the same labels.
+
+    Raises:
+        CheckpointError: the model is of another task, or knows other classes.
+    """
+    if size.task != base.task:
+        raise CheckpointError(
+            f"{size.path} is a model for {size.task} and {base.path} one for {base.task}; compare models of one task."
+        )
+    if size.names != base.names:
+        raise CheckpointError(
+            f"{size.path} knows other classes ({_listed(size.names)}) than {base.path} ({_listed(base.names)}); "
+            "compare models of the same classes."
+        )
+    if _inputs(size.facts) != _inputs(base.facts):
+        mine, other = (f"{each.path} {_inputs(each.facts)}" for each in (size, base))
+        raise CheckpointError(f"{mine} and {other}; compare models for the same data.")
+
+
+def comparable(weights: Sequence[str | Path], report: Report = lambda event: None) -> list[str | Path]:
+    """Return the checkpoints that can be measured on what the last one was made for; a status names each other.
+
+    Training takes the classes, keypoints and image channels of its data set, so what a chain started from may know
+    others than what it made.
+    """
+    from engine.checkpoints.checkpoint import open_checkpoint
+    from engine.datasets.facts import checkpoint_facts
+
+    opened = list(map(open_checkpoint, weights))
+    known = [(each.task, each.names, _inputs(checkpoint_facts(each))) for each in opened]
+    for path, own in zip(weights, known, strict=True):
+        if own != known[-1]:
+            why = f"knows other classes ({_listed(own[1])})" if own[1] != known[-1][1] else own[2]
+            report({"kind": "status", "text": f"{path} is left out of the comparison: it {why}"})
+    return [path for path, own in zip(weights, known, strict=True) if own == known[-1]]
+
+
+def _inputs(facts: ModelFacts) -> str:
+    """Return what data a model is for besides its classes, in words."""
+    keypoints = f", with {facts.keypoints[0]} keypoints of {facts.keypoints[1]} values" if facts.keypoints else ""
+    return f"is for images of {numbers.image_channels(facts.channels)}{keypoints}"
+
+
+def changes(values: Mapping[str, float], reference: Mapping[str, float], *, relative: bool) -> dict[str, float]:
+    """Return the change of every value that the reference has too; a relative one needs a reference other than 0."""
+    shared = [name for name in values if name in reference and not (relative and reference[name] == 0)]
+    return {name: (values[name] - reference[name]) / (reference[name] if relative else 1) for name in shared}
+
+
+def comparison_table(result: Mapping[str, Any]) -> str:
+    """Return a comparison, as ``Comparison.as_dict`` gives it, as an aligned table."""
+    models = result["models"]
+    metrics = list(dict.fromkeys(name for model in models for name in model["metrics"]))
+    classes = list(dict.fromkeys(name for model in models for name in model["per_class"]))
+    per_class = TASKS[result.get("task", "detect")].per_class.partition(" (")[0]
+    rows = [["", *(model["name"] for model in models)]]
+    for title, key, told in (
+        ("Parameters", "params", numbers.exact),
+        (f"GFLOPs at {pixels(result.get('gflops_imgsz', GFLOPS_IMGSZ))}", "gflops", numbers.gflops),
+        ("MB", "size_mb", numbers.number_mb),
+    ):
+        rows.append([title, *(_cell(told(model[key]), model["change"].get(key), "%") for model in models)])
+    if timing := result.get("latency"):
+        timed = [(numbers.number_ms(m["latency_ms"]), m["change"].get("latency_ms")) for m in models]
+        rows.append(["p50 ms", *(_cell(*each, "%") for each in timed)])
+    for title, key, of in [(metric_label(name), name, ("metrics", "change")) for name in metrics] + [
+        (f"{per_class} {name}", name, ("per_class", "change_per_class")) for name in classes
+    ]:
+        rows.append([title, *(_cell(_number(m[of[0]].get(key)), m[of[1]].get(key)) for m in models)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    caption = f"changes against {result['reference']}; {result['split']} split at {result['imgsz']} px"
+    lines.append(f"{caption}; {_timing_words(timing)}" if timing else caption)
+    return "\n".join(lines)
+
+
+def _timing_words(timing: Mapping[str, Any]) -> str:
+    runtime = "ONNX Runtime" if timing["runtime"] == "onnx" else timing["runtime"]
+    threads = f"{timing['threads']} thread{'' if timing['threads'] == 1 else 's'}"
+    return f"p50 of one image at {timing['imgsz']} px in turns, {runtime}, {threads}"
+
+
+def _number(value: float | None) -> str:
+    return numbers.score(value)
+
+
+def _cell(text: str, change: float | None, unit: str = "") -> str:
+    if change is None or abs(change) < numbers.NO_CHANGE:  # nothing to compare with, or as good as the reference
+        return text
+    return f"{text} ({numbers.percent_change(change) if unit else numbers.score_change(change)})"
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    return first.absolute() == second.absolute() or (first.exists() and second.exists() and first.samefile(second))
+
+
+def _with_reference(paths: list[Path], reference: Path | None) -> list[Path]:
+    if reference is None or any(_same_file(path, Path(reference)) for path in paths):
+        return paths
+    return [Path(reference), *paths]
+
+
+def _listed(names: Mapping[int, str]) -> str:
+    shown = [names[index] for index in sorted(names)][:3]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _counting(report: Report, done: int, models: int) -> Report:
+    """Pass statuses on; batches become the count of finished models, so that a wish to stop is heard at each."""
+
+    def passed(event: dict[str, Any]) -> None:
+        report({"kind": "step", "step": done, "steps": models} if event["kind"] == "step" else event)
+
+    return passed
+
+
+def _timed(paths: Sequence[Path], reference: int, imgsz: int, report: Report) -> tuple[list[float], dict[str, Any]]:
+    """Return the median milliseconds of every path, timed in turns with the reference first, and what with."""
+    from engine.latency import measure
+
+    turns = list(dict.fromkeys([paths[reference], *paths]))
+    results = measure(turns, imgsz=imgsz, report=report)
+    p50_ms = {path: result.p50_ms for path, result in zip(turns, results, strict=True)}
+    told = {name: getattr(results[0], name) for name in ("runtime", "threads", "imgsz", "repeats")}
+    return [p50_ms[path] for path in paths], told
+
+
+def _with_latency(
+    comparison: Comparison, timed: Sequence[float], reference: int, conditions: dict[str, Any]
+) -> Comparison:
+    base = {"latency_ms": timed[reference]}
+    models = [
+        replace(model, latency_ms=own, change=model.change | changes({"latency_ms": own}, base, relative=True))
+        for model, own in zip(comparison.models, timed, strict=True)
+    ]
+    return replace(comparison, models=tuple(models), latency=conditions)
+
+
+def _compared(
+    size: ModelSize, name: str, measured: Mapping[str, Any], base: ModelSize, base_measured: Mapping[str, Any]
+) -> ComparedModel:
+    own, reference = ({key: getattr(each, key) for key in _RELATIVE} for each in (size, base))
+    metrics, per_class = ({**measured.get(name, {})} for name in ("metrics", "per_class"))
+    return ComparedModel(
+        weights=str(size.path),
+        name=name,
+        **own,
+        metrics=metrics,
+        per_class=per_class,
+        speed_ms={**measured.get("speed_ms", {})},
+        change=changes(own, reference, relative=True)
+        | changes(metrics, base_measured.get("metrics", {}), relative=False),
+        change_per_class=changes(per_class, base_measured.get("per_class", {}), relative=False),
+    )

@@ -1,0 +1,1 @@
+"""Runtimes: Ultralytics' own exporter, and sessions that run what it wrote."""

@@ -1,0 +1,120 @@
+"""Measure a checkpoint on a data set once: what was measured before is looked up by everything it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.base.errors import StorageError
+
+Report = Callable[[dict[str, Any]], None]
+
+BATCH = 16
+"Images per forward pass unless a person says otherwise, so that what one verb measured another one finds."
+
+
+@dataclass(frozen=True)
+class MeasurementKey:
+    """What a measured accuracy depends on.
+
+    Batch and device belong to it: images of one batch share their padding, and devices round differently.
+    """
+
+    weights: str
+    "SHA-256 of the checkpoint file."
+    data: str
+    "``dataset_digest`` of the split."
+    split: str
+    imgsz: int
+    batch: int
+    device: str
+    "Of several GPUs the first, which is the one that validates."
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", self.device.split(",")[0].strip())
+
+
+class MeasurementCache(Protocol):
+    """Keeps what was measured; the values are JSON-able."""
+
+    def get(self, key: MeasurementKey) -> dict[str, Any] | None:
+        """Return what was put under the key, None where nothing was."""
+
+    def put(self, key: MeasurementKey, measured: dict[str, Any]) -> None:
+        """Keep a measurement."""
+
+
+def measured_once(
+    path: Path,
+    data: Path,
+    key: MeasurementKey,
+    *,
+    cache: MeasurementCache | None,
+    report: Report = lambda event: None,
+    validate: Callable[..., Any] | None = None,
+) -> dict[str, Any]:
+    """Return the validation of a checkpoint as JSON-able values: from the cache where it is there, else measured.
+
+    A cache that cannot be read or written costs time, never a measurement.
+
+    Args:
+        path: the checkpoint whose digest ``key`` holds.
+        data: the data set's description or folder, whose digest ``key`` holds.
+        key: what to measure with; its digests may be empty where there is no cache.
+        cache: asked before, and told after, the validation.
+        report: receives a ``status`` event, and those of the validation.
+        validate: as ``engine.validation.validator.validate``, which it is by default.
+
+    Raises:
+        CheckpointError, DatasetError, TrainingError: as ``engine.validation.validator.validate``.
+    """
+    if cache is not None and (known := _known(cache, key)) is not None:
+        report({"kind": "status", "text": f"{Path(path).name} was measured before"})
+        return known
+    if validate is None:
+        from engine.validation.validator import validate
+    settings = {"imgsz": key.imgsz, "batch": key.batch, "device": key.device, "split": key.split}
+    measured = validate(Path(path), Path(data), **settings, report=report).as_dict()
+    if cache is not None:
+        try:
+            cache.put(key, measured)
+        except StorageError as error:
+            report({"kind": "status", "text": f"The measurement is not kept for later: {error}"})
+    return measured
+
+
+def _known(cache: MeasurementCache, key: MeasurementKey) -> dict[str, Any] | None:
+    try:
+        return cache.get(key)
+    except StorageError:
+        return None
+
+
+def dataset_digest(data: Path, split: str) -> str:
+    """Return a SHA-256 that changes with the description, and with the images and labels of a split.
+
+    Files count by name, size and time of change; reading thousands of pictures would take longer than it saves.
+
+    Raises:
+        DatasetError: the data set is unusable or has no such split.
+    """
+    from engine.datasets import check_dataset, image_files, label_files
+
+    info = check_dataset(data)
+    images = image_files(info, split)
+    # A set for classification has no description; its classes are folders, which the images' paths name.
+    digest = hashlib.sha256(info.yaml_path.read_bytes() if info.yaml_path.is_file() else repr(info.names).encode())
+    for file in (*images, *label_files(info, images)):
+        digest.update(f"{file}\0{_stamp(Path(file))}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _stamp(file: Path) -> str:
+    try:
+        facts = file.stat()
+    except OSError:  # an image without a label file shows background
+        return "missing"
+    return f"{facts.st_size} {facts.st_mtime_ns}"

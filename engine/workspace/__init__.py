@@ -1,0 +1,1 @@
+"""The workspace: its database, and what it knows of models and where they come from."""

@@ -1,0 +1,223 @@
+"""Where models come from: the family of one, what made each member, and the command that makes it again."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engine.base.imgsz import option_text
+from engine.base.tasks import main_metric, main_score
+from engine.settings.arguments import argument_words
+from engine.settings.parser import build_parser, image_size
+from engine.workspace.figures import Figures
+from engine.workspace.store import Job, Model
+from engine.workspace.store.uses import named_files
+
+EXPORTED = "exported"
+"Kind of a file that was exported for deployment; the others are those of models."
+_PLUMBING = ("chain", "resume", "workspace")
+"What a specification says about how it runs, not about what comes out."
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of a family, or a file that was exported from one."""
+
+    key: str
+    "Id of the model, or of the job that exported the file."
+    parent: str | None
+    depth: int
+    "Generations below the root, which is 0."
+    name: str
+    kind: str
+    "One of MODEL_KINDS, or EXPORTED."
+    verb: str | None
+    "What made it; None where that is not known."
+    spec: dict[str, Any]
+    "The settings that made it."
+    params: int | None
+    gflops: float | None
+    "At GFLOPS_IMGSZ."
+    size_mb: float | None
+    score: float | None
+    "The metric that its task is judged by, where it was measured."
+    ratio: float | None
+    "Share of channels that was pruned, or faded to be pruned."
+    created_at: datetime
+    change: float | None = None
+    """That metric of an exported file minus that of its checkpoint in fp32, both measured by the export alike. The
+    file's own number is none for ``score``: one square image at a time, and with suppression inside of boxes above
+    0.25."""
+    metric: str = "mAP50-95"
+    "Short name of the metric that ``score`` and ``change`` are of."
+    figures: Figures = field(default_factory=Figures)
+    "Everything that is known of a model in numbers."
+    digest: str = ""
+    "SHA-256 of a model's file."
+    deleted: bool = False
+    "Its file was deleted from the workspace: a placeholder in the tree."
+    conditions: str = ""
+    "What ``score`` was measured with, in words, where that was not what most of the family was; else empty."
+
+
+def family(models: Sequence[Model], jobs: Sequence[Job], figures: Mapping[str, Figures], model_id: str) -> list[Member]:
+    """Return all that descends from the oldest ancestor of a model, each member before its children.
+
+    Args:
+        models: of the workspace, those of which only the record is left included.
+        jobs: of the workspace; what its exports wrote are leaves.
+        figures: id of a model -> its numbers, see ``engine.workspace.figures``.
+        model_id: one of ``models``.
+    """
+    by_id = {model.id: model for model in models}
+    children: dict[str | None, list[Model]] = {}
+    for model in sorted(models, key=lambda model: model.created_at):
+        children.setdefault(model.parent_id, []).append(model)
+    exports: dict[str | None, list[Job]] = {}
+    for job in sorted(jobs, key=lambda job: job.created_at):
+        if job.verb == "export" and job.state == "done" and job.result:
+            exports.setdefault(job.model_id, []).append(job)
+
+    def below(model: Model, depth: int) -> Iterator[Member]:
+        yield _model_member(model, depth, figures.get(model.id, Figures()), by_id.get(model.parent_id or ""))
+        yield from (_export_member(job, model, depth + 1) for job in exports.get(model.id, ()))
+        for child in children.get(model.id, ()):
+            yield from below(child, depth + 1)
+
+    root = by_id[model_id]
+    while root.parent_id in by_id:
+        root = by_id[root.parent_id]
+    return list(below(root, 0))
+
+
+def command_of(verb: str | None, spec: Mapping[str, Any]) -> str | None:
+    """Return the terminal command that does what a job with this specification does, None where there is none.
+
+    Settings that the terminal does not know, such as those of a chain of jobs, are left out.
+    """
+    options = _options_of(verb)
+    if options is None or any(option.required and spec.get(option.dest) is None for option in options):
+        return None
+    words = ["python", "-m", "engine", str(verb)]
+    for option in options:
+        if spec.get(option.dest) is not None and option.dest != "resume":
+            words += _words_of(option, spec[option.dest])
+    return shlex.join([*words, *argument_words(spec.get("ultralytics") or {})])
+
+
+def missing_files(spec: Mapping[str, Any]) -> list[str]:
+    """Return the files that a command made from this specification would look for in vain, as it names them.
+
+    An official name is fetched, and a relative path is meant from the folder where the command is run: neither counts.
+    """
+    named = [*named_files({**spec, "chain": None}), spec.get("data"), spec.get("sensitivity")]
+    absolute = (each for each in named if isinstance(each, str) and Path(each).is_absolute())
+    return [each for each in dict.fromkeys(absolute) if not Path(each).exists()]
+
+
+def settings_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that were given, as words."""
+    return {
+        key.replace("_", " "): _text(value)
+        for key, value in spec.items()
+        if key not in _PLUMBING and value not in (None, [], {})
+    }
+
+
+def _model_member(model: Model, depth: int, figures: Figures, parent: Model | None) -> Member:
+    spec = dict(model.made.get("spec") or {})
+    if parent is not None and model.made.get("verb") != "import":
+        # What a page prunes is the model on show, so its specification does not name one.
+        spec = {"weights": str(parent.path), **spec}
+    return Member(
+        key=model.id,
+        parent=parent.id if parent else None,
+        depth=depth,
+        name=model.name,
+        kind=model.kind,
+        verb=model.made.get("verb"),
+        spec=spec,
+        params=figures.params,
+        gflops=figures.gflops,
+        size_mb=figures.size_mb,
+        score=figures.score,
+        metric=main_metric(figures.metrics) or "mAP50-95",
+        conditions="" if figures.score is None or figures.shared else figures.conditions,
+        figures=figures,
+        ratio=model.made.get("ratio_achieved", spec.get("prune_ratio")),
+        created_at=model.created_at,
+        digest=model.digest,
+        deleted=model.deleted,
+    )
+
+
+def _export_member(job: Job, model: Model, depth: int) -> Member:
+    result, measured = job.result or {}, (job.result or {}).get("metrics") or {}
+    words = (result.get("format") or "onnx", result.get("precision") or "")
+    names = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
+    return Member(
+        key=job.id,
+        parent=model.id,
+        depth=depth,
+        name=" ".join(filter(None, (names.get(words[0], words[0]), words[1], "with NMS" if result.get("nms") else ""))),
+        kind=EXPORTED,
+        verb="export",
+        spec={"weights": str(model.path), **job.spec},
+        params=None,
+        gflops=None,
+        size_mb=result.get("size_mb"),
+        score=None,
+        ratio=None,
+        created_at=job.created_at,
+        change=_export_change(measured),
+        metric=main_metric(measured) or "mAP50-95",
+    )
+
+
+def _export_change(measured: Mapping[str, Any]) -> float | None:
+    """Return what an export changed of the metric that judges, None where it did not measure both sides."""
+    full = measured.get(f"{main_metric(measured)} fp32")
+    return None if full is None else main_score(measured) - full
+
+
+def _options_of(verb: str | None) -> list[argparse.Action] | None:
+    """Return the options of a verb, as the terminal declares them."""
+    verbs = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    parser = verbs.choices.get(verb or "")
+    return None if parser is None else [action for action in parser._actions if action.option_strings]
+
+
+def _words_of(option: argparse.Action, value: Any) -> list[str]:
+    flag = option.option_strings[-1]
+    if option.nargs == 0:  # a switch, which says what it sets
+        return [flag] if value == option.const else []
+    if isinstance(option, argparse._AppendAction):
+        return [f"{flag}={each}" for each in _listed(value)]
+    if option.nargs == "+":
+        return [flag, *(_no_flag(str(each)) for each in _listed(value))]
+    text = option_text(value) if option.type is image_size else str(value)
+    return [f"{flag}={text}"] if text.startswith("-") or not text else [flag, text]
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _no_flag(text: str) -> str:
+    """Return a path that cannot be mistaken for an option."""
+    return f"./{text}" if text.startswith("-") else text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
+    if isinstance(value, Mapping):
+        return " ".join(argument_words(value))
+    return str(value)

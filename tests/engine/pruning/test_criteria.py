@@ -1,0 +1,200 @@
+"""Scores: each criterion against a direct computation on small networks."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from engine.base.errors import PlanError
+from engine.pruning.cost import CostModel
+from engine.pruning.criteria import AGGREGATES, CRITERIA, ImportanceSettings, group_scores
+from engine.pruning.graph import trace
+from tests.models import build, graph_of
+from tests.nets import block, head, net
+
+
+def scores_of(model, layer, graph=None, **settings):
+    """Return the scores of a layer's channels."""
+    graph = graph or trace(model)
+    costs = CostModel(graph, model, (16, 24)) if settings.get("per_flop") else None
+    scores = group_scores(graph, model, ImportanceSettings(**settings), costs)
+    assert scores.shape == (graph.group_count,) and scores[0] == np.inf
+    assert np.isfinite(scores[1:]).all() and (scores[1:] >= 0).all()
+    return scores[next(item for item in graph.layers if item.name == f"{layer}.bn").groups]
+
+
+def absolute_sums(weight, dim):
+    return weight.detach().double().abs().transpose(0, dim).flatten(1).sum(dim=1).numpy()
+
+
+@pytest.fixture
+def chain():
+    """Three convolutions in a row."""
+    return net(
+        lambda m, x: m.head(m.b(m.a(x))), a=block(3, 8), b=block(8, 6, act=nn.ReLU()), head=head(6)
+    )  # fmt: skip
+
+
+@pytest.fixture
+def residual():
+    """Two layers tied by an add."""
+    return net(lambda m, x: m.head(m.a(x) + m.b(m.a(x))), a=block(3, 8), b=block(8, 8), head=head(8))
+
+
+# --- criteria ------------------------------------------------------------------------------------------------------
+
+
+def test_gamma_is_the_absolute_scale(chain):
+    chain.a.bn.weight.data[2] *= -1
+    assert scores_of(chain, "a") == pytest.approx(chain.a.bn.weight.detach().abs().numpy())
+    graph = trace(chain)
+    assert group_scores(graph, chain).tolist() == group_scores(graph, chain, ImportanceSettings()).tolist()
+
+
+def test_l1_is_the_norm_of_the_filter(chain):
+    assert scores_of(chain, "a", criterion="l1") == pytest.approx(absolute_sums(chain.a.conv.weight, 0))
+    assert scores_of(chain, "b", criterion="l1") == pytest.approx(absolute_sums(chain.b.conv.weight, 0))
+
+
+def test_gamma_next_weighs_gamma_with_what_the_next_layer_reads(chain):
+    expected = chain.a.bn.weight.detach().abs().numpy() * absolute_sums(chain.b.conv.weight, 1)
+    assert scores_of(chain, "a", criterion="gamma-next") == pytest.approx(expected)
+
+
+def test_gamma_next_adds_up_every_reader():
+    model = net(
+        lambda m, x: (m.p(m.a(x)), m.q(torch.cat([m.b(m.a(x)), m.a(x)], 1))),
+        a=block(3, 8), b=block(8, 4), p=head(8), q=head(12),
+    )  # fmt: skip
+    reads = absolute_sums(model.b.conv.weight, 1) + absolute_sums(model.p.weight, 1)
+    reads += absolute_sums(model.q.weight, 1)[4:]
+    expected = model.a.bn.weight.detach().abs().numpy() * reads
+    assert scores_of(model, "a", criterion="gamma-next") == pytest.approx(expected)
+
+
+def test_gamma_next_sees_a_transposed_convolution_that_reads():
+    """Its weight has the inputs first; a mask prototype branch is read by nothing else."""
+    model = net(
+        lambda m, x: m.head(m.b(m.up(m.a(x)))), a=block(3, 8), up=nn.ConvTranspose2d(8, 6, 2, 2), b=block(6, 8),
+        head=head(8),
+    )  # fmt: skip
+    expected = model.a.bn.weight.detach().abs().numpy() * absolute_sums(model.up.weight, 0)
+    assert scores_of(model, "a", criterion="gamma-next") == pytest.approx(expected)
+
+
+def test_l1_of_a_transposed_convolution_is_taken_by_output():
+    class Up(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = nn.ConvTranspose2d(8, 8, 2, 2, bias=False), nn.BatchNorm2d(8)
+
+        def forward(self, x):
+            return F.silu(self.bn(self.conv(x)))
+
+    model = net(lambda m, x: m.head(m.up(m.a(x))), a=block(3, 8), up=Up(), head=head(8))
+    assert scores_of(model, "up", criterion="l1") == pytest.approx(absolute_sums(model.up.conv.weight, 1))
+
+
+def test_l1_of_a_norm_behind_a_sum_is_that_of_all_filters_that_make_it():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right, self.bn = nn.Conv2d(8, 6, 1), nn.Conv2d(8, 6, 3, padding=1), nn.BatchNorm2d(6)
+
+        def forward(self, x):
+            return F.silu(self.bn(self.left(x) + self.right(x)))
+
+    model = net(lambda m, x: m.head(m.sum(m.a(x))), a=block(3, 8), sum=Sum(), head=head(6))
+    expected = absolute_sums(model.sum.left.weight, 0) + absolute_sums(model.sum.right.weight, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert scores_of(model, "sum", criterion="l1") == pytest.approx(expected)
+        assert (scores_of(model, "sum", criterion="l1", per_layer=True) > 0).all()
+
+
+def test_random_scores_depend_on_the_seed_alone(chain):
+    first, again = (scores_of(chain, "a", criterion="random", seed=3) for _ in range(2))
+    chain.a.bn.weight.data.fill_(0)
+    assert first.tolist() == again.tolist() == scores_of(chain, "a", criterion="random", seed=3).tolist()
+    assert (first != scores_of(chain, "a", criterion="random", seed=4)).all() and len(set(first)) == 8
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg"])
+def test_every_group_of_a_real_model_has_a_score(name, criterion):
+    graph, model = graph_of(name), build(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = group_scores(graph, model, ImportanceSettings(criterion=criterion, per_layer=True))
+    assert np.isfinite(scores[1:]).all() and (scores[1:] > 0).all()
+
+
+# --- tied channels -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+def test_tied_channels_are_aggregated(residual, aggregate):
+    a, b = (module.bn.weight.detach().abs().numpy() for module in (residual.a, residual.b))
+    expected = {"mean": (a + b) / 2, "max": np.maximum(a, b), "sum": a + b}[aggregate]
+    assert scores_of(residual, "a", aggregate=aggregate) == pytest.approx(expected)
+    assert scores_of(residual, "b", aggregate=aggregate) == pytest.approx(expected)
+
+
+# --- normalisation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("criterion", ["gamma", "l1", "gamma-next"])
+def test_by_layer_the_scale_of_a_layer_does_not_matter(chain, criterion):
+    asked = {"criterion": criterion, "per_layer": True}
+    before = scores_of(chain, "a", **asked), scores_of(chain, "b", **asked)
+    with torch.no_grad():
+        chain.a.bn.weight *= 100
+        chain.a.conv.weight *= 7
+    after = scores_of(chain, "a", **asked), scores_of(chain, "b", **asked)
+    for first, second in zip(before, after, strict=True):
+        assert first == pytest.approx(second, rel=1e-5)
+    assert before[0].mean() == pytest.approx(1)
+    if criterion != "l1":
+        assert scores_of(chain, "a", criterion=criterion).mean() != pytest.approx(1)
+
+
+def test_by_layer_a_dead_layer_has_no_score(chain):
+    chain.a.bn.weight.data.fill_(0)
+    assert (scores_of(chain, "a", per_layer=True) == 0).all() and scores_of(chain, "b", per_layer=True).mean() > 0
+
+
+def test_by_flop_scores_are_divided_by_what_removal_saves(chain):
+    graph = trace(chain)
+    saved = CostModel(graph, chain, (16, 24)).marginal_operations()
+    plain, by_flop = (group_scores(graph, chain, ImportanceSettings(per_flop=flag), c) for flag, c in (
+        (False, None), (True, CostModel(graph, chain, (16, 24)))
+    ))  # fmt: skip
+    assert by_flop[1:] == pytest.approx(plain[1:] / saved[1:])
+
+
+def test_by_flop_needs_a_cost_model(chain):
+    with pytest.raises(PlanError, match="need the cost"):
+        group_scores(trace(chain), chain, ImportanceSettings(per_flop=True))
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
+def test_what_removal_saves_is_the_real_difference_to_first_order(name):
+    graph = graph_of(name)
+    costs = CostModel(graph, build(name), 320)
+    marginal = costs.marginal_operations()
+    assert (marginal[1:] > 0).all()
+    for group in np.random.default_rng(0).choice(np.arange(1, graph.group_count), 200, replace=False):
+        keep = np.ones(graph.group_count, dtype=bool)
+        keep[group] = False
+        real = (costs.before.gflops - costs.cost(keep).gflops) * 1e9 / 2
+        # Where the group is read by a layer that it also comes out of, the second-order term is counted twice.
+        assert real * (1 - 1e-9) <= marginal[group] <= real * 1.15
+
+
+@pytest.mark.parametrize("wrong", [{"criterion": "magic"}, {"aggregate": "median"}])
+def test_unknown_settings_are_refused_with_the_known_ones(wrong):
+    with pytest.raises(PlanError, match=r"use (gamma|mean)"):
+        ImportanceSettings(**wrong)
