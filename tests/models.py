@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.base.runtime import import_ultralytics
-from engine.pruning.graph import ChannelGraph, image_channels, trace
+from engine.checkpoints.inputs import image_channels
+from engine.pruning.graph import ChannelGraph, trace
 from engine.pruning.solver import SolverSettings, rank, solve
 from engine.pruning.surgery import prune_model
 

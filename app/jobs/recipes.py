@@ -14,8 +14,9 @@ from app.jobs.starting import verb_word
 from engine import jobs
 from engine.base import numbers
 from engine.base.files import safe_name
-from engine.recipes import Recipe, Step, check_recipe, load_recipe
+from engine.recipes import Recipe, Step, load_recipe
 from engine.settings import verb_facts
+from engine.verbs.recipe import check_recipe
 from engine.workspace.store import Chain, Model
 
 

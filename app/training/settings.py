@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import streamlit as st
-import torch
 
 from app.training.more_settings import automatic_batch, choose_arguments, choose_automatic_batch, choose_trackers
+from engine.base.devices import gpu_names, has_apple_gpu
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
 from engine.pruning.session import Slimming
@@ -29,8 +29,7 @@ Kept = Literal["session"] | None
 @st.cache_data(show_spinner=False)
 def devices() -> dict[str, str]:
     """Return device -> its name for a person, the fastest first."""
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return device_names(gpus, apple=torch.backends.mps.is_available())
+    return device_names(gpu_names(), apple=has_apple_gpu())
 
 
 def device_names(gpus: Sequence[str], *, apple: bool) -> dict[str, str]:

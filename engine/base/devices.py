@@ -36,3 +36,13 @@ def check_device(device: str) -> None:
 def default_device() -> str:
     """Return the first CUDA device where there is one, else the CPU."""
     return "0" if torch.cuda.is_available() else "cpu"
+
+
+def gpu_names() -> list[str]:
+    """Return what the CUDA devices of this machine are called, by index."""
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def has_apple_gpu() -> bool:
+    """Whether PyTorch can compute on an Apple GPU here."""
+    return torch.backends.mps.is_available()

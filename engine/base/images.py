@@ -24,7 +24,7 @@ def read_pixels(path: str | Path, channels: int) -> np.ndarray:
 
     Args:
         path: The file.
-        channels: How many a model takes, see ``engine.pruning.graph.image_channels``.
+        channels: How many a model takes, see ``engine.checkpoints.inputs.image_channels``.
 
     Raises:
         DatasetError: The file is no image that can be read, or has another number of channels.

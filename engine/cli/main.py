@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None, **parser_options: Any) -> int:
 
 def _result(verb: str, options: dict[str, Any]) -> Any:
     if verb == "run":
-        from engine.recipes import run_from_terminal
+        from engine.verbs.recipe import run_from_terminal
 
         return run_from_terminal(options, log_event)
     from engine.verbs import run_verb

@@ -37,7 +37,7 @@ def result_text(verb: str, result: dict[str, Any]) -> str:
 
         return latency_text(result)
     if verb == "run":
-        from engine.recipes import run_text
+        from engine.verbs.recipe import run_text
 
         return run_text(result)
     lines = [f"{metric_label(name):>12}: {numbers.score(value)}" for name, value in result["metrics"].items()]

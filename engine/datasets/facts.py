@@ -11,6 +11,7 @@ from torch import nn
 from engine.base.errors import DatasetError
 from engine.base.tasks import TASKS
 from engine.checkpoints.checkpoint import Checkpoint
+from engine.checkpoints.inputs import image_channels
 from engine.checkpoints.unpruning import is_pruned
 from engine.datasets import DatasetInfo
 from engine.datasets.fit import (
@@ -24,7 +25,6 @@ from engine.datasets.fit import (
     fit_for_training,
     moved_classes,
 )
-from engine.pruning.graph import image_channels
 
 
 def training_fit(

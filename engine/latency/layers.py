@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from engine.base.imgsz import ImageSize, height_width
-from engine.pruning.graph import ChannelGraph, image_channels, meta_copy
+from engine.checkpoints.inputs import image_channels, meta_copy
+from engine.pruning.graph import ChannelGraph
 
 WITH_ACTIVATION = "silu"
 

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.base.errors import PlanError
-from engine.pruning.graph import ChannelGraph, image_channels
+from engine.checkpoints.inputs import image_channels
+from engine.pruning.graph import ChannelGraph
 from engine.pruning.graph.build import TRACE_SIZES
 
 CONSTANT_GAMMA = 0.1

@@ -18,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 
 from engine.base.errors import PlanError
 from engine.base.imgsz import model_stride
-from engine.pruning.graph import ChannelGraph, image_channels, meta_copy
+from engine.checkpoints.inputs import image_channels, meta_copy
+from engine.pruning.graph import ChannelGraph
 from engine.pruning.graph.structure import RaggedRows
 
 

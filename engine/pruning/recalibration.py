@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import guess_model_task
 
 from engine.base.errors import DatasetError
 from engine.base.images import read_input
-from engine.pruning.graph import image_channels
+from engine.checkpoints.inputs import image_channels
 
 BATCH = 8
 

@@ -12,23 +12,18 @@ from engine.recipes.format import (
     shipped_names,
     shipped_recipes,
 )
-from engine.recipes.running import check_recipe, run_from_terminal, run_recipe, run_text
 from engine.recipes.steps import made_models, step_spec
 
 __all__ = [
     "Recipe",
     "RecipeError",
     "Step",
-    "check_recipe",
     "load_recipe",
     "made_models",
     "open_recipe",
     "recipe_from_dict",
     "recipe_from_job",
     "recipe_to_yaml",
-    "run_from_terminal",
-    "run_recipe",
-    "run_text",
     "shipped_names",
     "shipped_recipes",
     "step_spec",

@@ -13,8 +13,8 @@ from torch import nn
 from engine.base.errors import ExportError
 from engine.base.imgsz import ImageSize, height_width, model_stride, option_text
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from engine.checkpoints.inputs import image_channels
 from engine.pruning.cost import count_operations
-from engine.pruning.graph import image_channels
 from engine.runtimes.exporter import run_exporter
 from engine.runtimes.sessions import feed, open_session, timed_ms
 

@@ -46,7 +46,7 @@ def test_from_the_demo_to_an_onnx_file(browser, server, tmp_path):
     expect(page.get_by_test_id("stEChartsChart").locator("canvas").first).to_be_visible()
 
     # Prune and fine-tune in one click; progress appears.
-    for label, value in (("Epochs", "1"), ("Image size", "96")):
+    for label, value in (("Epochs", "2"), ("Image size", "96")):
         field = page.get_by_test_id("stMain").get_by_role("spinbutton", name=label, exact=True)
         field.fill(value)
         field.press("Tab")
@@ -54,7 +54,8 @@ def test_from_the_demo_to_an_onnx_file(browser, server, tmp_path):
     page.wait_for_url(re.compile(r"[?&]job="))
     job_id = query(page, "job")
     main = page.get_by_test_id("stMain")
-    main.get_by_text(re.compile(r"step \d+ of \d+")).wait_for()
+    # On a fast machine all steps may pass between two looks of the page; then the epochs' curves are there.
+    main.get_by_text(re.compile(r"step \d+ of \d+")).or_(main.locator(".js-plotly-plot")).first.wait_for()
 
     # A refresh and a second tab find the running job.
     page.reload()

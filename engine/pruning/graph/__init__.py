@@ -1,7 +1,6 @@
 """The channel graph: traced, not typed in."""
 
-from engine.checkpoints.inputs import image_channels, meta_copy
 from engine.pruning.graph.build import trace
 from engine.pruning.graph.structure import AttributeUpdate, ChannelGraph, EqualCount, Layer, Product
 
-__all__ = ["AttributeUpdate", "ChannelGraph", "EqualCount", "Layer", "Product", "image_channels", "meta_copy", "trace"]
+__all__ = ["AttributeUpdate", "ChannelGraph", "EqualCount", "Layer", "Product", "trace"]

@@ -28,8 +28,9 @@ from engine.datasets.fit import (
 )
 from engine.pruning.session import Slimming
 from engine.pruning.solver import SolverSettings
-from engine.recipes import recipe_from_dict, run_recipe
+from engine.recipes import recipe_from_dict
 from engine.verbs import run_verb
+from engine.verbs.recipe import run_recipe
 from engine.workspace.file_facts import facts_of
 from engine.workspace.store import Store
 from tests.models import build, randomise, write_checkpoint

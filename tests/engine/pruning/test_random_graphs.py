@@ -9,8 +9,9 @@ from torch import nn
 from ultralytics.nn.modules import SPPF, C2f, C3k2, Focus
 from ultralytics.utils.torch_utils import get_flops, get_num_params
 
+from engine.checkpoints.inputs import image_channels
 from engine.pruning.cost import CostModel
-from engine.pruning.graph import image_channels, trace
+from engine.pruning.graph import trace
 from engine.pruning.surgery import prune_model
 from tests.models import assert_pruned_equals_masked, image, mask_model, random_keep, randomise, run
 from tests.nets import block, head

@@ -8,11 +8,12 @@ from ultralytics.nn.modules import Focus
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from engine.checkpoints.checkpoint import open_checkpoint
+from engine.checkpoints.inputs import image_channels
 from engine.export import ExportSettings, export_model
 from engine.latency.layers import convolutions
 from engine.pruning.compensation import compensate
 from engine.pruning.cost import CostModel
-from engine.pruning.graph import image_channels, trace
+from engine.pruning.graph import trace
 from engine.pruning.surgery import prune_model
 from engine.runtimes.runners import open_runner
 from engine.verbs import run_verb

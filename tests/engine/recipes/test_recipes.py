@@ -20,15 +20,14 @@ from engine.recipes import (
     recipe_from_dict,
     recipe_from_job,
     recipe_to_yaml,
-    run_recipe,
     shipped_names,
     shipped_recipes,
 )
 from engine.recipes.format import MODEL_MAKERS, MOST_BYTES, MOST_STEPS, STEP_VERBS, setting_options
-from engine.recipes.running import check_run
 from engine.recipes.steps import made_models, step_spec
 from engine.settings.options import batch_size
 from engine.settings.parser import image_side, image_size
+from engine.verbs.recipe import check_run, run_recipe
 from tests.models import write_checkpoint
 from tests.runs import tiny_data, write_dense
 
@@ -455,7 +454,7 @@ def test_the_shipped_recipes_are_listed(capsys):
 
 
 def test_shipped_recipes_pass_the_checks_of_a_run(base, data, tmp_path):
-    from engine.recipes.running import Run
+    from engine.verbs.recipe import Run
 
     for recipe in shipped_recipes():
         check_run(Run(recipe, str(base), data, "cpu", tmp_path))

@@ -12,7 +12,6 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from engine.base.errors import TrainingError, WorkbenchError
 from engine.cli import main
 from engine.recipes import load_recipe, recipe_from_job, recipe_to_yaml
-from engine.recipes.running import check_recipe
 from engine.settings import arguments
 from engine.settings.arguments import argument_words, checked_arguments, merged_arguments, parsed_arguments
 from engine.settings.parser import read_terminal
@@ -20,6 +19,7 @@ from engine.settings.verb_facts import TAKES_ARGUMENTS
 from engine.training import TrainSettings
 from engine.training.sparsity import SparsitySettings, TrainingLength, images_taken, reach
 from engine.verbs import run_verb
+from engine.verbs.recipe import check_recipe
 from engine.workspace.lineage import command_of, settings_of
 from tests.runs import spec, tiny_data, write_dense
 
