@@ -25,6 +25,12 @@ def _sender(connection: Connection) -> Report:
     return send
 
 
+def _leave(distributed: Any) -> None:
+    """Leave together: a process that goes while another still listens can take that one along."""
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
 def main(arguments: list[str]) -> int:
     """Be one of the processes: train as the settings file says; the first one reports."""
     from engine.base.runtime import import_ultralytics
@@ -38,7 +44,7 @@ def main(arguments: list[str]) -> int:
     settings, task = TrainSettings.from_dict(described["settings"]), described["task"]
     if os.environ["RANK"] != "0":
         train_here(settings, task, lambda event: None)
-        distributed.destroy_process_group()
+        _leave(distributed)
         return 0
     with Client(json.loads(os.environ[ADDRESS]), authkey=bytes.fromhex(os.environ[KEY])) as connection:
         try:
@@ -50,7 +56,7 @@ def main(arguments: list[str]) -> int:
             return 1
         values = {**asdict(result), "best": str(result.best), "last": str(result.last)}
         _sender(connection)({"kind": "result", "result": values})
-    distributed.destroy_process_group()
+    _leave(distributed)
     return 0
 
 
