@@ -33,14 +33,14 @@ def trace(model: nn.Module) -> ChannelGraph:
     Raises:
         PlanError: The model cannot be run on an image, or not be followed; says which.
     """
-    failure: Exception | None = None
+    failures: list[Exception] = []
     channels = image_channels(model)
     for height, width in TRACE_SIZES:
         try:
             return _traced_at(model, channels, height, width)
         except Exception as error:  # a decoder that needs a larger image raises whatever its code happens to raise
-            failure = error
-    raise PlanError(why_not_traced(model, channels, failure)) from failure
+            failures.append(error)
+    raise PlanError(why_not_traced(model, channels, failures[-1])) from failures[-1]
 
 
 def _traced_at(model: nn.Module, channels: int, height: int, width: int) -> ChannelGraph:

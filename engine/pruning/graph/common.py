@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.pruning.graph.labels import varying_dims
 from engine.pruning.graph.tracer import Tracer, tensors_in
 
 Handler = Callable[[Tracer, Callable, tuple, dict, Any], None]
@@ -23,6 +24,12 @@ def full_labels(tracer: Tracer, tensor: Tensor) -> Tensor:
     """Return the labels of a tensor at its full size, all 0 where it has none."""
     labels = tracer.labels(tensor)
     return torch.zeros((), dtype=torch.int64).expand(tensor.shape) if labels is None else labels.expand(tensor.shape)
+
+
+def channel_dims(tracer: Tracer, tensor: Tensor) -> list[int]:
+    """Return the dimensions along which a tensor's channels lie, none where it carries no channel."""
+    labels = tracer.labels(tensor)
+    return [] if labels is None else varying_dims(labels)
 
 
 def freeze_inputs(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.pruning.graph.common import argument, freeze_inputs, full_labels
+from engine.pruning.graph.common import argument, channel_dims, freeze_inputs, full_labels
 from engine.pruning.graph.labels import compress, shifted, varying_dims
 from engine.pruning.graph.sizes import Dim, plain
 from engine.pruning.graph.tracer import Tracer, tensors_in
@@ -66,8 +66,7 @@ def index(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Ten
     if not all(item is None or item is Ellipsis or isinstance(item, (int, slice)) for item in items):
         freeze_inputs(tracer, func, args, kwargs, output)
         return
-    labels = tracer.labels(args[0])
-    if set(varying_dims(labels)) & _picked_dims(items, args[0].dim()):
+    if set(channel_dims(tracer, args[0])) & _picked_dims(items, args[0].dim()):
         tracer.freeze(args[0], f"picked by position in {type(tracer.module).__name__}")
     tracer.set(output, compress(full_labels(tracer, args[0])[items]))
 
@@ -90,7 +89,7 @@ def expanded(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: 
     """``x.expand(sizes)`` and ``x.repeat(counts)``: frozen where a channel dimension is given a size in the code."""
     sizes = list(args[1:] if len(args) != 2 or isinstance(args[1], int) else args[1])
     added = output.dim() - args[0].dim()
-    vector_dims = varying_dims(tracer.labels(args[0]))
+    vector_dims = channel_dims(tracer, args[0])
     unit = 1 if func.__name__ == "repeat" else -1
     if any(
         plain(sizes[dim + added]) != unit and not _same_size(tracer, args[0], dim, sizes[dim + added])
@@ -100,18 +99,19 @@ def expanded(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: 
     move(tracer, func, (args[0], plain(sizes)), {}, output)
 
 
-def _same_size(tracer: Tracer, tensor: Tensor, dim: int, size: int) -> bool:
+def _same_size(tracer: Tracer, tensor: Tensor, dim: int, size: int | Dim) -> bool:
     """Whether a size follows the channels along a dimension of a tensor."""
     vector = tracer.vector(tensor, dim)
-    known = type(size) is Dim and size.channels is not None and vector is not None
-    return known and torch.equal(size.channels.abs(), vector.abs())
+    if type(size) is not Dim or size.channels is None or vector is None:
+        return False
+    return torch.equal(size.channels.abs(), vector.abs())
 
 
 def rolled(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
     """``roll(x, shifts, dims)``: the last channels come first only where the dimension is not that of the channels."""
     dims = argument(args, kwargs, 2, "dims", ())
     dims = {dim % args[0].dim() for dim in ((dims,) if isinstance(dims, int) else dims)}
-    if not dims or dims & set(varying_dims(tracer.labels(args[0]))):
+    if not dims or dims & set(channel_dims(tracer, args[0])):
         freeze_inputs(tracer, func, args, kwargs, output)
         return
     tracer.set(output, tracer.labels(args[0]))
@@ -130,13 +130,12 @@ def spatial(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: A
 
 def constant_pad(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tensor) -> None:
     """``pad(input, pad, mode, value)`` along dimensions along which labels do not vary."""
-    labels = tracer.labels(args[0])
     padded_dims = len(argument(args, kwargs, 1, "pad")) // 2
-    if any(dim >= args[0].dim() - padded_dims for dim in varying_dims(labels)):
+    if any(dim >= args[0].dim() - padded_dims for dim in channel_dims(tracer, args[0])):
         freeze_inputs(tracer, func, args, kwargs, output)
         return
-    value = argument(args, kwargs, 3, "value", 0)
-    tracer.set(output, shifted(labels) if value else labels)
+    labels, value = tracer.labels(args[0]), argument(args, kwargs, 3, "value", 0)
+    tracer.set(output, shifted(labels) if value and labels is not None else labels)
 
 
 def reduction(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Any) -> None:

@@ -45,7 +45,7 @@ class Dim:
         self._used, self._same = used, same
 
     @property
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # type: ignore[misc]  # every other class may be told another one
         """``isinstance(size, int)`` holds, as it does outside a trace."""
         return int
 
@@ -96,8 +96,9 @@ for _name in "neg pos abs invert int float index bool repr str round trunc floor
     setattr(Dim, f"__{_name}__", _reading(f"__{_name}__"))
 for _name in "lt le gt ge".split():
     setattr(Dim, f"__{_name}__", _calculating(getattr(operator, _name))[0])
+_BUILT_IN: dict[str, Callable[..., Any]] = {"divmod": divmod, "pow": pow}
 for _name in "add sub mul truediv floordiv mod divmod pow lshift rshift and or xor".split():
-    _operate = {"divmod": divmod, "pow": pow}.get(_name) or getattr(operator, f"__{_name}__")
+    _operate = _BUILT_IN.get(_name) or getattr(operator, f"__{_name}__")
     _forward, _backward = _calculating(_operate)
     setattr(Dim, f"__{_name}__", _forward)
     setattr(Dim, f"__r{_name}__", _backward)

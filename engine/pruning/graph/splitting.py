@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.pruning.graph.blocks import AttentionHeads, EqualSplit, block_rule
-from engine.pruning.graph.common import argument
+from engine.pruning.graph.common import argument, channel_dims
 from engine.pruning.graph.labels import compress, varying_dims
 from engine.pruning.graph.layout import move
 from engine.pruning.graph.sizes import Dim, plain
@@ -26,10 +26,10 @@ def chunk(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: tup
     """``x.chunk(n, dim)``: the pieces stay equal, so the same number of channels must survive in each."""
     dim = argument(args, kwargs, 2, "dim", 0) % args[0].dim()
     move(tracer, func, args, kwargs, output)
-    if dim not in varying_dims(tracer.labels(args[0])):
+    if dim not in channel_dims(tracer, args[0]):
         return
-    pieces = [tracer.vector(piece, dim) for piece in output]
-    if any(piece is None or len(piece) != len(pieces[0]) for piece in pieces):
+    pieces = _vectors(tracer, output, dim)
+    if len(pieces) < len(output) or len({len(piece) for piece in pieces}) > 1:
         tracer.freeze(args[0], f"cut unevenly in {type(tracer.module).__name__}")
         return
     _equal_pieces(tracer, pieces)
@@ -42,24 +42,30 @@ def split(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: tup
     """``x.split(sizes, dim)``: sizes are written in the code, so only the blocks of the table may be cut."""
     dim = argument(args, kwargs, 2, "dim", 0) % args[0].dim()
     move(tracer, func, args, kwargs, output)
-    if dim not in varying_dims(tracer.labels(args[0])):
+    if dim not in channel_dims(tracer, args[0]):
         return
     rule, module = block_rule(tracer.module), tracer.module
     sizes = {piece.shape[dim] for piece in output}
     if isinstance(rule, EqualSplit) and sizes == {getattr(module, rule.width)}:
-        pieces = [tracer.vector(piece, dim) for piece in output]
-        if all(piece is not None for piece in pieces):
+        pieces = _vectors(tracer, output, dim)
+        if len(pieces) == len(output):
             _equal_pieces(tracer, pieces)
             tracer.attributes.append((tracer.module_name, rule.width, pieces[0].abs()))
             return
     if isinstance(rule, AttentionHeads) and len(output) == 3 and output[2].shape[dim] == getattr(module, rule.value):
         tracer.freeze(output[:2], "attention query/key size")
-        values = tracer.labels(output[2]).movedim(dim, -1).reshape(-1, output[2].shape[dim])  # (heads, value width)
-        if len(values) == getattr(module, rule.heads):
+        labels = tracer.labels(output[2])
+        values = None if labels is None else labels.movedim(dim, -1).reshape(-1, output[2].shape[dim])
+        if values is not None and len(values) == getattr(module, rule.heads):  # (heads, value width)
             tracer.equal_counts.append((list(values), [1] * len(values), "same value width in every attention head"))
             tracer.attributes.append((tracer.module_name, rule.value, values[0].abs()))
             return
     tracer.freeze(args[0], f"split by fixed sizes in {type(module).__name__}")
+
+
+def _vectors(tracer: Tracer, pieces: tuple[Tensor, ...], dim: int) -> list[Tensor]:
+    """Return the channels along one dimension of those pieces that have them along that one alone."""
+    return [vector for piece in pieces if (vector := tracer.vector(piece, dim)) is not None]
 
 
 def _equal_pieces(tracer: Tracer, pieces: list[Tensor]) -> None:
@@ -73,16 +79,15 @@ def view(tracer: Tracer, func: Callable, args: tuple, kwargs: dict, output: Tens
     if sizes is None:
         tracer.freeze(source, "viewed as another type")
         return
-    before = varying_dims(tracer.labels(source))
+    inner = tracer.labels(source)
     move(tracer, torch.reshape, (source, plain(sizes)), {}, output)  # labels may not be contiguous
     labels = tracer.labels(output)
-    after = varying_dims(labels) if labels is not None else []
-    if not after or _follows(tracer, source, before, labels, after, sizes):
+    if inner is None or labels is None or _follows(tracer, source, inner, labels, sizes):
         return
     tracer.freeze(source, f"reshaped by fixed sizes in {type(tracer.module).__name__}")
 
 
-def _sizes(args: tuple, kwargs: dict) -> list[int] | None:
+def _sizes(args: tuple, kwargs: dict) -> list[int | Dim] | None:
     given: Any = args[1:] if len(args) > 1 else kwargs.get("size", kwargs.get("shape"))
     if isinstance(given, (tuple, list)) and len(given) == 1 and isinstance(given[0], (tuple, list)):
         given = given[0]
@@ -91,12 +96,21 @@ def _sizes(args: tuple, kwargs: dict) -> list[int] | None:
     return list(given)
 
 
-def _follows(
-    tracer: Tracer, source: Tensor, before: list[int], labels: Tensor, after: list[int], sizes: list[int]
-) -> bool:
-    """Whether the sizes still fit after any pruning, given the constraints that this records."""
+def _follows(tracer: Tracer, source: Tensor, inner: Tensor, labels: Tensor, sizes: list[int | Dim]) -> bool:
+    """Whether the sizes still fit after any pruning, given the constraints that this records.
+
+    Args:
+        tracer: Is told the constraints.
+        source: What is viewed.
+        inner: Its labels.
+        labels: Those of the view.
+        sizes: Of the view, as the code gives them.
+    """
+    before, after = varying_dims(inner), varying_dims(labels)
+    if not after:
+        return True
     if len(after) == 1:
-        return _joins(tracer, source, before, labels.flatten(), sizes[after[0]])
+        return _joins(tracer, source, inner, labels.flatten(), sizes[after[0]])
     rule = block_rule(tracer.module)
     return (
         isinstance(rule, AttentionHeads)
@@ -106,9 +120,10 @@ def _follows(
     )
 
 
-def _joins(tracer: Tracer, source: Tensor, before: list[int], joined: Tensor, size: int) -> bool:
+def _joins(tracer: Tracer, source: Tensor, inner: Tensor, joined: Tensor, size: int | Dim) -> bool:
     """Channels end up along one dimension: from one (kept as it was) or from several (heads x width)."""
-    inner = compress(tracer.labels(source))
+    inner = compress(inner)
+    before = varying_dims(inner)
     rows = inner.movedim(before[-1], -1).reshape(-1, inner.shape[before[-1]])  # (product of outer sizes, inner size)
     if len(before) > 1:
         tracer.equal_counts.append((list(rows), [1] * len(rows), "same width in every row that is joined"))

@@ -119,10 +119,12 @@ class Tracer(TorchFunctionMode):
     def _count_attributes(self) -> None:
         """Let the channel numbers that layers keep as attributes tell when they are read."""
         for name, module in self._modules.items():
-            kind = next((kind for kind in type(module).__mro__ if kind in _COUNTED_ATTRIBUTES), None)
-            weight = None if kind is None else getattr(module, "weight", None)
-            if isinstance(weight, nn.Parameter) and self.parameter_name(weight) == f"{name}.weight":
-                for attribute, dim in _COUNTED_ATTRIBUTES[kind].items():
+            counted = next(
+                (_COUNTED_ATTRIBUTES[kind] for kind in type(module).__mro__ if kind in _COUNTED_ATTRIBUTES), {}
+            )
+            weight = f"{name}.weight"
+            if counted and self.parameter_name(getattr(module, "weight", None)) == weight:
+                for attribute, dim in counted.items():
                     setattr(module, attribute, self._size_of_parameter(weight, dim, getattr(module, attribute)))
 
     def close(self) -> None:
@@ -181,11 +183,11 @@ class Tracer(TorchFunctionMode):
     def axis(self, name: str, dim: int, size: int) -> Tensor:
         """Return the channels along a dimension of a parameter, new ones at the first call."""
         self._taken.add(name)
-        known = self.tensor_axes.get(name)
-        if known is not None and len(known) > dim and known[dim] is not None:
-            return known[dim]
-        vector = self.channels.new(size)
-        self.store(name, dim, vector)
+        axes = self.tensor_axes.get(name, [])
+        vector = axes[dim] if dim < len(axes) else None
+        if vector is None:
+            vector = self.channels.new(size)
+            self.store(name, dim, vector)
         return vector
 
     def store(self, name: str, dim: int, vector: Tensor) -> None:
@@ -193,10 +195,11 @@ class Tracer(TorchFunctionMode):
         self._taken.add(name)
         axes = self.tensor_axes.setdefault(name, [])
         axes.extend([None] * (dim + 1 - len(axes)))
-        if axes[dim] is None:
+        known = axes[dim]
+        if known is None:
             axes[dim] = vector.abs()
         else:
-            self._tie_reads(axes[dim], vector)
+            self._tie_reads(known, vector)
 
     def _tie_reads(self, first: Tensor, second: Tensor) -> None:
         """A weight that is used twice reads two inputs with the same slice, so their channels are tied."""
@@ -211,6 +214,8 @@ class Tracer(TorchFunctionMode):
         if name == "__get__":
             return self._property(func, args[0])
         name = name.strip("_")
+        if not args and "input" in kwargs:  # handlers find what an operation is about in the first place
+            args, kwargs = (kwargs["input"],), {key: value for key, value in kwargs.items() if key != "input"}
         if name in self._adopting:
             for tensor in tensors_in(args):
                 self.adopt(tensor)
@@ -243,7 +248,9 @@ class Tracer(TorchFunctionMode):
         made = [id(tensor) for tensor in tensors_in(output)]
         for tensor in tensors_in(given) if made else ():
             stored = self.parameter_name(tensor)
-            if stored not in {None, *self._taken} and self.labels(tensor) is None and id(tensor) not in made:
+            if stored is None or stored in self._taken:
+                continue
+            if self.labels(tensor) is None and id(tensor) not in made:
                 self._read.setdefault(stored, f"its weights are read by {name} in {self._where}")
 
     def freeze_read(self) -> None:
@@ -327,10 +334,12 @@ class Tracer(TorchFunctionMode):
         return value
 
     def _sizes(self, tensor: Tensor, shape: torch.Size) -> torch.Size | Sizes:
-        if self.labels(tensor) is not None:
-            sizes = [self._size_of_map(tensor, dim, size) for dim, size in enumerate(shape)]
-        elif self.parameter_name(tensor) is not None:
-            sizes = [self._size_of_parameter(tensor, dim, size) for dim, size in enumerate(shape)]
+        labels, name = self.labels(tensor), self.parameter_name(tensor)
+        sizes: list[int | Dim]
+        if labels is not None:
+            sizes = [self._size_of_map(labels, dim, size) for dim, size in enumerate(shape)]
+        elif name is not None:
+            sizes = [self._size_of_parameter(name, dim, size) for dim, size in enumerate(shape)]
         else:
             return shape
         if self._stack and type(self.module) in self._counting:
@@ -338,16 +347,15 @@ class Tracer(TorchFunctionMode):
             return shape
         return Sizes(sizes) if any(True for _ in sizes_in(sizes)) else shape
 
-    def _size_of_map(self, tensor: Tensor, dim: int, size: int) -> int | Dim:
-        vector, labels = self.vector(tensor, dim), self.labels(tensor)
+    def _size_of_map(self, labels: Tensor, dim: int, size: int) -> int | Dim:
+        vector = vector_along(labels, dim, size)
         if vector is not None and bool((vector != 0).any()) and labels.shape[dim] > 1:
             return Dim(size, lambda: self._freeze_formula(vector), vector, self.channels.same)
         if vector is None and labels.shape[dim] > 1:
             return Dim(size, lambda: self._freeze_formula(labels))
         return size
 
-    def _size_of_parameter(self, tensor: Tensor, dim: int, size: int) -> Dim:
-        name = self.parameter_name(tensor)
+    def _size_of_parameter(self, name: str, dim: int, size: int) -> Dim:
         return Dim(size, lambda: self._freeze_formula(self.axis(name, dim, size)))
 
 

@@ -114,6 +114,10 @@ CASES = {
     "a list comprehension over channels": lambda y: torch.stack([c * (i + 1) for i, c in enumerate(y.unbind(1))], 1),
     "iterated": lambda y: torch.stack(list(y), 0),
     "added by keyword": lambda y: torch.add(y, other=y.relu()),
+    "halves by keyword": lambda y: torch.cat(torch.chunk(input=y, chunks=2, dim=1)[::-1], 1),
+    "mean by keyword": lambda y: y * torch.mean(input=y, dim=(2, 3), keepdim=True),
+    "both by keyword": lambda y: torch.mul(input=y, other=y.relu()),
+    "sigmoid by keyword": lambda y: torch.sigmoid(input=y),
     "in place": lambda y: y.mul_(2).add_(y).relu_(),
 }
 
