@@ -13,14 +13,14 @@ from app.training.settings import written_size
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size
 from engine.base.numbers import GFLOPS_IMGSZ
-from engine.pruning.criteria import AGGREGATES, CRITERIA
+from engine.pruning.criteria import AGGREGATES, ImportanceSettings
 from engine.pruning.session import Slimming
 from engine.pruning.solver import DEFAULT_FLOOR, MAX_RATIO
+from engine.settings.choices import CRITERIA
 from engine.workspace.store import Model
 
 TARGETS = ("Ratio", "Parameters", "GFLOPs", "Latency")
 SCOPES = {"global": "One threshold for all", "uniform": "Same ratio in every layer"}
-CRITERION_NAMES = {"gamma": "|gamma|", "l1": "Filter norm", "gamma-next": "|gamma| × next", "random": "Chance"}
 ROUNDINGS = {1: "No rounding", 8: "Multiples of 8", 16: "Multiples of 16", 32: "Multiples of 32"}
 
 
@@ -226,9 +226,10 @@ def choose_scores(sensitivity: Path | None = None) -> dict[str, Any]:
             "criterion": grid.selectbox(
                 "Criterion",
                 list(CRITERIA),
-                format_func=CRITERION_NAMES.get,
+                list(CRITERIA).index(ImportanceSettings.criterion),
+                format_func=lambda name: CRITERIA[name].label,
                 key="criterion",
-                help="\n".join(f"- {CRITERION_NAMES[name]}: {text}" for name, text in CRITERIA.items()),
+                help="\n".join(f"- {entry.label}: {entry.text}" for entry in CRITERIA.values()),
             ),
             "aggregate": grid.selectbox(
                 "Tied channels", AGGREGATES, key="aggregate", help="How the scores of tied channels become one."

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.base.errors import WorkbenchError
 from engine.base.imgsz import SIDE_WORDS, SIZE_WORDS, as_size, size_for_json
+from engine.settings.choices import CRITERIA
 from engine.settings.options import batch_size, data_option, save_option, ultralytics_arguments
 from engine.settings.verb_facts import TAKES_ARGUMENTS, TRACKERS
 
@@ -116,7 +117,7 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 def _score_options(parser: argparse.ArgumentParser) -> None:
     scores = parser.add_argument_group("how channels are scored")
-    scores.add_argument("--criterion", choices=("gamma", "l1", "gamma-next", "random"), help="importance (gamma)")
+    scores.add_argument("--criterion", choices=tuple(CRITERIA), help="importance (gamma)")
     scores.add_argument("--aggregate", choices=("mean", "max", "sum"), help="score of tied channels (mean)")
     scores.add_argument("--per-layer", action="store_true", help="divide scores by their layer's mean")
     scores.add_argument("--per-flop", action="store_true", help="divide scores by the FLOPs that removal saves")

@@ -10,7 +10,7 @@ from torch import nn
 
 from engine.base.errors import PlanError
 from engine.pruning.cost import CostModel
-from engine.pruning.criteria import AGGREGATES, CRITERIA, ImportanceSettings, group_scores
+from engine.pruning.criteria import AGGREGATES, CRITERIA, Context, ImportanceSettings, group_scores
 from engine.pruning.graph import trace
 from tests.models import build, graph_of
 from tests.nets import block, head, net
@@ -130,6 +130,74 @@ def test_every_group_of_a_real_model_has_a_score(name, criterion):
         warnings.simplefilter("error")
         scores = group_scores(graph, model, ImportanceSettings(criterion=criterion, per_layer=True))
     assert np.isfinite(scores[1:]).all() and (scores[1:] > 0).all()
+
+
+def test_every_file_of_the_folder_is_a_criterion_under_its_name():
+    assert list(CRITERIA) == ["gamma", "gamma-next", "l1", "random"]
+    assert CRITERIA["gamma-next"].label == "|gamma| × next" and "next layers" in CRITERIA["gamma-next"].text
+    assert all(entry.label != name and entry.text for name, entry in CRITERIA.items())
+
+
+# --- images and gradients ------------------------------------------------------------------------------------------
+
+
+def squares(model, batch):
+    """A loss whose gradients can be written down: half the squared outputs, summed."""
+    return model(batch["img"]).square().sum() / 2
+
+
+def two_batches():
+    return ({"img": torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(seed))} for seed in (0, 1))
+
+
+def test_a_criterion_gets_the_gradients_of_every_batch(chain):
+    before = {name: tensor.clone() for name, tensor in chain.state_dict().items()}
+    context = Context(trace(chain), chain, batches=two_batches, loss=squares)
+    for _ in range(2):  # the images are there again for the next criterion
+        found = [model.head.bias.grad.clone() for model in context.backward_passes()]
+        outputs = [chain(images).detach().sum(dim=(0, 2, 3)) for images in context.images()]
+        assert len(found) == 2
+        for gradient, output in zip(found, outputs, strict=True):
+            assert torch.allclose(gradient, output, rtol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in chain.state_dict().items())
+    assert all(parameter.grad is None for parameter in chain.parameters())
+
+
+def test_gradients_are_those_of_the_loss_that_ultralytics_trains_with():
+    model, labels = build("yolov8n"), torch.tensor([[0.5, 0.5, 0.4, 0.4]])
+    batch = {"img": next(iter(two_batches()))["img"].repeat(1, 1, 4, 4)[:1], "bboxes": labels}
+    batch |= {"cls": torch.zeros(1, 1), "batch_idx": torch.zeros(1)}
+    (passed,) = Context(graph_of("yolov8n"), model, batches=lambda: [batch]).backward_passes()
+    gradients = {layer.name: passed.get_submodule(layer.name).weight.grad for layer in graph_of("yolov8n").layers}
+    assert all(torch.isfinite(gradient).all() for gradient in gradients.values())
+    assert {name for name, gradient in gradients.items() if not gradient.any()} <= {
+        f"model.22.cv2.{scale}.{number}.bn" for scale in range(3) for number in range(2)
+    }  # a scale without an object learns no boxes
+    epsilon, norm = 1e-3, "model.22.cv3.0.0.bn"
+    losses = []
+    for sign in (1, -1):
+        moved = build("yolov8n")
+        moved.get_submodule(norm).weight.data[3] += sign * epsilon
+        moved.args = passed.args
+        losses.append(float(moved.loss(batch)[0].sum().detach()))
+    slope = (losses[0] - losses[1]) / (2 * epsilon)
+    assert float(passed.get_submodule(norm).weight.grad[3]) == pytest.approx(slope, rel=0.05, abs=1e-3)
+
+
+def test_without_images_a_criterion_that_looks_at_some_is_refused(chain):
+    context = Context(trace(chain), chain)
+    for read in (context.images, context.backward_passes):
+        with pytest.raises(PlanError, match="looks at images; give the data set"):
+            list(read())
+
+
+@pytest.mark.parametrize(
+    "scores", [lambda c: [np.ones(3)], lambda c: [-np.ones(layer.channels) for layer in c.graph.layers]]
+)
+def test_scores_that_are_none_are_refused(chain, monkeypatch, scores):
+    monkeypatch.setattr("engine.pruning.criteria.gamma.channel_scores", scores)
+    with pytest.raises(PlanError, match="gamma did not give every channel"):
+        group_scores(trace(chain), chain)
 
 
 # --- tied channels -------------------------------------------------------------------------------------------------

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
-import torch
 from torch import nn
 
 from engine.base.errors import PlanError
 from engine.pruning.cost import CostModel
+from engine.pruning.criteria._context import Batch, Context, Criterion
 from engine.pruning.graph import ChannelGraph
+from engine.settings.choices import CRITERIA
 
-CRITERIA = {
-    "gamma": "how strongly BatchNorm passes the channel on",
-    "l1": "sum of the absolute weights of the filter that makes the channel",
-    "gamma-next": "gamma times what the next layers make of the channel",
-    "random": "no criterion at all, as the control",
-}
 AGGREGATES = ("mean", "max", "sum")
 
 
@@ -55,6 +52,7 @@ def group_scores(
     model: nn.Module,
     settings: ImportanceSettings | None = None,
     costs: CostModel | None = None,
+    batches: Callable[[], Iterable[Batch]] | None = None,
 ) -> np.ndarray:
     """Score every channel group.
 
@@ -63,12 +61,16 @@ def group_scores(
         model: The model that it was traced from.
         settings: How to score; by mean |gamma| unless told.
         costs: Needed where ``settings.per_flop``.
+        batches: Reads labelled images, for criteria that look at some.
 
     Returns:
         (G,) float64; infinity for group 0, which is always kept.
+
+    Raises:
+        PlanError: What the settings need is missing.
     """
     settings = settings or ImportanceSettings()
-    by_layer = _channel_scores(graph, model, settings)
+    by_layer = _channel_scores(settings.criterion, Context(graph, model, settings.seed, batches))
     if settings.per_layer:
         by_layer = [values / max(float(np.nanmean(values)), 1e-12) for values in by_layer]
     if settings.sensitivity:
@@ -83,24 +85,18 @@ def group_scores(
     return scores
 
 
-def _channel_scores(graph: ChannelGraph, model: nn.Module, settings: ImportanceSettings) -> list[np.ndarray]:
-    """Return for each layer the (C,) scores of its channels; NaN where the criterion has nothing to say.
+def _channel_scores(name: str, context: Context) -> list[np.ndarray]:
+    """Return what a criterion says: for each layer the (C,) scores of its channels, NaN where it says nothing.
 
-    - gamma: Network Slimming, arXiv 1708.06519.
-    - l1: sum of absolute weights of the filter, Pruning Filters for Efficient ConvNets, arXiv 1608.08710.
-    - gamma-next: |gamma| times the sum of absolute weights with which the next layers read the channel, which is what
-      the channel can add to them at most for a unit of normalised activation.
+    Raises:
+        PlanError: the criterion looks at images and there are none, or its scores are none.
     """
-    if settings.criterion == "random":
-        generator = np.random.default_rng(settings.seed)
-        return [generator.random(layer.channels) for layer in graph.layers]
-    if settings.criterion == "l1":
-        return _filter_norms(graph, model)
-    gammas = [_absolute(model.get_submodule(layer.name).weight) for layer in graph.layers]
-    if settings.criterion == "gamma":
-        return gammas
-    reads = _weight_sums(graph, model, reading=True)
-    return [gamma * reads[layer.groups] for gamma, layer in zip(gammas, graph.layers, strict=True)]
+    criterion: Criterion = import_module(f"engine.pruning.criteria.{name.replace('-', '_')}")
+    scores = criterion.channel_scores(context)
+    wanted = [(layer.channels,) for layer in context.graph.layers]
+    if [np.shape(values) for values in scores] != wanted or any((np.asarray(values) < 0).any() for values in scores):
+        raise PlanError(f"The criterion {name} did not give every channel of every layer a score of 0 or more.")
+    return scores
 
 
 def _factors(graph: ChannelGraph, settings: ImportanceSettings) -> list[float]:
@@ -112,60 +108,6 @@ def _factors(graph: ChannelGraph, settings: ImportanceSettings) -> list[float]:
     if not any(factors):
         raise PlanError("The sensitivity was measured on another architecture; measure it on this model.")
     return [1.0 if factor is None else factor for factor in factors]
-
-
-def _absolute(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().abs().double().cpu().numpy()
-
-
-def _filter_norms(graph: ChannelGraph, model: nn.Module) -> list[np.ndarray]:
-    """Return for each layer the L1 norms of the filters that make its channels.
-
-    Those are the filters whose outputs it normalises. A layer that normalises something else, such as the sum of two
-    convolutions, has the filters that make these channels anywhere.
-    """
-    index = {layer.name: number for number, layer in enumerate(graph.layers)}
-    norms = [np.full(layer.channels, np.nan) for layer in graph.layers]
-    for maker, norm in graph.normalised.items():
-        weight, _, made = _weight_dims(model.get_submodule(maker))
-        filters = _sums_along(weight, made)
-        if norm in index and len(filters) == len(norms[index[norm]]):
-            norms[index[norm]] = filters
-    if any(np.isnan(values).any() for values in norms):
-        anywhere = _weight_sums(graph, model, reading=False)
-        norms = [
-            anywhere[layer.groups] if np.isnan(values).any() else values
-            for layer, values in zip(graph.layers, norms, strict=True)
-        ]
-    return norms
-
-
-def _weight_sums(graph: ChannelGraph, model: nn.Module, *, reading: bool) -> np.ndarray:
-    """Return the (G,) sums of absolute weights with which convolutions and linear layers read or make each group."""
-    sums = np.zeros(graph.group_count)
-    for name, axes in graph.tensor_axes.items():
-        module_name, _, kind = name.rpartition(".")
-        module = model.get_submodule(module_name)
-        if kind != "weight" or not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
-            continue
-        weight, read, made = _weight_dims(module)
-        dim = read if reading else made
-        if len(axes) > dim and axes[dim] >= 0:
-            sums += np.bincount(graph.axes[axes[dim]], weights=_sums_along(weight, dim), minlength=graph.group_count)
-    return sums
-
-
-def _weight_dims(module: nn.Module) -> tuple[np.ndarray, int, int]:
-    """Return the absolute weights of a convolution or linear layer, the dimension it reads by and the one it makes.
-
-    A transposed convolution has its inputs first: (in, out, ...) instead of (out, in, ...).
-    """
-    transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-    return _absolute(module.weight), *((0, 1) if transposed else (1, 0))
-
-
-def _sums_along(weight: np.ndarray, dim: int) -> np.ndarray:
-    return weight.sum(axis=tuple(other for other in range(weight.ndim) if other != dim))
 
 
 def _aggregated(groups: np.ndarray, values: np.ndarray, group_count: int, aggregate: str) -> np.ndarray:

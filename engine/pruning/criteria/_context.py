@@ -1,0 +1,76 @@
+"""What a criterion may look at: the graph and the model, and images with gradients where there is a data set."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
+
+from engine.base.errors import PlanError
+from engine.pruning.graph import ChannelGraph
+
+Batch = dict[str, Any]
+"Labelled images as Ultralytics' data loaders give them: ``img`` is (N, C, H, W) float32 from 0 to 1."
+
+
+class Criterion(Protocol):
+    """What a file of this folder offers."""
+
+    def channel_scores(self, context: Context) -> list[np.ndarray]:
+        """Return for each layer of the graph the (C,) scores of its channels."""
+        ...
+
+
+def task_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the loss that Ultralytics trains a model with, summed over its parts."""
+    given = model.args if isinstance(model.args, dict) else vars(model.args)
+    model.args = get_cfg(overrides={key: value for key, value in given.items() if key in DEFAULT_CFG_DICT})
+    return model.loss(batch)[0].sum()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a criterion may look at."""
+
+    graph: ChannelGraph
+    model: nn.Module
+    "That the graph was traced from; not to be changed."
+    seed: int = 0
+    batches: Callable[[], Iterable[Batch]] | None = None
+    "Reads labelled images, from the first one at every call; None where no data set was given."
+    loss: Callable[[nn.Module, Batch], torch.Tensor] = task_loss
+
+    def images(self) -> Iterator[torch.Tensor]:
+        """Yield the images of each batch, (N, C, H, W) float32 from 0 to 1.
+
+        Raises:
+            PlanError: no data set was given.
+        """
+        return (batch["img"] for batch in self._read())
+
+    def backward_passes(self) -> Iterator[nn.Module]:
+        """Yield a copy of the model once for each batch, its parameters' ``grad`` that of the loss on this batch.
+
+        The copy is in evaluation mode, so that BatchNorm keeps its statistics and nothing is random.
+
+        Raises:
+            PlanError: no data set was given.
+        """
+        model = copy.deepcopy(self.model).float().eval().requires_grad_(True)
+        for batch in self._read():
+            model.zero_grad()
+            self.loss(model, batch).backward()
+            yield model
+
+    def _read(self) -> Iterable[Batch]:
+        if self.batches is None:
+            raise PlanError(
+                "This criterion looks at images; give the data set that the model was trained for (--data)."
+            )
+        return self.batches()
