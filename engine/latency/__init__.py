@@ -3,8 +3,8 @@
 from engine.latency.benchmark import LatencyResult, measure
 from engine.latency.costs import LatencyCosts
 from engine.latency.predicting import LatencyPrediction, predict_latency
-from engine.latency.session import TimedSlimming, known_costs
 from engine.latency.table import LatencyTable, table_path
+from engine.latency.target import TimedSlimming, known_costs
 
 __all__ = [
     "LatencyCosts",

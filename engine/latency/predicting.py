@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.base.imgsz import ImageSize, as_size
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.latency.session import TimedSlimming
+from engine.latency.target import TimedSlimming
 
 Reporter = Callable[[dict], None]
 
