@@ -100,8 +100,8 @@ def _show_end(job: Job, at: Progress) -> None:
 
 
 def stopped_text(at: Progress) -> str:
-    """Return 'Stopped on request in epoch 2 of 30.'."""
-    where = f" in epoch {at.epoch} of {at.epochs}" if at.epoch and at.epochs else ""
+    """Return 'Stopped on request in epoch 2 of 30.', or without the epoch for a verb that has none."""
+    where = f" in epoch {at.epoch} of {at.epochs}" if at.epoch and at.epochs and at.epochs > 1 else ""
     return f"Stopped on request{where}."
 
 

@@ -7,10 +7,11 @@ are one number, so that sizes can be compared.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from engine.base.errors import PlanError, TrainingError
+from engine.base.events import Report, status_event
 
 ImageSize = int | tuple[int, int]
 "Pixels of both sides, or (height, width)."
@@ -93,7 +94,7 @@ def rounding_words(size: int | Sequence[int], stride: int) -> str:
     return f"Image size {before} becomes {after}, rounded up to a multiple of the model's stride of {stride} pixels."
 
 
-def told_imgsz(imgsz: int, stride: int, report: Callable[[dict[str, Any]], None]) -> int:
+def told_imgsz(imgsz: int, stride: int, report: Report) -> int:
     """Return the image size in pixels that Ultralytics makes of one; a status says so where it differs.
 
     What is smaller than any stride is returned as it is, for whoever refuses it.
@@ -106,5 +107,5 @@ def told_imgsz(imgsz: int, stride: int, report: Callable[[dict[str, Any]], None]
     if imgsz < LEAST_STRIDE:
         return imgsz
     if words := rounding_words(imgsz, stride):
-        report({"kind": "status", "text": words})
+        report(status_event(words))
     return rounded_side(imgsz, stride)

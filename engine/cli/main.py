@@ -15,8 +15,8 @@ from typing import Any
 
 from engine.base import numbers
 from engine.base.errors import WorkbenchError
-from engine.base.events import log_event
 from engine.base.files import expanded
+from engine.base.log import log_event
 from engine.base.runtime import logs_to_stderr
 from engine.cli.text import result_text
 from engine.settings.parser import read_terminal

@@ -12,15 +12,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import yaml
 
 from engine.base import numbers
 from engine.base.errors import DatasetError, StorageError
+from engine.base.events import Report, silent, status_event
 from engine.base.files import expanded, writing_to
 from engine.base.runtime import worker_environment
 from engine.datasets.check import check_dataset, resolved_yaml
@@ -32,7 +31,6 @@ TELL_EVERY_S = 10.0
 "How often a download says how far it is, and can be told to stop."
 _SAME_START_S = 3.0
 "A start is noted in whole seconds, and read from a clock that may be adjusted."
-Report = Callable[[dict[str, Any]], None]
 
 
 def fetch_if_missing(data: str, folder: Path, report: Report) -> None:
@@ -48,7 +46,7 @@ def fetch_if_missing(data: str, folder: Path, report: Report) -> None:
         download(offer, folder, report)
 
 
-def download(offer: Offer, folder: Path, report: Report = lambda event: None) -> Path:
+def download(offer: Offer, folder: Path, report: Report = silent) -> Path:
     """Download what a description offers and return its folder, FOLDER/NAME.
 
     Raises:
@@ -72,13 +70,13 @@ def download(offer: Offer, folder: Path, report: Report = lambda event: None) ->
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder, prefix=_prefix(offer, os.getpid())))
     try:
-        report({"kind": "status", "text": f"Downloading the images of {offer.name} into {target}: {offer.sentence}"})
+        report(status_event(f"Downloading the images of {offer.name} into {target}: {offer.sentence}"))
         _run(offer, aside, report)
         _check_whole(offer, aside)
         _move_in(aside / offer.folder, target, offer)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    report({"kind": "status", "text": f"The images of {offer.name} lie in {target}"})
+    report(status_event(f"The images of {offer.name} lie in {target}"))
     return target
 
 
@@ -133,7 +131,7 @@ def _told_until_it_ends(process: subprocess.Popen, aside: Path, report: Report) 
         try:
             return process.wait(timeout=TELL_EVERY_S)
         except subprocess.TimeoutExpired:
-            report({"kind": "status", "text": f"{numbers.megabytes(_size(aside) / 1e6)} on the disk so far"})
+            report(status_event(f"{numbers.megabytes(_size(aside) / 1e6)} on the disk so far"))
 
 
 def _size(folder: Path) -> int:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.base.events import log_event
+from engine.base.log import log_event
 from engine.base.runtime import import_ultralytics
 from engine.demo.dataset import DEMO_TRAINING, make_demo_dataset
 

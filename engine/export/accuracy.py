@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from engine.base.errors import ExportError, StopRequested
-from engine.base.events import step_event
+from engine.base.events import Report, step_event
 from engine.base.runtime import import_ultralytics
 from engine.base.tasks import TASKS
 from engine.export.boxes import CONFIDENCE, OVERLAP
 from engine.export.settings import END2END
 from engine.runtimes.exporter import first_line
 
-Reporter = Callable[[dict], None]
 _MEASURED = {"segment": "seg", "pose": "pose"}
 "Task -> what its mAP is about, where that is not the box."
 
@@ -24,7 +22,7 @@ def validation_map(
     task: str,
     data: Path,
     imgsz: int,
-    report: Reporter,
+    report: Report,
     *,
     cut: bool = False,
     head: str = "",
@@ -64,7 +62,7 @@ def validation_map(
         return float(getattr(metrics, _MEASURED.get(task, "box")).map)
 
 
-def _report(validator, report: Reporter) -> None:
+def _report(validator, report: Report) -> None:
     step, steps = validator.batch_i + 1, len(validator.dataloader)
     if step % 10 == 0 or step == steps:
         report(step_event(step, steps))

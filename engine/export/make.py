@@ -6,7 +6,7 @@ import ast
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.base import numbers
 from engine.base.errors import ExportError, StorageError
+from engine.base.events import Report, silent, status_event
 from engine.base.files import atomic_path, require_free_space, writing_to
 from engine.base.images import read_input
 from engine.base.tasks import TASKS
@@ -29,8 +30,6 @@ from engine.export.precision import to_fp16, to_int8
 from engine.export.settings import END2END, FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
 from engine.runtimes.backends import Backend, open_backend, torch_backend
 from engine.runtimes.exporter import first_line, run_exporter
-
-Reporter = Callable[[dict], None]
 
 COMPARED_IMAGES = 16
 "Of the validation split, where a data set is given."
@@ -94,7 +93,7 @@ def export_model(
     images: Sequence[Path] = (),
     tolerance: float | None = None,
     strict: bool = False,
-    report: Reporter = lambda event: None,
+    report: Report = silent,
 ) -> ExportResult:
     """Export a checkpoint, then check the file and compare it with the checkpoint.
 
@@ -130,10 +129,10 @@ def export_model(
     require_free_space(Path(tempfile.gettempdir()), 3 * _SIZE_FACTOR * checkpoint.path.stat().st_size)
     with tempfile.TemporaryDirectory(prefix="export-") as temporary:
         rounding = _rounding(checkpoint, settings)
-        report(_status(f"Exporting {checkpoint.path.name} to {FORMATS[settings.format]}{rounding}"))
+        report(status_event(f"Exporting {checkpoint.path.name} to {FORMATS[settings.format]}{rounding}"))
         exported, full = _exported(checkpoint, settings, head, Path(temporary), report)
         opset, size = _facts(exported, checkpoint, settings)
-        report(_status("Comparing the file with the PyTorch model"))
+        report(status_event("Comparing the file with the PyTorch model"))
         backend = open_backend(exported, settings.format)
         select_head(checkpoint.model, head, size)
         parity = _compare(checkpoint, backend, settings, size, compared)
@@ -175,17 +174,13 @@ def export_model(
         gates=tuple(found),
         seconds=time.monotonic() - started_s,
     )
-    report(_status(f"Exported {numbers.megabytes(size_mb)}. {gate.verdict(found)}"))
+    report(status_event(f"Exported {numbers.megabytes(size_mb)}. {gate.verdict(found)}"))
     return result
 
 
 def failed_path(save_path: Path) -> Path:
     """Return where a file goes that was not passed under ``strict``: beside, with '-failed' after its name."""
     return save_path.with_name(f"{save_path.stem}-failed{save_path.suffix}")
-
-
-def _status(text: str) -> dict:
-    return {"kind": "status", "text": text}
 
 
 def _check_name(save_path: Path, format: str) -> None:
@@ -209,7 +204,7 @@ def _needs_detections(settings: ExportSettings) -> bool:
     return settings.nms or (settings.precision != "fp32" and settings.data is not None)
 
 
-def _check_data(checkpoint: Checkpoint, settings: ExportSettings, report: Reporter) -> None:
+def _check_data(checkpoint: Checkpoint, settings: ExportSettings, report: Report) -> None:
     """Refuse before the work a data set of other images, or of other classes, on which no accuracy can be measured."""
     if settings.data is None:
         return
@@ -220,7 +215,7 @@ def _check_data(checkpoint: Checkpoint, settings: ExportSettings, report: Report
     if checkpoint.task not in TASKS:
         require_images(checkpoint, info)
     elif words := require_measurable(checkpoint, info).sentence:
-        report(_status(words))
+        report(status_event(words))
 
 
 def _dataset_images(settings: ExportSettings, split: str, count: int) -> list[Path]:
@@ -232,7 +227,7 @@ def _dataset_images(settings: ExportSettings, split: str, count: int) -> list[Pa
 
 
 def _exported(
-    checkpoint: Checkpoint, settings: ExportSettings, head: str, folder: Path, report: Reporter
+    checkpoint: Checkpoint, settings: ExportSettings, head: str, folder: Path, report: Report
 ) -> tuple[Path, Path | None]:
     """Return the exported file, and the float32 one that it was converted from, if it was."""
     # To Ultralytics, False means the end-to-end head, and None the other one with nothing behind it.
@@ -253,13 +248,13 @@ def _exported(
     return exported, full
 
 
-def _convert(source: Path, target: Path, checkpoint: Checkpoint, settings: ExportSettings, report: Reporter) -> None:
+def _convert(source: Path, target: Path, checkpoint: Checkpoint, settings: ExportSettings, report: Report) -> None:
     if settings.precision == "fp16":
         to_fp16(source, target)
         return
     height, width = ast.literal_eval(read_metadata(source)["imgsz"])
     paths = _dataset_images(settings, "train", settings.calibration_images)
-    report(_status(f"Calibrating on {len(paths)} training images"))
+    report(status_event(f"Calibrating on {len(paths)} training images"))
     form = checkpoint.channels, height, width, checkpoint.task
     to_int8(source, target, _Images(paths, *form), report)
 
@@ -369,12 +364,12 @@ def _why_no_accuracy(checkpoint: Checkpoint, settings: ExportSettings, size: tup
 
 
 def _accuracies(
-    checkpoint: Checkpoint, exported: Path, settings: ExportSettings, head: str, imgsz: int, report: Reporter
+    checkpoint: Checkpoint, exported: Path, settings: ExportSettings, head: str, imgsz: int, report: Report
 ) -> dict[str, float]:
     """Return the metric that judges, of the file, then of the checkpoint, on square images of ``imgsz`` pixels."""
     from engine.export.accuracy import validation_map
 
-    report(_status("Measuring accuracy on the validation split, of the file and of the checkpoint"))
+    report(status_event("Measuring accuracy on the validation split, of the file and of the checkpoint"))
     metric = TASKS[checkpoint.task].metric
     files = {metric: exported, f"{metric} fp32": checkpoint.path}
     limits = {"cut": settings.nms, "head": head, "single_cls": checkpoint.single_cls}

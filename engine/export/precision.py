@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.base.errors import ExportError
-from engine.base.events import step_event
+from engine.base.events import Report, silent, step_event
 from engine.runtimes.exporter import first_line
 
-Reporter = Callable[[dict], None]
 _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 
 
@@ -81,7 +80,7 @@ def _drop_twins(model: Any) -> None:
         seen.update(node.output)
 
 
-def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Reporter = lambda event: None) -> None:
+def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Report = silent) -> None:
     """Write an ONNX file whose convolutions compute with 8 bits (QDQ), calibrated on images.
 
     Weights have one scale a channel, activations one a tensor. Only convolutions and matrix products are quantised:
@@ -120,7 +119,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Re
         raise ExportError(f"The ONNX file could not be quantised: {first_line(error)}") from error
 
 
-def _reader(name: str, images: Sequence[np.ndarray], report: Reporter) -> Any:
+def _reader(name: str, images: Sequence[np.ndarray], report: Report) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):

@@ -6,9 +6,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from engine.base.errors import StopRequested, StorageError
+from engine.base.events import AnyEvent
 from engine.workspace.store import Store
 
 _BEAT_S = 1.0
@@ -18,7 +18,7 @@ _BACKLOG = 10_000
 
 
 class EventWriter:
-    """The report that a verb is given: call it with an event.
+    """The ``Report`` that a verb is given: call it with an event.
 
     Steps are written at most once a second, epochs and statuses at once. Each time, the wish to stop is looked up, and
     from then on every call raises StopRequested: a verb may let it pass, or catch it and return what it has. A store
@@ -33,15 +33,15 @@ class EventWriter:
         self._job_id = job_id
         self._clock = clock
         self._pid = pid
-        self._waiting: deque[dict[str, Any]] = deque(maxlen=_BACKLOG)
+        self._waiting: deque[AnyEvent] = deque(maxlen=_BACKLOG)
         self._written_at = -_BEAT_S
         self.stopped = False
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        """Take one event, a dictionary with a "kind"; raise StopRequested when the job is to end."""
-        self._waiting.append(dict(event))
+    def __call__(self, event: AnyEvent) -> None:
+        """Take one event; raise StopRequested when the job is to end."""
+        self._waiting.append(event)
         if event["kind"] == "status":
-            print(event.get("text", ""), flush=True)
+            print(event["text"], flush=True)
         now = self._clock()
         if event["kind"] in _AT_ONCE or now - self._written_at >= _BEAT_S:
             self._written_at = now

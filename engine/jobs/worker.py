@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.errors import StopRequested, WorkbenchError
+from engine.base.events import Report
 from engine.jobs import memory
 from engine.jobs.chains import advance_ready
 from engine.jobs.launching import WORKER
@@ -23,14 +24,14 @@ from engine.jobs.reporting import EventWriter
 from engine.jobs.watching import mark_lost
 from engine.workspace.store import Job, Store
 
-RunVerb = Callable[[str, dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]
+RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
 
 _POLL_S = 0.5
 # Workers look after one another: a dead one must not keep its device while nobody looks at a page.
 _RECONCILE_EVERY_S = 2.0
 
 
-def _run_verb(verb: str, spec: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def _run_verb(verb: str, spec: dict[str, Any], report: Report) -> dict[str, Any]:
     # Imported once the job's turn has come: a worker that waits must not hold PyTorch in memory.
     from engine.verbs import run_verb
 

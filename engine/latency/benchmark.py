@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from engine.base.errors import ExportError
+from engine.base.events import Report, silent, status_event
 from engine.base.imgsz import ImageSize, as_size
 from engine.base.runtime import compute_threads
 from engine.latency.explain import explain
 from engine.latency.interleaved import in_turns
 from engine.runtimes.runners import RUNTIMES, Runner, open_runner
-
-Reporter = Callable[[dict], None]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def measure(
     runtimes: Sequence[str] = ("onnx",),
     threads: int | None = None,
     repeats: int = 100,
-    report: Reporter = lambda event: None,
+    report: Report = silent,
 ) -> list[LatencyResult]:
     """Measure checkpoints against the first of them.
 
@@ -79,12 +78,12 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         runners: list[Runner] = []
         for number, path in enumerate(paths):
-            report({"kind": "status", "text": f"Preparing {Path(path).name}"})
+            report(status_event(f"Preparing {Path(path).name}"))
             place = Path(folder) / str(number)
             place.mkdir()
             runners += [open_runner(Path(path), runtime, imgsz, threads, place) for runtime in runtimes]
         times = in_turns([runner.run_ms for runner in runners], repeats, report)
-        report({"kind": "status", "text": "Looking at where the time goes"})
+        report(status_event("Looking at where the time goes"))
         return [result for runtime in runtimes for result in _results(runners, times, runtime, imgsz, threads)]
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from engine.base import numbers
+from engine.base.events import Report, silent, status_event
 from engine.base.imgsz import ImageSize, height_width
 from engine.latency.interleaved import in_turns
 from engine.runtimes.exporter import run_exporter
 from engine.runtimes.sessions import feed, open_session, own_time_ms, undisturbed_ms
 
-Reporter = Callable[[dict], None]
 LIMIT = 0.15
 "Share by which a measured latency may differ from the predicted one, or exceed the one asked for."
 _MEASURE_S, _LEAST_RUNS, _MOST_RUNS = 4.0, 10, 50
@@ -73,7 +73,7 @@ def check_latency(
     predicted_ms: float,
     imgsz: ImageSize,
     threads: int,
-    report: Reporter = lambda event: None,
+    report: Report = silent,
 ) -> LatencyCheck:
     """Time a whole and a pruned checkpoint in turns; takes seconds, with large models a minute.
 
@@ -90,7 +90,7 @@ def check_latency(
         ExportError: a checkpoint cannot be exported to ONNX, and so not be timed.
         StorageError: there is no space to export to.
     """
-    report({"kind": "status", "text": "Timing the whole and the pruned model in turns"})
+    report(status_event("Timing the whole and the pruned model in turns"))
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         files = [exported(path, Path(folder) / str(number), imgsz) for number, path in enumerate((whole, pruned))]
         whole_ms, pruned_ms = undisturbed_in_turns(files, imgsz, threads, report=report).tolist()
@@ -108,7 +108,7 @@ def undisturbed_in_turns(
     imgsz: ImageSize,
     threads: int,
     repeats: int | None = None,
-    report: Reporter = lambda event: None,
+    report: Report = silent,
 ) -> np.ndarray:
     """Return the (N,) milliseconds of ONNX models run in turns, counted as those that predictions are made from.
 

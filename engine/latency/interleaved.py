@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from engine.base.events import step_event
+from engine.base.events import Report, step_event
 
-Reporter = Callable[[dict], None]
 WARM_UP_RUNS = 5
 _REPORT_EVERY_S = 0.5
 
 
-def in_turns(runs: Sequence[Callable[[], float]], repeats: int, report: Reporter) -> list[np.ndarray]:
+def in_turns(runs: Sequence[Callable[[], float]], repeats: int, report: Report) -> list[np.ndarray]:
     """Return the (repeats,) milliseconds of every model, run as A B C A B C ... after a warm-up.
 
     Args:

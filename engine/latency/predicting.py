@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from engine.base.events import Report, silent
 from engine.base.imgsz import ImageSize, as_size
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.latency.target import TimedSlimming
-
-Reporter = Callable[[dict], None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class LatencyPrediction:
 
 
 def predict_latency(
-    path: Path, imgsz: ImageSize, threads: int | None = None, report: Reporter = lambda event: None
+    path: Path, imgsz: ImageSize, threads: int | None = None, report: Report = silent
 ) -> LatencyPrediction:
     """Measure what predicts the latency of any plan of a checkpoint on this machine, and keep it.
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine.base.events import step_event
+from engine.base.events import Report, StatusEvent, status_event, step_event
 from engine.base.files import expanded, write_text_atomic
 from engine.base.imgsz import ImageSize, option_text
 from engine.base.runtime import prepare
@@ -21,7 +21,6 @@ from engine.latency.convolution import convolution_ms
 from engine.latency.grid import grid_points
 from engine.latency.layers import ConvolutionShape, TimedConvolution
 
-Reporter = Callable[[dict], None]
 RUNTIME = "onnx"
 _PARTS = ("convolutions", "moving", "rest")
 "What the time of a whole model is made of."
@@ -52,7 +51,7 @@ class LatencyTable:
         """Whether nothing of these convolutions would have to be measured."""
         return not self._missing(layers)
 
-    def prepare(self, layers: Iterable[TimedConvolution], report: Reporter) -> None:
+    def prepare(self, layers: Iterable[TimedConvolution], report: Report) -> None:
         """Measure what is missing for these convolutions; what has been measured is kept even if stopped.
 
         ``report`` receives a ``step`` event for each of them and a ``status`` event now and then.
@@ -173,8 +172,5 @@ def _is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
 
 
-def _status(number: int, count: int) -> dict:
-    return {
-        "kind": "status",
-        "text": f"Measuring the convolutions of this model on this machine, once: {number} of {count}",
-    }
+def _status(number: int, count: int) -> StatusEvent:
+    return status_event(f"Measuring the convolutions of this model on this machine, once: {number} of {count}")

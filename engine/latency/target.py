@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 from engine.base.errors import PlanError
+from engine.base.events import Report, silent, status_event
 from engine.base.imgsz import ImageSize, as_size, pixels
 from engine.checkpoints.checkpoint import Checkpoint
 from engine.latency.costs import LatencyCosts, ModelParts
@@ -15,8 +15,6 @@ from engine.latency.table import LatencyTable
 from engine.pruning.cost import CostModel
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget
-
-Reporter = Callable[[dict], None]
 
 
 class TimedSlimming(Slimming):
@@ -37,7 +35,7 @@ class TimedSlimming(Slimming):
         checkpoint: Checkpoint,
         threads: int | None = None,
         table: LatencyTable | None = None,
-        report: Reporter = lambda event: None,
+        report: Report = silent,
     ) -> None:
         from engine.base.runtime import compute_threads
 
@@ -68,7 +66,7 @@ class TimedSlimming(Slimming):
         return self._timed[imgsz]
 
     def _measured_parts(self, imgsz: ImageSize) -> dict[str, float]:
-        self._report({"kind": "status", "text": f"Timing the whole model at {pixels(imgsz)}"})
+        self._report(status_event(f"Timing the whole model at {pixels(imgsz)}"))
         return asdict(checkpoint_parts(self.checkpoint.path, imgsz, self.table.threads))
 
     def budget_costs(self, budget: Budget, imgsz: ImageSize) -> CostModel | LatencyCosts:

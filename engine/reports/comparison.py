@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.base import numbers
 from engine.base.errors import CheckpointError, DatasetError, WorkbenchError
+from engine.base.events import AnyEvent, Report, silent, status_event, step_event
 from engine.base.files import distinct_names
 from engine.base.imgsz import ImageSize, pixels, told_imgsz
 from engine.base.numbers import GFLOPS_IMGSZ
@@ -20,11 +21,6 @@ from engine.base.tasks import TASKS, metric_label
 from engine.datasets.fit import REFUSED, Fit, ModelFacts, fit_for_measuring
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 from engine.validation.size import ModelSize, measure_size
-
-if TYPE_CHECKING:
-    pass
-
-Report = Callable[[dict[str, Any]], None]
 
 _RELATIVE = ("params", "gflops", "size_mb")
 
@@ -86,7 +82,7 @@ def compare(
     device: str = "cpu",
     split: str = "val",
     latency: bool = False,
-    report: Report = lambda event: None,
+    report: Report = silent,
     validate: Callable[..., Any] | None = None,
     cache: MeasurementCache | None = None,
 ) -> Comparison:
@@ -126,7 +122,7 @@ def compare(
         check_alike(size, base)
     fit = _fit(base, data)
     if fit.sentence:
-        report({"kind": "status", "text": fit.sentence})
+        report(status_event(fit.sentence))
     imgsz = base.trained_imgsz if imgsz is None else imgsz
     imgsz = told_imgsz(imgsz, base.stride, report)
     data_key = dataset_digest(data, split) if cache is not None else ""
@@ -137,7 +133,7 @@ def compare(
         key = MeasurementKey(size.digest, data_key, split, imgsz, batch, device)
         counting = _counting(report, len(measured), len(sizes))
         measured.append(measured_once(size.path, data, key, cache=cache, report=counting, validate=validate))
-        report({"kind": "step", "step": len(measured), "steps": len(sizes)})
+        report(step_event(len(measured), len(sizes)))
     told = {"data": str(data), "split": split, "imgsz": imgsz, "gflops_imgsz": gflops_imgsz}
     comparison = side_by_side(sizes, measured, first, **told)
     comparison = replace(comparison, fit=fit.as_dict())
@@ -192,7 +188,7 @@ def check_alike(size: ModelSize, base: ModelSize) -> None:
         raise CheckpointError(f"{mine} and {other}; compare models for the same data.")
 
 
-def comparable(weights: Sequence[str | Path], report: Report = lambda event: None) -> list[str | Path]:
+def comparable(weights: Sequence[str | Path], report: Report = silent) -> list[str | Path]:
     """Return the checkpoints that can be measured on what the last one was made for; a status names each other.
 
     Training takes the classes, keypoints and image channels of its data set, so what a chain started from may know
@@ -206,7 +202,7 @@ def comparable(weights: Sequence[str | Path], report: Report = lambda event: Non
     for path, own in zip(weights, known, strict=True):
         if own != known[-1]:
             why = f"knows other classes ({_listed(own[1])})" if own[1] != known[-1][1] else own[2]
-            report({"kind": "status", "text": f"{path} is left out of the comparison: it {why}"})
+            report(status_event(f"{path} is left out of the comparison: it {why}"))
     return [path for path, own in zip(weights, known, strict=True) if own == known[-1]]
 
 
@@ -283,8 +279,8 @@ def _listed(names: Mapping[int, str]) -> str:
 def _counting(report: Report, done: int, models: int) -> Report:
     """Pass statuses on; batches become the count of finished models, so that a wish to stop is heard at each."""
 
-    def passed(event: dict[str, Any]) -> None:
-        report({"kind": "step", "step": done, "steps": models} if event["kind"] == "step" else event)
+    def passed(event: AnyEvent) -> None:
+        report(step_event(done, models) if event["kind"] == "step" else event)
 
     return passed
 

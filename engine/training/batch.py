@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from engine.base.devices import device_indices
-from engine.training.progress import Report
+from engine.base.events import Report, status_event
 from engine.training.running import errors_explained
 from engine.training.settings import TrainSettings
 from engine.training.trainers import TRAINERS
@@ -48,7 +48,7 @@ def with_batch(settings: TrainSettings, task: str, report: Report) -> TrainSetti
     batch = each * count if measured else max(each // count, 1) * count
     reason = "by the memory of the GPU" if measured else "Ultralytics' default, for only a GPU's memory is measured"
     shared = f", {batch // count} for each of {count} processes" if count > 1 else ""
-    report({"kind": "status", "text": f"AutoBatch chose {batch} images a batch{shared} ({reason})"})
+    report(status_event(f"AutoBatch chose {batch} images a batch{shared} ({reason})"))
     return replace(settings, batch=batch)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.errors import StopRequested, TrainingError, WorkbenchError
+from engine.base.events import Report, only, status_event
 from engine.base.files import file_digest
-from engine.training.progress import Report
 from engine.training.settings import TrainSettings
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 
@@ -42,7 +42,7 @@ def compared_models(
             except StopRequested:
                 raise
             except Exception as error:
-                report({"kind": "status", "text": f"The {role} is left out of the comparison: {_words(error)}"})
+                report(status_event(f"The {role} is left out of the comparison: {_words(error)}"))
     return rows
 
 
@@ -51,7 +51,7 @@ def _data_digest(data: Path, report: Report) -> str:
     try:
         return dataset_digest(data, _SPLIT)
     except (WorkbenchError, OSError) as error:
-        report({"kind": "status", "text": f"The comparison is not kept for later ones: {_words(error)}"})
+        report(status_event(f"The comparison is not kept for later ones: {_words(error)}"))
         return ""
 
 
@@ -79,7 +79,7 @@ def _row(
 
 def _statuses(report: Report) -> Report:
     """Pass on statuses alone: the steps of a validation are none of the training."""
-    return lambda event: report(event) if event["kind"] == "status" else None
+    return only("status", report)
 
 
 def _words(error: Exception) -> str:

@@ -21,9 +21,9 @@ from typing import Any
 
 from engine.base import errors
 from engine.base.errors import StopRequested, TrainingError
+from engine.base.events import Report
 from engine.base.files import write_text_atomic
 from engine.base.runtime import compute_threads, worker_environment
-from engine.training.progress import Report
 from engine.training.settings import TrainResult, TrainSettings
 
 ADDRESS, KEY = "SLIMMING_REPORT_ADDRESS", "SLIMMING_REPORT_KEY"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import get_num_params
 
 from engine.base.errors import StopRequested, TrainingError
+from engine.base.events import AnyEvent, EpochEvent, Report, status_event, step_event
 from engine.base.tasks import short_metrics
 from engine.pruning.gammas import collect_gammas
 from engine.pruning.graph import ChannelGraph, trace
@@ -24,7 +25,6 @@ from engine.training.sparsity import Sparsifier
 from engine.training.state import read_plain, student_of
 from engine.training.trackers import GammaRecord, log_gammas
 
-Report = Callable[[dict[str, Any]], None]
 STEP_INTERVAL_S = 1.0
 "Steps are reported at most this often."
 
@@ -70,9 +70,9 @@ class Progress:
         for name in trainer.tracker_failures.keys() - self._told_failures:
             self._told_failures.add(name)
             text = f"The tracker {name} failed and records no more: {trainer.tracker_failures[name]}"
-            self._send(trainer, {"kind": "status", "text": text})
+            self._send(trainer, status_event(text))
 
-    def _send(self, trainer: BaseTrainer, event: dict[str, Any]) -> None:
+    def _send(self, trainer: BaseTrainer, event: AnyEvent) -> None:
         if RANK > 0:
             return
         try:
@@ -94,8 +94,8 @@ class Progress:
             self.last_metrics = short_metrics(trainer.metrics or {})
         if trainer.changed:
             text = f"Going on with {', '.join(trainer.changed)}: the digits will not be those of a run in one go"
-            self._send(trainer, {"kind": "status", "text": text})
-        self._send(trainer, {"kind": "status", "text": f"Training {get_num_params(model):,} parameters"})
+            self._send(trainer, status_event(text))
+        self._send(trainer, status_event(f"Training {get_num_params(model):,} parameters"))
 
     def _sparsifier_state(self, trainer: BaseTrainer) -> dict[str, Any] | None:
         if trainer.saved_state:
@@ -127,17 +127,8 @@ class Progress:
 
     def _report_step(self, trainer: BaseTrainer, steps: int) -> None:
         losses = {name: float(value) for name, value in (trainer.tloss or {}).items()}
-        self._send(
-            trainer,
-            {
-                "kind": "step",
-                "epoch": trainer.epoch + 1,
-                "epochs": trainer.epochs,
-                "step": trainer.batches_done,
-                "steps": steps,
-                "losses": losses,
-            },
-        )
+        at = {"epoch": trainer.epoch + 1, "epochs": trainer.epochs}
+        self._send(trainer, step_event(trainer.batches_done, steps, **at, losses=losses))
 
     def _epoch_trained(self, trainer: BaseTrainer) -> None:
         if self._sparsifier and distributed.is_initialized() and not self._sparsifier.agrees():
@@ -150,7 +141,7 @@ class Progress:
             return  # the call after the last epoch repeats the validation of best.pt
         ended = trainer.stop
         self.last_metrics = short_metrics(trainer.metrics or {})
-        event = {
+        event: EpochEvent = {
             "kind": "epoch",
             "epoch": trainer.epoch + 1,
             "epochs": trainer.epochs,

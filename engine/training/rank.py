@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
 from engine.base.errors import StopRequested, WorkbenchError
+from engine.base.events import silent
 from engine.training.distributed import ADDRESS, KEY
-from engine.training.progress import Report
 from engine.training.settings import TrainSettings
 
 
-def _sender(connection: Connection) -> Report:
-    def send(event: dict[str, Any]) -> None:
+def _sender(connection: Connection) -> Callable[[Mapping[str, Any]], None]:
+    def send(event: Mapping[str, Any]) -> None:
         connection.send_bytes(json.dumps(event).encode())
         if connection.recv_bytes() == b"stop":
             raise StopRequested
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     described = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     settings, task = TrainSettings.from_dict(described["settings"]), described["task"]
     if os.environ["RANK"] != "0":
-        train_here(settings, task, lambda event: None)
+        train_here(settings, task, silent)
         _leave(distributed)
         return 0
     with Client(json.loads(os.environ[ADDRESS]), authkey=bytes.fromhex(os.environ[KEY])) as connection:

@@ -12,10 +12,11 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import get_num_params
 
 from engine.base.errors import DatasetError, StopRequested, StorageError, TrainingError
+from engine.base.events import Report, only, status_event
 from engine.base.files import file_digest
 from engine.base.tasks import short_metrics
 from engine.checkpoints.restricted import allow_torchvision
-from engine.training.progress import Progress, Report
+from engine.training.progress import Progress
 from engine.training.resuming import (
     RUN_NAME,
     SavedRun,
@@ -124,7 +125,7 @@ def _say_where(saved: SavedRun, epochs: int, report: Report) -> None:
     else:
         text = "No finished epoch to go on from; starting at the first"
     with contextlib.suppress(StopRequested):  # the first step will be told again
-        report({"kind": "status", "text": text})
+        report(status_event(text))
 
 
 def _trained(settings: TrainSettings, saved: SavedRun) -> TrainResult:
@@ -155,7 +156,7 @@ def measure(weights: Path, settings: TrainSettings, report: Report) -> dict[str,
         imgsz=settings.imgsz,
         batch=settings.batch,
         device=settings.device,
-        report=lambda event: report(event) if event["kind"] == "status" else None,
+        report=only("status", report),
     ).metrics
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.base.errors import StorageError
-
-Report = Callable[[dict[str, Any]], None]
+from engine.base.events import Report, silent, status_event
 
 BATCH = 16
 "Images per forward pass unless a person says otherwise, so that what one verb measured another one finds."
@@ -53,7 +52,7 @@ def measured_once(
     key: MeasurementKey,
     *,
     cache: MeasurementCache | None,
-    report: Report = lambda event: None,
+    report: Report = silent,
     validate: Callable[..., Any] | None = None,
 ) -> dict[str, Any]:
     """Return the validation of a checkpoint as JSON-able values: from the cache where it is there, else measured.
@@ -72,7 +71,7 @@ def measured_once(
         CheckpointError, DatasetError, TrainingError: as ``engine.validation.validator.validate``.
     """
     if cache is not None and (known := _known(cache, key)) is not None:
-        report({"kind": "status", "text": f"{Path(path).name} was measured before"})
+        report(status_event(f"{Path(path).name} was measured before"))
         return known
     if validate is None:
         from engine.validation.validator import validate
@@ -82,7 +81,7 @@ def measured_once(
         try:
             cache.put(key, measured)
         except StorageError as error:
-            report({"kind": "status", "text": f"The measurement is not kept for later: {error}"})
+            report(status_event(f"The measurement is not kept for later: {error}"))
     return measured
 
 

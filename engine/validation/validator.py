@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.base.errors import DatasetError, StopRequested, TrainingError
-from engine.base.events import step_event
+from engine.base.events import Report, silent, status_event, step_event
 from engine.base.runtime import import_ultralytics
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
     from engine.datasets import DatasetInfo
 
-Reporter = Callable[[dict], None]
 
 _SECONDS_BETWEEN_STEPS = 0.5
 
@@ -58,7 +57,7 @@ def validate(
     batch: int = 16,
     device: str = "cpu",
     split: str = "val",
-    report: Reporter = lambda event: None,
+    report: Report = silent,
     arguments: Mapping[str, Any] | None = None,
 ) -> Validation:
     """Validate a checkpoint on one split of a YOLO data set.
@@ -95,7 +94,7 @@ def validate(
         description = resolved_yaml(info, temporary)
         model = import_ultralytics().YOLO(str(weights))
         validators = _observe(model, report)
-        report({"kind": "status", "text": f"Validating {Path(weights).name} on the {split} split"})
+        report(status_event(f"Validating {Path(weights).name} on the {split} split"))
         try:
             model.val(
                 data=str(description),
@@ -124,7 +123,7 @@ def _check_fit(checkpoint: Checkpoint, info: DatasetInfo, split: str, single_cls
     require_measurable(checkpoint, info, single_cls=single_cls)
 
 
-def _observe(model, report: Reporter) -> list:
+def _observe(model, report: Report) -> list:
     """Report batches while validators run; return the list in which finished validators appear."""
     finished: list = []
     last_report_s = 0.0

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.base.errors import WorkbenchError
+from engine.base.events import Report, silent
 from engine.verbs.accuracy import accuracy, sensitivity
-from engine.verbs.common import Report, Result, Spec, required, resolve_weights
+from engine.verbs.common import Result, Spec, required, resolve_weights
 from engine.verbs.comparing import compare
 from engine.verbs.evaluating import val
 from engine.verbs.exporting import export
@@ -39,7 +40,7 @@ VERBS: dict[str, Callable[[Spec, Report], Result]] = {
 }
 
 
-def run_verb(verb: str, spec: Spec, report: Report = lambda event: None) -> Result:
+def run_verb(verb: str, spec: Spec, report: Report = silent) -> Result:
     """Run a verb.
 
     Raises:

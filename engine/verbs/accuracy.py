@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.verbs.common import Report, Result, Spec, given, required, resolve_weights, told_fit
+from engine.base.events import Report
+from engine.verbs.common import Result, Spec, given, required, resolve_weights, told_fit
 from engine.verbs.pruning import plan_arguments
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from engine.base.errors import TrainingError, WorkbenchError
+from engine.base.events import Report, status_event
 from engine.base.files import expanded
 
 Spec = dict[str, Any]
 Result = dict[str, Any]
-Report = Callable[[dict[str, Any]], None]
 
 
 def given(spec: Spec, key: str, default: Any) -> Any:
@@ -47,7 +46,7 @@ def measurements(spec: Spec) -> Any:
 def told_fit(fit: Any, report: Report) -> Result:
     """Return how a model and a data set go together (``engine.datasets.fit.Fit``) for a result; a status says it."""
     if fit.sentence:
-        report({"kind": "status", "text": fit.sentence})
+        report(status_event(fit.sentence))
     return fit.as_dict()
 
 

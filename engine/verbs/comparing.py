@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.base.errors import WorkbenchError
-from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights
+from engine.base.events import Report
+from engine.verbs.common import Result, Spec, given, measurements, required, resolve_weights
 
 
 def compare(spec: Spec, report: Report) -> Result:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from engine.base.events import Report
 from engine.settings.arguments import merged_arguments
-from engine.verbs.common import Report, Result, Spec, given, measurements, required, resolve_weights, told_fit
+from engine.verbs.common import Result, Spec, given, measurements, required, resolve_weights, told_fit
 
 
 def val(spec: Spec, report: Report) -> Result:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.base.errors import ExportError
+from engine.base.events import Report
 from engine.base.imgsz import as_size
-from engine.verbs.common import Report, Result, Spec, given, starting_point
+from engine.verbs.common import Result, Spec, given, starting_point
 
 
 def export(spec: Spec, report: Report) -> Result:

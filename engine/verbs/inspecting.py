@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from engine.verbs.common import Report, Result, Spec, given, resolve_weights
+from engine.base.events import Report
+from engine.verbs.common import Result, Spec, given, resolve_weights
 
 
 def inspect(spec: Spec, report: Report) -> Result:

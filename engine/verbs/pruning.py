@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.base import numbers
 from engine.base.errors import PlanError, StopRequested
+from engine.base.events import Report, status_event
 from engine.base.imgsz import ImageSize, as_size
-from engine.verbs.common import Report, Result, Spec, given, resolve_weights
+from engine.verbs.common import Result, Spec, given, resolve_weights
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
@@ -61,7 +62,7 @@ def _measured_latency(slimming: Any, plan: PlanArguments, pruned: Path, predicte
             threads=slimming.table.threads,
             report=report,
         ).as_dict()
-        report({"kind": "status", "text": f"Latency {'. '.join(measured_lines(measured))}"})
+        report(status_event(f"Latency {'. '.join(measured_lines(measured))}"))
         return measured
     except StopRequested:  # the pruned model is there, so there is something to keep
         return {"stopped": True}
@@ -91,19 +92,17 @@ def prune(spec: Spec, report: Report) -> Result:
     result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
     predicted = _predicted_latency(slimming, plan)
     report(
-        {
-            "kind": "status",
-            "text": f"Pruned {numbers.exact(result['params_before'])} -> {numbers.exact(result['params'])} parameters, "
-            f"{numbers.gflops(result['gflops_before'])} -> {numbers.gflops_at(result['gflops'], result['imgsz'])}",
-        }
+        status_event(
+            f"Pruned {numbers.exact(result['params_before'])} -> {numbers.exact(result['params'])} parameters, "
+            f"{numbers.gflops(result['gflops_before'])} -> {numbers.gflops_at(result['gflops'], result['imgsz'])}"
+        )
     )
     if holds_torchvision(slimming.checkpoint.model):
         report(
-            {
-                "kind": "status",
-                "text": "Stock Ultralytics opens this file as it opens the original: not under "
-                "ULTRALYTICS_SAFE_LOAD=1, whose list of safe classes has no layers of torchvision",
-            }
+            status_event(
+                "Stock Ultralytics opens this file as it opens the original: not under "
+                "ULTRALYTICS_SAFE_LOAD=1, whose list of safe classes has no layers of torchvision"
+            )
         )
     if predicted and given(spec, "check_latency", True):
         predicted |= _measured_latency(slimming, plan, path, predicted, report)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.base import numbers
 from engine.base.errors import StorageError, WorkbenchError
+from engine.base.events import Report, silent, status_event
 from engine.base.files import expanded, file_digest, write_text_atomic
 from engine.base.tasks import metric_label
 from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
     from engine.datasets import DatasetInfo
 
-Report = Callable[[dict[str, Any]], None]
 RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
 
 STATE_FILE = "run.json"
@@ -66,7 +66,7 @@ def run_recipe(
     data: str | None = None,
     save_dir: str | Path = "run",
     device: str | None = None,
-    report: Report = lambda event: None,
+    report: Report = silent,
     resume: bool = True,
     *,
     download: bool = False,
@@ -110,7 +110,7 @@ def run_recipe(
     steps, stopped = run.recipe.steps, False
     for number in range(len(records) + 1, len(steps) + 1):
         step = steps[number - 1]
-        report({"kind": "status", "text": f"Step {number} of {len(steps)}: {step.verb}"})
+        report(status_event(f"Step {number} of {len(steps)}: {step.verb}"))
         goes_on = begun == number and step.verb in TRAINING and (run.folder(number) / "weights" / "last.pt").is_file()
         spec = run_spec(run, number, _made(records), resume=goes_on)
         _write_state(run, identity, [*records, _record(run, number, "begun")])
@@ -308,10 +308,10 @@ def _still_there(records: list[dict[str, Any]], report: Report) -> tuple[list[di
             return records[:index], index + 1
         missing = [a["path"] for a in record["result"].get("artefacts", ()) if not Path(a["path"]).exists()]
         if missing:
-            report({"kind": "status", "text": f"{missing[0]} is gone, so step {index + 1} is done again"})
+            report(status_event(f"{missing[0]} is gone, so step {index + 1} is done again"))
             return records[:index], None
     if records:
-        report({"kind": "status", "text": f"Going on after {len(records)} steps that are done"})
+        report(status_event(f"Going on after {len(records)} steps that are done"))
     return records, None
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.base.events import Report, status_event
 from engine.base.files import expanded
-from engine.verbs.common import Report, Result, Spec, required, resolve_weights
+from engine.verbs.common import Result, Spec, required, resolve_weights
 
 
 def report(spec: Spec, tell: Report) -> Result:
@@ -18,7 +19,7 @@ def report(spec: Spec, tell: Report) -> Result:
     workspace = expanded(spec["workspace"]) if spec.get("workspace") else None
     if workspace is not None and not workspace.is_dir():
         raise StorageError(f"There is no workspace {workspace}; leave --workspace out, or correct it.")
-    tell({"kind": "status", "text": f"Writing a report on {Path(spec['weights']).name}"})
+    tell(status_event(f"Writing a report on {Path(spec['weights']).name}"))
     facts = gather(
         resolve_weights(spec["weights"]),
         store=Store(workspace) if workspace else None,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.base.errors import ExportError
+from engine.base.events import Report
 from engine.base.imgsz import ImageSize, as_size
-from engine.verbs.common import Report, Result, Spec, given, resolve_weights
+from engine.verbs.common import Result, Spec, given, resolve_weights
 
 
 def latency(spec: Spec, report: Report) -> Result:

@@ -9,10 +9,10 @@ from typing import Any
 
 from engine.base import numbers
 from engine.base.errors import StopRequested, StorageError, TrainingError
+from engine.base.events import Report, status_event
 from engine.base.tasks import TASKS
 from engine.settings.arguments import merged_arguments
 from engine.verbs.common import (
-    Report,
     Result,
     Spec,
     given,
@@ -141,7 +141,7 @@ def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sp
     extra, fit = _fitted(weights, dataset, spec, extra)
     require_free_space(save_dir, training_bytes(sum(p.numel() for p in module.parameters())))
     for problem in dataset.problems:
-        report({"kind": "status", "text": f"Data set: {problem}"})
+        report(status_event(f"Data set: {problem}"))
     decided = {"weights": weights, "data": dataset.yaml_path, "imgsz": imgsz, "teacher": teacher, "extra": extra}
     settings = _settings(spec, defaults, sparsity, **decided)
     return _Order(spec, settings, task, dataset, lineage, reference, told_fit(fit, report) if fit else {})
@@ -328,7 +328,7 @@ def _distils(spec: Spec, task: str, report: Report) -> bool:
     why = "Ultralytics distils only models that find boxes, because it compares the inputs of their heads"
     if not spec.get("chain"):
         raise TrainingError(f"{why}; leave --teacher out for a model for {TASKS[task].words}.")
-    report({"kind": "status", "text": f"Fine-tuning without a teacher: {why}"})
+    report(status_event(f"Fine-tuning without a teacher: {why}"))
     return False
 
 

@@ -85,6 +85,7 @@ def test_the_length_of_a_training_comes_from_its_specification():
 def test_where_a_job_was_stopped():
     assert stopped_text(Progress(epoch=2, epochs=30)) == "Stopped on request in epoch 2 of 30."
     assert stopped_text(Progress()) == "Stopped on request."
+    assert stopped_text(Progress(epoch=1, epochs=1)) == "Stopped on request.", "a verb without epochs"
 
 
 def test_steps_of_a_chain_name_only_states_that_an_icon_cannot():

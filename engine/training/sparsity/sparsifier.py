@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from engine.base.errors import TrainingError
+from engine.base.events import GammaStatistics
 from engine.pruning.cost import CostModel
 from engine.pruning.gammas import NEAR_ZERO, gamma_histogram
 from engine.pruning.graph import ChannelGraph
@@ -218,7 +219,7 @@ class Sparsifier:
             norm.weight[gamma.to(norm.weight.device) == 0] = 0
             norm.bias[(gamma == 0).to(norm.bias.device) & (beta == 0).to(norm.bias.device)] = 0
 
-    def statistics(self) -> dict[str, Any]:
+    def statistics(self) -> GammaStatistics:
         """Return what the page shows of the gammas after an epoch: quantiles, shares, histogram, free ratio."""
         gammas = torch.cat([gamma.detach() for gamma in self._gammas]).abs().double().cpu().numpy()
         groups = self._groups.cpu().numpy()

@@ -11,11 +11,12 @@ import numpy as np
 
 from engine.base import numbers
 from engine.base.errors import StopRequested
+from engine.base.events import Report, StatusEvent, silent, status_event, step_event
 from engine.base.tasks import score_words
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
 from engine.pruning.solver import SolverSettings, check_ratio, solve
-from engine.validation.impact.point import Bench, Report, counting
+from engine.validation.impact.point import Bench, counting
 from engine.validation.impact.point_cache import Kept, Key
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.impact.subset import choose_subset
@@ -70,7 +71,7 @@ def accuracy_curve(
     settings: SolverSettings | None = None,
     importance: ImportanceSettings | None = None,
     device: str = "cpu",
-    report: Report = lambda event: None,
+    report: Report = silent,
 ) -> AccuracyCurve:
     """Measure a model pruned at each of several ratios, and as it is.
 
@@ -112,7 +113,7 @@ def accuracy_curve(
                 kept.put("dense", {"metrics": bench.original(counting(report, 0, steps))})
             report(_status("As it is", kept.get("dense")))
             for done, ratio in enumerate(possible, start=1):
-                report({"kind": "step", "step": done, "steps": steps})
+                report(step_event(done, steps))
                 if kept.get(_name(ratio)) is None:
                     plan = solve(ranking, ratio)
                     cost = costs.cost(plan.keep)
@@ -121,7 +122,7 @@ def accuracy_curve(
                     point = AccuracyPoint(ratio, plan.ratio_achieved, cost.params, cost.gflops, metrics, images)
                     kept.put(_name(ratio), asdict(point))
                 report(_status(f"Pruned at {ratio:g}", kept.get(_name(ratio))))
-            report({"kind": "step", "step": steps, "steps": steps})
+            report(step_event(steps, steps))
     except StopRequested:
         stopped = True
     measured = [point for ratio in possible if (point := kept.get(_name(ratio)))]
@@ -155,5 +156,5 @@ def _name(ratio: float) -> str:
     return f"{ratio:.4f}"
 
 
-def _status(what: str, point: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "status", "text": f"{what}: {score_words(point['metrics'])}"}
+def _status(what: str, point: dict[str, Any]) -> StatusEvent:
+    return status_event(f"{what}: {score_words(point['metrics'])}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from engine.base.events import Report, only, step_event
 from engine.checkpoints.checkpoint import save_checkpoint
 from engine.pruning.compensation import compensate
 from engine.pruning.recalibration import recalibrate
@@ -20,7 +19,6 @@ from engine.validation.impact.settings import MeasureSettings
 from engine.validation.impact.subset import Subset, copy_subset
 from engine.validation.validator import validate
 
-Report = Callable[[dict[str, Any]], None]
 Metrics = dict[str, float]
 
 
@@ -71,11 +69,11 @@ class Bench(AbstractContextManager):
             imgsz=self._measure.imgsz,
             batch=self._measure.batch,
             device=self._device,
-            report=lambda event: report(event) if event["kind"] == "step" else None,
+            report=only("step", report),
         )
         return measured.metrics
 
 
 def counting(report: Report, done: int, steps: int) -> Report:
     """Turn the batches of one validation into the count of finished ones: a wish to stop is heard at each."""
-    return lambda event: report({"kind": "step", "step": done, "steps": steps})
+    return lambda event: report(step_event(done, steps))

@@ -11,12 +11,13 @@ import numpy as np
 
 from engine.base import numbers
 from engine.base.errors import PlanError, StopRequested
+from engine.base.events import Report, silent, status_event, step_event
 from engine.base.tasks import score_words
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
 from engine.pruning.solver import SolverSettings
 from engine.validation.impact.blocks import Block, blocks_of, cut_block
-from engine.validation.impact.point import Bench, Report, counting
+from engine.validation.impact.point import Bench, counting
 from engine.validation.impact.point_cache import Kept, Key
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.impact.subset import choose_subset
@@ -67,7 +68,7 @@ def sensitivity(
     settings: SolverSettings | None = None,
     importance: ImportanceSettings | None = None,
     device: str = "cpu",
-    report: Report = lambda event: None,
+    report: Report = silent,
 ) -> Sensitivity:
     """Measure a model with each block pruned alone, at several shares of the block's channels.
 
@@ -112,14 +113,14 @@ def sensitivity(
                 whole = np.ones(slimming.graph.group_count, dtype=bool)
                 kept.put("repaired", {"metrics": bench.cut(whole, counting(report, 1, steps))})
             for done, (block, share, keep) in enumerate(cuts, start=2):
-                report({"kind": "step", "step": done, "steps": steps})
+                report(step_event(done, steps))
                 if (point := kept.get(_name(block.name, share))) is None:
                     point = {"block": block.name, "share": share}
                     point["metrics"] = bench.cut(keep, counting(report, done, steps))
                     kept.put(_name(block.name, share), point)
                 text = f"{block.name} without {numbers.percent(share, 0)}: {score_words(point['metrics'])}"
-                report({"kind": "status", "text": text})
-            report({"kind": "step", "step": steps, "steps": steps})
+                report(status_event(text))
+            report(step_event(steps, steps))
     except StopRequested:
         stopped = True
     return Sensitivity(

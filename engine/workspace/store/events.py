@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.workspace.store.database import Database
@@ -12,7 +12,7 @@ from engine.workspace.store.records import Event, event_from_row, to_json
 class EventLog(Database):
     """Append events and read them, each by an index."""
 
-    def append_events(self, job_id: str, events: Sequence[dict[str, Any]], pid: int | None = None) -> str | None:
+    def append_events(self, job_id: str, events: Sequence[Mapping[str, Any]], pid: int | None = None) -> str | None:
         """Append events of a job, each a dictionary with a "kind", in one transaction.
 
         Args:
