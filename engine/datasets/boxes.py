@@ -9,9 +9,12 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
+from engine.base.documents import DocumentError, read_bytes
 from engine.base.errors import DatasetError
 from engine.datasets.info import NAMED_EXAMPLES, count_sentence
 
+_MOST_BYTES = 16 << 20
+"Of the labels of one image."
 _COORDINATE_TOLERANCE = 0.01  # share of the image side by which Ultralytics lets a box leave the picture
 
 
@@ -40,8 +43,7 @@ def count_labels(images: list[str], classes: int, keypoint_columns: int) -> Spli
     count = SplitCount()
     for path in map(label_file, images):
         try:
-            with open(path, encoding="utf-8-sig") as file:
-                text = file.read()
+            text = read_bytes(path, _MOST_BYTES).decode("utf-8-sig")
             rows = _parse_labels(text, keypoint_columns)
         except (FileNotFoundError, NotADirectoryError):
             count.missing.append(path)
@@ -50,7 +52,7 @@ def count_labels(images: list[str], classes: int, keypoint_columns: int) -> Spli
             count.labelled += 1
             count.malformed.append((path, str(error)))
             continue
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, DocumentError):
             count.labelled += 1
             count.malformed.append((path, "it cannot be read as text"))
             continue

@@ -7,7 +7,6 @@ written here (``engine.datasets.downloading`` does that once it is asked to). Pi
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from engine.base.documents import DocumentError, read_bytes
 from engine.base.errors import DatasetError
 from engine.base.files import expanded, write_text_atomic
 from engine.base.tasks import BOXES, DEPTH, FOLDERS, MASKS, POLYGONS, TASKS
@@ -30,10 +30,12 @@ from engine.datasets.description import (
     read_keypoints,
     read_names,
 )
-from engine.datasets.folders import check_class_folder, class_images, is_class_folder
+from engine.datasets.folders import check_class_folder, class_images, files_below, is_class_folder
 from engine.datasets.info import IMAGE_SUFFIXES, SPLITS, DatasetInfo
 from engine.datasets.maps import check_pictures, label_picture
 
+_MOST_LIST_BYTES = 64 << 20
+"Of a text file with an image a line: some 600,000 lines."
 _LOOKED_AT = 20
 "Images whose labels tell of what kind they are."
 
@@ -254,7 +256,7 @@ def _list_images(sources: list[Path], split: str, yaml_path: Path) -> tuple[list
     absent: list[str] = []
     for source in sources:
         if source.is_dir():
-            found += _only_images(glob.glob(os.path.join(glob.escape(str(source)), "**", "*.*"), recursive=True))
+            found += _only_images(files_below(source, hidden=False))
         else:
             for image in _only_images(_read_image_list(source)):
                 (found if os.path.isfile(image) else absent).append(image)
@@ -276,8 +278,8 @@ def _only_images(files: list[str]) -> list[str]:
 def _read_image_list(source: Path) -> list[str]:
     """Lines of a text file; only './' is relative to the file, everything else is taken as it stands."""
     try:
-        lines = source.read_text(encoding="utf-8-sig").strip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(source, _MOST_LIST_BYTES).decode("utf-8-sig").strip().splitlines()
+    except (OSError, UnicodeDecodeError, DocumentError) as error:
         raise DatasetError(f"{source} is not a text file with one image path a line.") from error
     parent = f"{source.parent}{os.sep}"
     return [line.replace("./", parent, 1) if line.startswith("./") else line for line in lines]

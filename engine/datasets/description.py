@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import yaml
-
+from engine.base.documents import DocumentError, read_yaml
 from engine.base.errors import DatasetError
 from engine.datasets.info import SPLITS
 from engine.datasets.shipped import (
@@ -22,6 +21,8 @@ from engine.datasets.shipped import (
 )
 
 YAML_SUFFIXES = (".yaml", ".yml")
+MOST_CLASSES = 100_000
+"More than any published set has; ImageNet has 21,841 at most."
 
 
 def find_yaml(data: Path) -> Path:
@@ -51,11 +52,9 @@ def _find_yaml_in(folder: Path) -> Path:
 def read_description(yaml_path: Path) -> dict:
     """Parse the file; 'validation' becomes 'val', as in Ultralytics."""
     try:
-        description = yaml.safe_load(yaml_path.read_text(encoding="utf-8", errors="ignore"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark else ""
-        raise DatasetError(f"{yaml_path.name} is not valid YAML{line}; correct the file.") from error
+        description = read_yaml(yaml_path)
+    except DocumentError as error:
+        raise DatasetError(f"{yaml_path.name} {error}; correct the file.") from error
     except OSError as error:
         raise DatasetError(f"The data set file {yaml_path} cannot be read: {error.strerror}.") from error
     if not isinstance(description, dict):
@@ -73,12 +72,14 @@ def _check_types(description: dict, yaml_path: Path) -> None:
     """Refuse keys whose values Ultralytics would refuse, or read as something else."""
     path = description.get("path") or ""
     if not isinstance(path, str) or "\0" in path:
-        raise DatasetError(f"'path' in {yaml_path.name} is {path!r}; it must be the path of a folder.")
+        raise DatasetError(f"'path' in {yaml_path.name} is {_told(path)}; it must be the path of a folder.")
     for split in SPLITS:
         value = description.get(split)
         entries = value if isinstance(value, list) else [value]
         if value and not all(isinstance(entry, str) and "\0" not in entry for entry in entries):
-            raise DatasetError(f"'{split}' in {yaml_path.name} is {value!r}; it must be a path or a list of paths.")
+            raise DatasetError(
+                f"'{split}' in {yaml_path.name} is {_told(value)}; it must be a path or a list of paths."
+            )
 
 
 def read_names(description: dict, yaml_path: Path) -> dict[int, str]:
@@ -90,7 +91,13 @@ def read_names(description: dict, yaml_path: Path) -> dict[int, str]:
         except (TypeError, ValueError, OverflowError):
             declared = None
         if declared is None or declared < 1:
-            raise DatasetError(f"'nc' in {yaml_path.name} is {description['nc']!r}; it must be the number of classes.")
+            raise DatasetError(
+                f"'nc' in {yaml_path.name} is {_told(description['nc'])}; it must be the number of classes."
+            )
+        if declared > MOST_CLASSES:
+            raise DatasetError(
+                f"'nc' in {yaml_path.name} is {_told(declared)}; correct it, {MOST_CLASSES:,} is the most."
+            )
     if names is None:
         if declared is None:
             raise DatasetError(f"{yaml_path.name} has no 'names'; add the list of class names.")
@@ -98,7 +105,9 @@ def read_names(description: dict, yaml_path: Path) -> dict[int, str]:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DatasetError(f"'names' in {yaml_path.name} is {names!r}; it must be a list with at least one class name.")
+        raise DatasetError(
+            f"'names' in {yaml_path.name} is {_told(names)}; it must be a list with at least one class name."
+        )
     try:
         names = {int(index): str(name) for index, name in names.items()}
     except (TypeError, ValueError) as error:
@@ -120,7 +129,7 @@ def read_channels(description: dict, yaml_path: Path) -> int:
     channels = description.get("channels", 3)
     if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
         raise DatasetError(
-            f"'channels' in {yaml_path.name} is {channels!r}; it must be the number of channels of the images."
+            f"'channels' in {yaml_path.name} is {_told(channels)}; it must be the number of channels of the images."
         )
     return channels
 
@@ -153,3 +162,9 @@ def read_keypoints(description: dict) -> tuple[int, int] | None:
     if isinstance(shape, list) and len(shape) == 2 and all(isinstance(extent, int) for extent in shape):
         return shape[0], shape[1]
     return None
+
+
+def _told(value: object) -> str:
+    """Return a value as a sentence can hold it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

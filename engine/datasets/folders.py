@@ -87,8 +87,37 @@ def _images_in(folder: Path) -> bool:
 
 def _images_below(folder: Path) -> list[Path]:
     """Image files at any depth, sorted, as torchvision's ImageFolder finds them."""
-    found = [Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names]
-    return sorted(path for path in found if _is_image(path.name))
+    return sorted(Path(file) for file in files_below(folder) if _is_image(file))
+
+
+def files_below(folder: str | Path, *, hidden: bool = True) -> list[str]:
+    """Return the files at any depth of a folder, through links to other folders as well.
+
+    Args:
+        folder: Where to look.
+        hidden: Whether to look at what has a name that begins with a dot.
+
+    Raises:
+        DatasetError: a link leads back to a folder above it, so that every image would count many times.
+    """
+    found: list[str] = []
+    above = {str(folder): {_identity(folder)}}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if not hidden:
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            names = [name for name in names if not name.startswith(".")]
+        found += [os.path.join(place, name) for name in names]
+        passed = above.pop(place)
+        for path in (os.path.join(place, name) for name in folders):
+            if (identity := _identity(path)) in passed:
+                raise DatasetError(f"The link {path} leads back to a folder that it lies in; remove it.")
+            above[path] = passed | {identity}
+    return found
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    described = os.stat(folder)
+    return described.st_dev, described.st_ino
 
 
 def _is_image(name: str) -> bool:
