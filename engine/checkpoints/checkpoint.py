@@ -21,6 +21,7 @@ from ultralytics.utils.torch_utils import get_num_params
 
 from engine.base.errors import CheckpointError
 from engine.base.files import atomic_path, file_digest, require_free_space
+from engine.checkpoints.container import is_container, require_sound
 from engine.checkpoints.inputs import image_channels
 from engine.checkpoints.rehearsal import require_no_layer_called
 from engine.checkpoints.restricted import LOADING, allow_torchvision, refusal
@@ -134,6 +135,8 @@ def _load(path: Path) -> dict[str, Any]:
     if path.is_dir() or path.suffix.lower() != ".pt":
         raise CheckpointError(f"{path} is not a .pt file; choose a checkpoint that Ultralytics training wrote.")
     try:
+        if is_container(path):
+            require_sound(path)
         require_no_layer_called(path)
         with LOADING:
             allow_torchvision(path)

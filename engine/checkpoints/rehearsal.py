@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from engine.checkpoints.container import is_container
+
 LAYERS = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.", "ultralytics.nn.")
 "How the names of layers and models begin."
-_ZIP = b"PK\x03\x04"
-"What PyTorch tells its file format by."
 _OLD_FORMAT_PICKLES = 4
 "Magic number, protocol, system, content: what a file of PyTorch before 1.6 holds in front of its tensors."
 
@@ -67,11 +67,10 @@ def require_no_layer_called(path: Path) -> None:
         LayerCallError: Loading it would call a layer or a model, as no saved model does.
         Exception: Whatever a damaged file provokes.
     """
+    if is_container(path):
+        content = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+        _Rehearsal(io.BytesIO(content), encoding="utf-8").load()
+        return
     with path.open("rb") as file:
-        if file.read(len(_ZIP)) == _ZIP:
-            content = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
-            _Rehearsal(io.BytesIO(content), encoding="utf-8").load()
-            return
-        file.seek(0)
         for _ in range(_OLD_FORMAT_PICKLES):
             _Rehearsal(file, encoding="utf-8").load()

@@ -18,6 +18,7 @@ import torch
 import ultralytics
 from torch import nn
 
+from engine.checkpoints.container import ContainerError
 from engine.checkpoints.rehearsal import LayerCallError
 
 DANGEROUS = frozenset(
@@ -80,6 +81,8 @@ def refusal(path: Path, error: Exception) -> str:
             f"{path.name} was refused: it wants to call {error} while it is loaded, which could download or build "
             f"anything, and which no saved model does; {_UNTRUSTED}."
         )
+    if isinstance(error, ContainerError):
+        return f"{path.name} {error}."
     if isinstance(error, TypeError) and path.stat().st_size and not zipfile.is_zipfile(path) and "outside" in text:
         return (
             f"{path.name} is in the file format of PyTorch before 1.6, or no checkpoint at all; open it with a recent "
