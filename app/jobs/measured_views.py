@@ -13,12 +13,12 @@ from app import charts
 from app.charts.measured import accuracy_line
 from app.frame.session import PAGES, dark, store
 from app.words import format
-from app.words.measured import measured_blocks, measured_curve
+from app.words.measured import about_study
 from engine.base import numbers
 from engine.base.errors import StorageError
 from engine.base.imgsz import pixels
 from engine.base.tasks import SHOWN, main_metric, main_score, metric_label, task_of
-from engine.validation.impact import read_kept
+from engine.validation.study import read_study
 from engine.workspace.store import Job
 
 RUNTIMES = {"onnx": "ONNX Runtime", "torch": "PyTorch", "cuda": "PyTorch on the GPU"}
@@ -123,9 +123,9 @@ def show_accuracy(job: Job) -> None:
         column_config={"Ratio": ratio, **{name: number for name in table if name in _LABELS}},
         key="accuracy points",
     )
-    curve = measured_curve(_kept(result))
+    study = read_study(result["file"])
     forbidden = ", ".join(f"{ratio:g}" for ratio in result["beyond"])
-    _say(curve.about if curve else "", f"Floors forbid {forbidden}." if forbidden else "")
+    _say(about_study(study) if study else "", f"Floors forbid {forbidden}." if forbidden else "")
     _lead_to_pruning(job)
 
 
@@ -175,10 +175,10 @@ def show_sensitivity(job: Job) -> None:
     )
     with st.container(width=_CHART_WIDTH):
         st.plotly_chart(figure, config=charts.CONFIG, key="measured sensitivity")
-    known = measured_blocks(_kept(result))
+    study = read_study(result["file"])
     _say(
         f"Change of {metric_label(main_metric(result['repaired']))} with one block alone pruned.",
-        known.about if known else "",
+        about_study(study) if study else "",
     )
     _lead_to_pruning(job)
 
@@ -191,11 +191,6 @@ def block_changes(result: Mapping[str, Any]) -> list[list[float | None]]:
         return []
     measured = [[block["metrics"].get(f"{share:g}") for share in result["shares"]] for block in result["blocks"]]
     return [[None if metrics is None else main_score(metrics) - whole for metrics in row] for row in measured]
-
-
-def _kept(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the measurement's file says, an empty one where it is gone: the result itself holds the numbers."""
-    return read_kept(Path(result["file"])) or {"points": {}}
 
 
 def _say(*sentences: str) -> None:

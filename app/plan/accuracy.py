@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from engine import jobs
 from engine.base.imgsz import model_stride
 from engine.base.tasks import TASKS, metric_label
 from engine.pruning.session import Slimming
-from engine.validation.impact import FOLDER, find_kept, read_kept
+from engine.validation.study import FOLDER, Study, find_studies, read_study, settings_of
 from engine.workspace.store import Job, Model
 
 VERBS = {"accuracy": "Measure accuracy", "sensitivity": "Measure sensitivity"}
@@ -34,22 +32,22 @@ _MAP_WIDTH = 620
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _content(path: str, changed_ns: int) -> dict[str, Any] | None:
-    return read_kept(Path(path))
+def _study(path: str, changed_ns: int) -> Study | None:
+    return read_study(path)
 
 
-def _contents(model: Model, kind: str) -> list[tuple[Path, dict[str, Any]]]:
-    """Return (file, content) of the measurements of a model, the latest first; each is read once a change."""
+def _studies(model: Model, kind: str) -> list[tuple[Path, Study]]:
+    """Return (file, content) of the studies of a model, the latest first; each is read once a change."""
     found = []
-    for path in find_kept(folder(), kind, model.digest):
-        content = _content(str(path), path.stat().st_mtime_ns)
-        if content and content.get("weights") == model.digest:
-            found.append((path, content))
+    for path in find_studies(folder(), kind, model.digest):
+        study = _study(str(path), path.stat().st_mtime_ns)
+        if study and study.weights == model.digest:
+            found.append((path, study))
     return found
 
 
 def folder() -> Path:
-    """Return where the workspace keeps measurements."""
+    """Return where the workspace keeps studies."""
     return store().folder / FOLDER
 
 
@@ -65,17 +63,17 @@ def curve_of(model: Model, asked: Any) -> MeasuredCurve | None:
         model: The model.
         asked: ``PlanArguments``.
     """
-    wanted = json.loads(json.dumps({"solver": asdict(asked.settings), "importance": asdict(asked.importance)}))
-    for _, content in _contents(model, "accuracy"):
-        if {key: content["settings"].get(key) for key in wanted} == wanted and (curve := measured_curve(content)):
+    wanted = settings_of(solver=asked.settings, importance=asked.importance)
+    for _, study in _studies(model, "accuracy"):
+        if study.settings | wanted == study.settings and (curve := measured_curve(study)):
             return curve
     return None
 
 
 def blocks_of(model: Model) -> tuple[Path, MeasuredBlocks] | None:
     """Return the latest measurement of a model's blocks with its file."""
-    for path, content in _contents(model, "sensitivity"):
-        if measured := measured_blocks(content):
+    for path, study in _studies(model, "sensitivity"):
+        if measured := measured_blocks(study):
             return path, measured
     return None
 

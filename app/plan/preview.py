@@ -16,7 +16,7 @@ from engine.base import numbers
 from engine.base.imgsz import pixels
 from engine.pruning.cost import Cost
 from engine.pruning.session import Preview
-from engine.validation.impact import interpolated
+from engine.validation.study import interpolated
 
 RATIOS = tuple(step / 100 for step in range(96))
 "Where the curve behind the slider is drawn."

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.base.tasks import main_metric, main_score, metric_label
-from engine.validation.impact import interpolated
+from engine.validation.study import Study, interpolated
 
 
 @dataclass(frozen=True)
@@ -50,48 +49,46 @@ class MeasuredBlocks:
     about: str
 
 
-def measured_curve(content: dict[str, Any]) -> MeasuredCurve | None:
-    """Return the curve of a measurement file's content, None while only the whole model was measured."""
-    points = dict(content["points"])
-    metrics = points.pop("dense", {}).get("metrics", {})
-    dense = main_score(metrics)
-    if dense is None or not points:
+def measured_curve(study: Study) -> MeasuredCurve | None:
+    """Return the curve of a study of accuracy, None while only the whole model was measured."""
+    metrics = study.metrics("dense")
+    dense, pairs = main_score(metrics), sorted((at["ratio_achieved"], main_score(at["metrics"])) for at in study.cuts())
+    if dense is None or not pairs:
         return None
-    pairs = sorted((point["ratio_achieved"], main_score(point["metrics"])) for point in points.values())
-    return MeasuredCurve(metric_label(main_metric(metrics)), dense, ((0.0, dense), *pairs), _about(content))
+    return MeasuredCurve(metric_label(main_metric(metrics)), dense, ((0.0, dense), *pairs), about_study(study))
 
 
-def measured_blocks(content: dict[str, Any]) -> MeasuredBlocks | None:
-    """Return the heat map of a measurement file's content, None before the first block was measured."""
-    points = content["points"]
-    cut = {(at["block"], at["share"]): main_score(at["metrics"]) for at in points.values() if "block" in at}
+def measured_blocks(study: Study) -> MeasuredBlocks | None:
+    """Return the heat map of a study of sensitivity, None before the first block was measured."""
+    cut = {(at["block"], at["share"]): main_score(at["metrics"]) for at in study.cuts()}
     if not cut:
         return None
-    repaired = points["repaired"]["metrics"]
+    repaired = study.metrics("repaired")
     whole = main_score(repaired)
     shares = tuple(sorted({share for _, share in cut}))
-    names = tuple(block["block"] for block in content["blocks"])
+    names = tuple(block["block"] for block in study.blocks)
     return MeasuredBlocks(
         score=metric_label(main_metric(repaired)),
         names=names,
-        kinds=tuple(block["kind"] for block in content["blocks"]),
+        kinds=tuple(block["kind"] for block in study.blocks),
         shares=shares,
         changes=tuple(
             tuple(None if (name, share) not in cut else cut[name, share] - whole for share in shares) for name in names
         ),
-        about=_about(content),
+        about=about_study(study),
     )
 
 
-def _about(content: dict[str, Any]) -> str:
-    measure = content["settings"]["measure"]
+def about_study(study: Study) -> str:
+    """Say on which images, and after which repair, a study was measured."""
+    measure = study.settings["measure"]
     repairs = ["compensated"] if measure["compensate"] else []
     if measure["recalibrate"]:
         where = "" if measure.get("recalibrate_free", True) else ", unless all removed gammas are zero"
         repairs.append(f"recalibrated on {measure['recalibrate']} images{where}")
     repaired = f" ({', '.join(repairs)})" if repairs else ""
-    data = Path(content["data"])
+    data = Path(study.data)
     return (
-        f"On {content['images']} images of {data.parent.name}/{data.name} at {measure['imgsz']} px, "
+        f"On {study.images} images of {data.parent.name}/{data.name} at {measure['imgsz']} px, "
         f"right after the cut{repaired}, before fine-tuning."
     )

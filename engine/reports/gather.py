@@ -14,7 +14,7 @@ from engine.pruning.cost import count_operations
 from engine.pruning.gammas import GammaSummary, LayerGammas, collect_gammas, summarise_gammas
 from engine.reports.comparison import GFLOPS_IMGSZ
 from engine.reports.samples import Sample, sample_predictions
-from engine.validation.impact import FOLDER, find_kept, read_kept
+from engine.validation.study import FOLDER, Study, find_studies, read_study
 from engine.workspace.family_scores import FamilyScore, family_scores, shared_scores
 from engine.workspace.figures import Figures, figures_of
 from engine.workspace.file_facts import file_score
@@ -52,6 +52,15 @@ class ReportedModel:
 
 
 @dataclass(frozen=True)
+class ReportedStudy:
+    """What cuts do to accuracy, and to whose."""
+
+    study: Study
+    of: str
+    "Name of the model that was measured."
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a report says. The last model of the lineage is the one that it is about."""
 
@@ -61,9 +70,9 @@ class Facts:
     names: dict[int, str]
     imgsz: int
     summary: GammaSummary
-    curve: dict[str, Any] | None
-    "Content of a measurement file of the model or of its nearest ancestor that has one."
-    sensitivity: dict[str, Any] | None
+    curve: ReportedStudy | None
+    "Of the model, or of its nearest ancestor that was measured."
+    sensitivity: ReportedStudy | None
     samples: tuple[Sample, ...]
     note: str
     "Why there are no samples, empty where there are."
@@ -197,12 +206,12 @@ def _is_table(results: Any) -> bool:
     return isinstance(results, dict) and all(isinstance(column, list) for column in results.values())
 
 
-def _measured(folder: Path | None, kind: str, members: Sequence[ReportedModel]) -> dict[str, Any] | None:
+def _measured(folder: Path | None, kind: str, members: Sequence[ReportedModel]) -> ReportedStudy | None:
     for member in reversed(members):
-        for path in find_kept(folder, kind, member.digest) if folder else ():
-            content = read_kept(path)
-            if content and len(content.get("points", {})) > 2:
-                return {**content, "of": member.name}
+        for path in find_studies(folder, kind, member.digest) if folder else ():
+            study = read_study(path)
+            if study and len(study.points) > 2:
+                return ReportedStudy(study, member.name)
     return None
 
 

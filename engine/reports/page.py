@@ -14,7 +14,7 @@ import numpy as np
 from engine.base import numbers
 from engine.base.tasks import TASKS, main_metric, main_score, metric_label
 from engine.reports import svg
-from engine.reports.gather import Facts, ReportedModel, plain_settings
+from engine.reports.gather import Facts, ReportedModel, ReportedStudy, plain_settings
 from engine.reports.style import STYLE
 
 # Nothing but inline styles and embedded pictures may be used, whatever a name manages to smuggle in.
@@ -152,10 +152,9 @@ def _channels(facts: Facts) -> str:
 def _curve(facts: Facts) -> str:
     if not facts.curve:
         return ""
-    points = dict(facts.curve["points"])
-    dense = points.pop("dense", None)
-    pairs = sorted((point["ratio_achieved"], point["metrics"]) for point in points.values())
-    pairs = ([(0.0, dense["metrics"])] if dense else []) + pairs
+    study = facts.curve.study
+    pairs = sorted((point["ratio_achieved"], point["metrics"]) for point in study.cuts())
+    pairs = [(0.0, dense), *pairs] if (dense := study.metrics("dense")) else pairs
     series = {metric_label(name): [(ratio, metrics[name]) for ratio, metrics in pairs] for name in _shown(facts)}
     chosen = _own_ratio(facts)
     mark = " The dashed line is where this model was pruned." if chosen is not None else ""
@@ -165,16 +164,11 @@ def _curve(facts: Facts) -> str:
 
 
 def _sensitivity(facts: Facts) -> str:
-    content = facts.sensitivity
-    if not content or "repaired" not in content["points"]:
+    study = facts.sensitivity.study if facts.sensitivity else None
+    if not study or not (repaired := study.metrics("repaired")):
         return ""
-    repaired = content["points"]["repaired"]["metrics"]
     whole = main_score(repaired)
-    cut = {
-        (at["block"], at["share"]): main_score(at["metrics"]) - whole
-        for at in content["points"].values()
-        if "block" in at
-    }
+    cut = {(at["block"], at["share"]): main_score(at["metrics"]) - whole for at in study.cuts()}
     shares = sorted({share for _, share in cut})
     worst = max([0.02, *(-change for change in cut.values())])
     head = "".join(f"<th>{numbers.percent(share, 0)} removed</th>" for share in shares)
@@ -182,10 +176,10 @@ def _sensitivity(facts: Facts) -> str:
         f"<tr><td>{escape(block['block'])} {escape(block['kind'])}</td>"
         + "".join(_heat(cut.get((block["block"], share)), worst) for share in shares)
         + "</tr>"
-        for block in content["blocks"]
+        for block in study.blocks
     )
-    table = f'<div class="scroll"><table class="heat"><tr><th>Block</th>{head}</tr>{rows}</table></div>'
-    return _about(content, f"Change of {metric_label(main_metric(repaired))} with one block alone pruned.") + table
+    about = _about(facts.sensitivity, f"Change of {metric_label(main_metric(repaired))} with one block alone pruned.")
+    return f'{about}<div class="scroll"><table class="heat"><tr><th>Block</th>{head}</tr>{rows}</table></div>'
 
 
 def _training(facts: Facts) -> str:
@@ -238,14 +232,14 @@ def _axis(facts: Facts) -> str:
 def _own_ratio(facts: Facts) -> float | None:
     """Return the ratio at which the model was cut from the one that the curve belongs to."""
     ratios = [member.made.get("ratio_achieved") for member in facts.lineage if member.made.get("verb") == "prune"]
-    measured = facts.curve["of"] if facts.curve else None
+    measured = facts.curve.of if facts.curve else None
     belongs = measured in [member.name for member in facts.lineage[:-1]]
     return float(ratios[-1]) if belongs and len(ratios) == 1 and ratios[-1] else None
 
 
-def _about(content: dict[str, Any], words: str) -> str:
-    data = Path(str(content["data"])).name
-    return f'<p class="soft">{words} Measured for {escape(str(content["of"]))} on {int(content["images"])} images of ' \
+def _about(measured: ReportedStudy, words: str) -> str:
+    data = Path(measured.study.data).name
+    return f'<p class="soft">{words} Measured for {escape(measured.of)} on {measured.study.images} images of ' \
            f"{escape(data)}.</p>"  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from engine.base.errors import StorageError
 from engine.base.events import Report, silent, status_event
+from engine.validation.checks import validating_device
 
 BATCH = 16
 "Images per forward pass unless a person says otherwise, so that what one verb measured another one finds."
@@ -30,10 +31,10 @@ class MeasurementKey:
     imgsz: int
     batch: int
     device: str
-    "Of several GPUs the first, which is the one that validates."
+    "Told as ``validating_device`` does."
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "device", self.device.split(",")[0].strip())
+        object.__setattr__(self, "device", validating_device(self.device))
 
 
 class MeasurementCache(Protocol):

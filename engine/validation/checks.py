@@ -1,4 +1,4 @@
-"""What is refused before or after a run, in sentences for a person."""
+"""Before and after a run: which device validates, and what is refused, in sentences for a person."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def check_task(task: str) -> None:
             f"Models for {task} can be pruned and exported here, but not trained or validated; that works for "
             f"{', '.join(TASKS)}."
         )
+
+
+def validating_device(device: str) -> str:
+    """Return the one of several GPUs (``1,0``) that validates: the first; of a single device its name."""
+    return device.split(",")[0].strip()
 
 
 def explained(error: Exception, device: str, batch: int, imgsz: int, data: Path) -> Exception:

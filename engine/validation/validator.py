@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.base.errors import DatasetError, StopRequested, TrainingError
 from engine.base.events import Report, silent, status_event, step_event
 from engine.base.runtime import import_ultralytics
+from engine.validation.checks import explained, validating_device
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
@@ -80,10 +81,9 @@ def validate(
     from engine.base.devices import check_device
     from engine.checkpoints.checkpoint import open_checkpoint
     from engine.datasets import check_dataset, resolved_yaml
-    from engine.validation.checks import explained
 
     check_device(device)
-    device = device.split(",")[0]
+    device = validating_device(device)
     if batch < 1 or imgsz < 32:
         raise TrainingError(f"Batch {batch} and {imgsz} px cannot be validated; use at least 1 and 32.")
     with tempfile.TemporaryDirectory(prefix="validation-") as temporary:

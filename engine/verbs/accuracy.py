@@ -40,11 +40,11 @@ def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any,
     from engine.datasets import check_dataset
     from engine.datasets.facts import require_measurable
     from engine.pruning.session import Slimming
-    from engine.validation.checks import check_task
+    from engine.validation.checks import check_task, validating_device
     from engine.validation.impact import MeasureSettings
 
     data = Path(required(spec, "data"))
-    device = str(given(spec, "device", default_device())).split(",")[0]
+    device = validating_device(str(given(spec, "device", default_device())))
     check_device(device)
     slimming = Slimming.open(resolve_weights(spec["weights"]))
     checkpoint = slimming.checkpoint

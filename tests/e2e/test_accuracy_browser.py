@@ -8,7 +8,7 @@ import pytest
 
 from engine.base.numbers import percent
 from engine.demo.shipped import open_demo
-from engine.validation.impact import FOLDER, find_kept
+from engine.validation.study import FOLDER, find_studies
 from engine.workspace.store import Store
 from tests.e2e.reading import traces, wait_until
 from tests.e2e.tab import go_to, metric, query
@@ -44,7 +44,7 @@ def start_measuring(page, button: str) -> None:
 
 def kept(workspace, kind: str, model) -> dict | None:
     """Return the content of the measurement file of a model, None while there is none."""
-    files = find_kept(workspace / FOLDER, kind, model.digest)
+    files = find_studies(workspace / FOLDER, kind, model.digest)
     return json.loads(files[0].read_text()) if files else None
 
 

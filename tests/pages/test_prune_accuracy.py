@@ -9,13 +9,13 @@ from app.words.measured import measured_blocks, measured_curve
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.solver import SolverSettings
 from engine.validation.impact import MeasureSettings
-from engine.validation.impact.curve import curve_settings
+from engine.validation.study import read_study, settings_of
 from engine.workspace.store import Store
 
 
 def keep(workspace: Path, kind: str, digest: str, points: dict, **more) -> Path:
     """Write a measurement file as the engine does."""
-    measure = curve_settings(MeasureSettings(imgsz=64), SolverSettings(), ImportanceSettings())
+    measure = settings_of(measure=MeasureSettings(imgsz=64), solver=SolverSettings(), importance=ImportanceSettings())
     content = {"kind": kind, "weights": digest, "settings": measure, "data": "/a/set/data.yaml", "images": 64}
     path = workspace / "measurements" / f"{kind}-{digest[:16]}-0.json"
     path.parent.mkdir(exist_ok=True)
@@ -111,9 +111,9 @@ def test_a_measurement_is_a_job_whose_settings_are_the_page_s(demo, workspace, m
 
 
 def test_files_become_a_curve_and_a_map(curve, blocks):
-    measured = measured_curve(json.loads(curve.read_text()))
+    measured = measured_curve(read_study(curve))
     assert measured.relative() == [(0.0, 100.0), (0.5, pytest.approx(75.0))]
-    found = measured_blocks(json.loads(blocks.read_text()))
+    found = measured_blocks(read_study(blocks))
     assert found.changes == ((pytest.approx(-0.6),), (0.0,)) and found.shares == (0.5,)
 
 

@@ -1,20 +1,18 @@
 """Accuracy before committing: mAP against the prune ratio, and how sensitive each block of layers is.
 
 Both prune in memory, with the same plan, compensation and recalibration as ``Slimming.prune``, and validate on a fixed
-part of the validation images. What was measured is kept in a file, point by point.
+part of the validation images. What was measured is kept in a study (``engine.validation.study``), point by point.
 """
 
 from engine.validation.impact.blocks import block_of
-from engine.validation.impact.curve import DEFAULT_RATIOS, AccuracyCurve, AccuracyPoint, accuracy_curve, interpolated
+from engine.validation.impact.curve import DEFAULT_RATIOS, AccuracyCurve, AccuracyPoint, accuracy_curve
 from engine.validation.impact.lossless import recalibration_pays
-from engine.validation.impact.point_cache import FOLDER, find_kept, read_kept
 from engine.validation.impact.sensitivity import SHARES, BlockSensitivity, Sensitivity, sensitivity
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.impact.weights import read_factors, sensitivity_factors
 
 __all__ = [
     "DEFAULT_RATIOS",
-    "FOLDER",
     "SHARES",
     "AccuracyCurve",
     "AccuracyPoint",
@@ -23,10 +21,7 @@ __all__ = [
     "Sensitivity",
     "accuracy_curve",
     "block_of",
-    "find_kept",
-    "interpolated",
     "read_factors",
-    "read_kept",
     "recalibration_pays",
     "sensitivity",
     "sensitivity_factors",

@@ -7,19 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from engine.base import numbers
-from engine.base.errors import StopRequested
-from engine.base.events import Report, StatusEvent, silent, status_event, step_event
-from engine.base.tasks import score_words
+from engine.base.events import Report, silent
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
-from engine.pruning.solver import SolverSettings, check_ratio, solve
-from engine.validation.impact.point import Bench, counting
-from engine.validation.impact.point_cache import Kept, Key
+from engine.pruning.solver import Ranking, SolverSettings, check_ratio, solve
+from engine.validation.impact.point import DENSE, Bench, Cut, fill
 from engine.validation.impact.settings import MeasureSettings
-from engine.validation.impact.subset import choose_subset
+from engine.validation.study import StudyFile
 
 DEFAULT_RATIOS = tuple(step / 10 for step in range(1, 10))
 
@@ -94,67 +89,36 @@ def accuracy_curve(
     for ratio in ratios:
         check_ratio(ratio)
     ranking = slimming.ranking(settings, importance)
-    costs = slimming.cost_model(numbers.GFLOPS_IMGSZ)
     wanted = sorted({round(float(ratio), 4) for ratio in ratios} - {0.0})
     possible = [ratio for ratio in wanted if ratio <= ranking.ceiling_ratio + 1e-9 or ranking.own.any()]
-    subset = choose_subset(data, measure, slimming.checkpoint.task)
-    about = {
-        "data": str(subset.info.yaml_path),
-        "images": len(subset.validation),
-        "name": slimming.checkpoint.path.name,
-    }
-    everything = curve_settings(measure, settings, importance)
-    key = Key("accuracy", slimming.checkpoint.digest, subset.digest, everything, device)
-    kept = Kept(folder, key, about)
-    steps, stopped = len(possible) + 1, False
-    try:
-        with Bench(slimming, subset, measure, device) as bench:
-            if kept.get("dense") is None:
-                kept.put("dense", {"metrics": bench.original(counting(report, 0, steps))})
-            report(_status("As it is", kept.get("dense")))
-            for done, ratio in enumerate(possible, start=1):
-                report(step_event(done, steps))
-                if kept.get(_name(ratio)) is None:
-                    plan = solve(ranking, ratio)
-                    cost = costs.cost(plan.keep)
-                    metrics = bench.cut(plan.keep, counting(report, done, steps))
-                    images = len(subset.training) if bench.recalibrates(plan.keep) else 0
-                    point = AccuracyPoint(ratio, plan.ratio_achieved, cost.params, cost.gflops, metrics, images)
-                    kept.put(_name(ratio), asdict(point))
-                report(_status(f"Pruned at {ratio:g}", kept.get(_name(ratio))))
-            report(step_event(steps, steps))
-    except StopRequested:
-        stopped = True
-    measured = [point for ratio in possible if (point := kept.get(_name(ratio)))]
-    # Points that were kept before GFLOPs were told at one size are counted anew; it is arithmetic.
-    gflops = [costs.cost(solve(ranking, point["ratio"]).keep).gflops for point in measured]
+    bench = Bench(slimming, data, measure, device)
+    file = StudyFile(folder, bench.study("accuracy", solver=settings, importance=importance))
+    cuts = [_cut_at(bench, ranking, ratio) for ratio in possible]
+    complete = fill(file, [DENSE, *cuts], bench, report)
+    measured = file.study
     return AccuracyCurve(
-        file=str(kept.path),
-        dense=(kept.get("dense") or {}).get("metrics", {}),
-        points=tuple(AccuracyPoint(**{**point, "gflops": own}) for point, own in zip(measured, gflops, strict=True)),
+        file=str(file.path),
+        dense=measured.metrics(DENSE.name),
+        # What else a point says is arithmetic, and told as of today whenever the point was measured.
+        points=tuple(
+            AccuracyPoint(**cut.about, metrics=measured.metrics(cut.name))
+            for cut in cuts
+            if cut.name in measured.points
+        ),
         beyond=tuple(ratio for ratio in wanted if ratio not in possible),
-        images=len(subset.validation),
-        stopped=stopped,
+        images=measured.images,
+        stopped=not complete,
     )
 
 
-def curve_settings(
-    measure: MeasureSettings, settings: SolverSettings, importance: ImportanceSettings
-) -> dict[str, Any]:
-    """Return everything but the model and the images that a curve depends on."""
-    return {"measure": asdict(measure), "solver": asdict(settings), "importance": asdict(importance)}
-
-
-def interpolated(points: Sequence[tuple[float, float]], ratio: float) -> float | None:
-    """Return the value at a ratio between (ratio, value) points, by straight lines; None beyond the last one."""
-    if not points or not points[0][0] - 1e-9 <= ratio <= points[-1][0] + 1e-9:
-        return None
-    return float(np.interp(ratio, *zip(*points, strict=True)))
-
-
-def _name(ratio: float) -> str:
-    return f"{ratio:.4f}"
-
-
-def _status(what: str, point: dict[str, Any]) -> StatusEvent:
-    return status_event(f"{what}: {score_words(point['metrics'])}")
+def _cut_at(bench: Bench, ranking: Ranking, ratio: float) -> Cut:
+    plan = solve(ranking, ratio)
+    cost = bench.slimming.cost_model(numbers.GFLOPS_IMGSZ).cost(plan.keep)
+    about = {
+        "ratio": ratio,
+        "ratio_achieved": plan.ratio_achieved,
+        "params": cost.params,
+        "gflops": cost.gflops,
+        "recalibrated": len(bench.recalibration_images(plan.keep)),
+    }
+    return Cut(f"{ratio:.4f}", f"Pruned at {ratio:g}", plan.keep, about)

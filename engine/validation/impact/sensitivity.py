@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 
 from engine.base import numbers
-from engine.base.errors import PlanError, StopRequested
-from engine.base.events import Report, silent, status_event, step_event
-from engine.base.tasks import score_words
+from engine.base.errors import PlanError
+from engine.base.events import Report, silent
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
-from engine.pruning.solver import SolverSettings
+from engine.pruning.solver import Ranking, SolverSettings
 from engine.validation.impact.blocks import Block, blocks_of, cut_block
-from engine.validation.impact.point import Bench, counting
-from engine.validation.impact.point_cache import Kept, Key
+from engine.validation.impact.point import DENSE, Bench, Cut, fill
 from engine.validation.impact.settings import MeasureSettings
-from engine.validation.impact.subset import choose_subset
+from engine.validation.study import StudyFile
 
 SHARES = (0.25, 0.5, 0.75)
 
@@ -96,54 +94,39 @@ def sensitivity(
     limits, importance = block_settings(settings), plain_importance(importance)
     ranking = slimming.ranking(limits, importance)
     blocks = blocks_of(ranking)
-    cuts = [
-        (block, share, keep)
-        for block in blocks
-        for share in shares
-        if (keep := cut_block(ranking, block, share)) is not None
-    ]
-    subset = choose_subset(data, measure, slimming.checkpoint.task)
-    kept = _kept(slimming, subset, measure, limits, importance, blocks, folder, device)
-    steps, stopped = len(cuts) + 2, False
-    try:
-        with Bench(slimming, subset, measure, device) as bench:
-            if kept.get("dense") is None:
-                kept.put("dense", {"metrics": bench.original(counting(report, 0, steps))})
-            if kept.get("repaired") is None:
-                whole = np.ones(slimming.graph.group_count, dtype=bool)
-                kept.put("repaired", {"metrics": bench.cut(whole, counting(report, 1, steps))})
-            for done, (block, share, keep) in enumerate(cuts, start=2):
-                report(step_event(done, steps))
-                if (point := kept.get(_name(block.name, share))) is None:
-                    point = {"block": block.name, "share": share}
-                    point["metrics"] = bench.cut(keep, counting(report, done, steps))
-                    kept.put(_name(block.name, share), point)
-                text = f"{block.name} without {numbers.percent(share, 0)}: {score_words(point['metrics'])}"
-                report(status_event(text))
-            report(step_event(steps, steps))
-    except StopRequested:
-        stopped = True
+    kinds = {block.name: type(slimming.checkpoint.model.get_submodule(block.name)).__name__ for block in blocks}
+    bench = Bench(slimming, data, measure, device)
+    named = [{"block": name, "kind": kind} for name, kind in kinds.items()]
+    file = StudyFile(folder, bench.study("sensitivity", solver=limits, importance=importance, blocks=named))
+    whole = Cut("repaired", "Whole, recalibrated", np.ones(slimming.graph.group_count, dtype=bool))
+    complete = fill(file, [DENSE, whole, *_cuts(ranking, blocks, shares)], bench, report)
+    measured = file.study
     return Sensitivity(
-        file=str(kept.path),
-        dense=(kept.get("dense") or {}).get("metrics", {}),
-        repaired=(kept.get("repaired") or {}).get("metrics", {}),
+        file=str(file.path),
+        dense=measured.metrics(DENSE.name),
+        repaired=measured.metrics(whole.name),
         shares=shares,
         blocks=tuple(
             BlockSensitivity(
                 block.name,
-                _kind(slimming, block.name),
+                kinds[block.name],
                 block.channels,
-                {
-                    f"{share:g}": point["metrics"]
-                    for share in shares
-                    if (point := kept.get(_name(block.name, share))) is not None
-                },
+                {f"{share:g}": found for share in shares if (found := measured.metrics(_name(block.name, share)))},
             )
             for block in blocks
         ),
-        images=len(subset.validation),
-        stopped=stopped,
+        images=measured.images,
+        stopped=not complete,
     )
+
+
+def _cuts(ranking: Ranking, blocks: Sequence[Block], shares: Sequence[float]) -> Iterator[Cut]:
+    """Yield every block cut alone to every share that floors allow."""
+    for block in blocks:
+        for share in shares:
+            if (keep := cut_block(ranking, block, share)) is not None:
+                told = f"{block.name} without {numbers.percent(share, 0)}"
+                yield Cut(_name(block.name, share), told, keep, {"block": block.name, "share": share})
 
 
 def block_settings(settings: SolverSettings | None) -> SolverSettings:
@@ -157,30 +140,6 @@ def block_settings(settings: SolverSettings | None) -> SolverSettings:
 def plain_importance(importance: ImportanceSettings | None) -> ImportanceSettings:
     """Return the scores without what earlier measurements say of blocks, which changes no order within a block."""
     return replace(importance or ImportanceSettings(), sensitivity=())
-
-
-def _kept(
-    slimming: Slimming,
-    subset: Any,
-    measure: MeasureSettings,
-    limits: SolverSettings,
-    importance: ImportanceSettings,
-    blocks: Sequence[Block],
-    folder: Path,
-    device: str,
-) -> Kept:
-    wanted = {"measure": asdict(measure), "solver": asdict(limits), "importance": asdict(importance)}
-    about = {
-        "data": str(subset.info.yaml_path),
-        "images": len(subset.validation),
-        "name": slimming.checkpoint.path.name,
-        "blocks": [{"block": block.name, "kind": _kind(slimming, block.name)} for block in blocks],
-    }
-    return Kept(folder, Key("sensitivity", slimming.checkpoint.digest, subset.digest, wanted, device), about)
-
-
-def _kind(slimming: Slimming, block: str) -> str:
-    return type(slimming.checkpoint.model.get_submodule(block)).__name__
 
 
 def _name(block: str, share: float) -> str:

@@ -15,12 +15,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from engine.base.errors import PlanError
 from engine.base.files import expanded
 from engine.base.tasks import main_score
-from engine.validation.impact.point_cache import read_kept
+from engine.validation.study import Study, read_study
 
 DAMPING = 0.1
 
@@ -45,14 +44,12 @@ def sensitivity_factors(losses: Mapping[str, Mapping[float, float]]) -> Factors:
     return tuple((block, (loss + DAMPING * mean) / (mean + DAMPING * mean)) for block, loss in per_share.items())
 
 
-def losses_of(kept: Mapping[str, Any]) -> dict[str, dict[float, float]]:
-    """Return block -> removed share -> loss of mAP, from the content of a sensitivity file."""
-    points = kept["points"]
-    whole = main_score((points.get("repaired") or points["dense"])["metrics"])
+def losses_of(study: Study) -> dict[str, dict[float, float]]:
+    """Return block -> removed share -> loss of mAP, from a study of sensitivity."""
+    whole = main_score(study.metrics("repaired") or study.metrics("dense"))
     losses: dict[str, dict[float, float]] = {}
-    for point in points.values():
-        if "block" in point:
-            losses.setdefault(point["block"], {})[float(point["share"])] = whole - main_score(point["metrics"])
+    for point in study.cuts():
+        losses.setdefault(point["block"], {})[float(point["share"])] = whole - main_score(point["metrics"])
     return losses
 
 
@@ -71,10 +68,10 @@ def read_factors(path: str | Path) -> Factors:
 
 @functools.lru_cache(maxsize=16)
 def _factors(path: Path, _changed: int) -> Factors:
-    content = read_kept(path) or {}
+    study = read_study(path)
     try:
-        factors = sensitivity_factors(losses_of(content)) if content["kind"] == "sensitivity" else ()
-    except (KeyError, TypeError, ValueError, AttributeError):
+        factors = sensitivity_factors(losses_of(study)) if study and study.kind == "sensitivity" else ()
+    except (KeyError, TypeError, ValueError):  # a file that a person changed
         factors = ()
     if not factors:
         raise PlanError(f"{path.name} holds no sensitivity of blocks; 'python -m engine sensitivity' writes one.")

@@ -1,7 +1,6 @@
 """Accuracy before committing: what is measured is what pruning writes, kept point by point, and usable as weights."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,12 @@ from engine.validation.impact import (
     MeasureSettings,
     accuracy_curve,
     block_of,
-    interpolated,
     read_factors,
     sensitivity,
     sensitivity_factors,
 )
 from engine.validation.impact.blocks import blocks_of, cut_block
 from engine.validation.impact.lossless import is_free
-from engine.validation.impact.point_cache import Kept, Key, read_kept
 from engine.validation.impact.subset import choose_subset, copy_subset, spread
 from engine.validation.validator import validate
 from engine.verbs import run_verb
@@ -138,32 +135,6 @@ def test_other_settings_or_other_images_are_another_measurement(slimming, data, 
     assert len(files) == 3
 
 
-KEY = Key("accuracy", "a" * 64, "b" * 64, {"imgsz": 64}, "cpu")
-
-
-def test_two_jobs_that_measure_the_same_keep_each_other_s_points(tmp_path):
-    ours, theirs = (Kept(tmp_path, KEY, {"images": 3}) for _ in range(2))
-    ours.put("0.2000", 1)
-    theirs.put("0.4000", 2)
-    ours.put("0.6000", 3)
-    theirs.put("0.8000", 4)
-    content = read_kept(ours.path)
-    assert content["points"] == {"0.2000": 1, "0.4000": 2, "0.6000": 3, "0.8000": 4} and content["images"] == 3
-    assert theirs.get("0.2000") == 1, "what another measured is not measured again"
-    ours.path.unlink()
-    theirs.put("1.0000", 5)
-    assert len(read_kept(ours.path)["points"]) == 5, "a file that was deleted meanwhile takes nothing along"
-
-
-def test_another_device_is_another_measurement_and_of_several_gpus_the_first_counts(tmp_path):
-    Kept(tmp_path, KEY, {}).put("dense", 1)
-    assert Kept(tmp_path, replace(KEY, device="0"), {}).get("dense") is None
-    first = Kept(tmp_path, replace(KEY, device="1,0"), {})
-    first.put("dense", 2)
-    assert Kept(tmp_path, replace(KEY, device="1"), {}).get("dense") == 2
-    assert read_kept(first.path)["device"] == "1"
-
-
 def test_ratios_that_floors_forbid_are_left_out_and_named(slimming, data, tmp_path):
     curve = accuracy_curve(slimming, [0.95], data, TINY, tmp_path, settings=SolverSettings(floor=64))
     assert curve.points == () and curve.beyond == (0.95,)
@@ -242,17 +213,21 @@ def test_what_was_not_measured_has_no_factor():
 def test_a_file_that_is_no_sensitivity_is_refused(slimming, tmp_path):
     with pytest.raises(PlanError, match="no sensitivity file"):
         read_factors(tmp_path / "gone.json")
-    (tmp_path / "other.json").write_text('{"kind": "accuracy", "points": {}}')
-    with pytest.raises(PlanError, match="holds no sensitivity"):
-        read_factors(tmp_path / "other.json")
+    head = '"weights": "a", "settings": {}'
+    for content in (
+        '{"kind": "accuracy", %s, "points": {}}',
+        '{"kind": "sensitivity", %s, "points": {"model.0 0.5": {"metrics": {"mAP50-95": 0.5}}}}',
+        '{"kind": "sensitivity", %s, "points": [1]}',
+        "[]",
+    ):
+        (tmp_path / "other.json").write_text(content.replace("%s", head))
+        with pytest.raises(PlanError, match="holds no sensitivity"):
+            read_factors(tmp_path / "other.json")
     with pytest.raises(PlanError, match="another architecture"):
         slimming.group_scores(ImportanceSettings(sensitivity=(("backbone.3", 2.0),)))
 
 
-def test_between_measured_ratios_the_curve_is_straight_and_beyond_them_silent():
-    points = [(0.0, 0.8), (0.5, 0.6)]
-    assert interpolated(points, 0.25) == pytest.approx(0.7)
-    assert interpolated(points, 0.6) is None and interpolated([], 0.1) is None
+def test_images_are_spread_over_the_split():
     assert spread(list("abcdef"), 3) == ["a", "c", "e"] and spread(["a"], 3) == ["a"]
 
 
