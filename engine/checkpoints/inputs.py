@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 COLOUR = 3
 _PROBE = (64, 96)
@@ -25,6 +26,17 @@ def meta_copy(model: nn.Module) -> nn.Module:
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.detach().to("meta")
     return copy.deepcopy(model, memo)
+
+
+def meta_result(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run an operation on tensors without memory and return its result.
+
+    BatchNorm keeps the shape, which PyTorch finds out in Python, in half the time of a whole pass.
+    """
+    if getattr(func, "__name__", "") == "batch_norm" and len(args) > 1 and isinstance(args[1], Tensor):
+        if args[0].is_meta and len(args[1]) == args[0].shape[1]:
+            return torch.empty_like(args[0])
+    return func(*args, **kwargs)
 
 
 def image_channels(model: nn.Module) -> int:

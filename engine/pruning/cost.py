@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from engine.base.errors import PlanError
 from engine.base.imgsz import model_stride
-from engine.checkpoints.inputs import image_channels, meta_copy
+from engine.checkpoints.inputs import image_channels, meta_copy, meta_result
 from engine.pruning.graph import ChannelGraph
 from engine.pruning.graph.structure import RaggedRows
 
@@ -180,7 +180,7 @@ class _ProductCounter(TorchFunctionMode):
         self.operations: list[int] = []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        output = func(*args, **(kwargs or {}))
+        output = meta_result(func, args, kwargs or {})
         if getattr(func, "__name__", "").strip("_") in {"matmul", "bmm"}:
             self.operations.append(output.numel() * args[0].shape[-1])
         return output

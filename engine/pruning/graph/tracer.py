@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from engine.checkpoints.inputs import meta_result
 from engine.pruning.graph.channels import ChannelTable
 from engine.pruning.graph.labels import along, vector_along
 from engine.pruning.graph.sizes import Dim, Sizes, plain, sizes_in
@@ -221,7 +222,7 @@ class Tracer(TorchFunctionMode):
                 self.adopt(tensor)
         # An in-place operation overwrites the labels of its argument, so they are looked at before it runs.
         labelled = any(self.labels(tensor) is not None for tensor in tensors_in([args, kwargs]))
-        output = func(*plain(args), **plain(kwargs))
+        output = meta_result(func, plain(args), plain(kwargs))
         if name == "size":
             sizes = self._sizes(args[0], args[0].shape)
             return sizes if isinstance(output, torch.Size) else sizes[args[1] if len(args) > 1 else kwargs["dim"]]
