@@ -119,6 +119,8 @@ def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sp
     from engine.base.devices import check_device, default_device
     from engine.base.files import require_free_space
     from engine.base.imgsz import model_stride, told_imgsz
+    from engine.base.runtime import import_ultralytics
+    from engine.checkpoints.checkpoint import open_checkpoint
     from engine.datasets import check_dataset
     from engine.training import training_bytes
     from engine.validation.checks import check_task
@@ -130,15 +132,16 @@ def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sp
     save_dir = Path(spec["save_dir"])
     if save_dir.resolve() in Path(weights).resolve().parents:
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
-    module = _module(weights)
+    source = open_checkpoint(weights) if weights.endswith(".pt") else None
+    module = source.model if source else import_ultralytics().YOLO(weights).model
     imgsz = told_imgsz(given(spec, "imgsz", imgsz), model_stride(module), report)
-    lineage = _lineage(weights)
+    lineage = _lineage(source)
     teacher = _teacher(spec["teacher"], task, lineage) if _distils(spec, task, report) else None
     reference = str(_opened(spec["reference"], task).path.resolve()) if spec.get("reference") else None
     if spec.get("resume") and not save_dir.exists():
         raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
     dataset = check_dataset(required(spec, "data"), task)
-    extra, fit = _fitted(weights, dataset, spec, extra)
+    extra, fit = _fitted(source, dataset, spec, extra)
     require_free_space(save_dir, training_bytes(sum(p.numel() for p in module.parameters())))
     for problem in dataset.problems:
         report(status_event(f"Data set: {problem}"))
@@ -235,7 +238,7 @@ def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) 
     }
 
 
-def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+def _fitted(source: Any, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """Return Ultralytics' further arguments, and how the model and the data set go together; None for a YAML.
 
     A model that was trained with all classes counted as one goes on so, unless the arguments say otherwise.
@@ -243,19 +246,17 @@ def _fitted(weights: str, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tu
     Raises:
         TrainingError: They do not, or the teacher sees other images than the data set has.
     """
-    from engine.checkpoints.checkpoint import open_checkpoint
     from engine.datasets.facts import checkpoint_facts, training_fit
     from engine.datasets.fit import REFUSED
 
-    if not weights.endswith(".pt"):
+    if source is None:
         return extra, None
-    checkpoint = open_checkpoint(weights)
-    extra = {**({"single_cls": True} if checkpoint.single_cls else {}), **extra}
-    fit = training_fit(checkpoint, dataset, single_cls=bool(extra.get("single_cls")))
+    extra = {**({"single_cls": True} if source.single_cls else {}), **extra}
+    fit = training_fit(source, dataset, single_cls=bool(extra.get("single_cls")))
     if fit.verdict == REFUSED:
         raise TrainingError(fit.sentence)
     if spec.get("teacher"):
-        teacher = checkpoint_facts(_opened(spec["teacher"], checkpoint.task))
+        teacher = checkpoint_facts(_opened(spec["teacher"], source.task))
         if teacher.channels != dataset.channels:
             taken = numbers.image_channels(teacher.channels)
             raise TrainingError(
@@ -289,22 +290,11 @@ def _asked_for(spec: Spec) -> set[str]:
     return named | extra | ({"sparsity"} if given_keys & sparsity else set())
 
 
-def _module(weights: str) -> Any:
-    """Return the module that a run starts from, built anew where it is a YAML."""
-    from engine.base.runtime import import_ultralytics
-    from engine.checkpoints.checkpoint import open_checkpoint
-
-    return open_checkpoint(weights).model if weights.endswith(".pt") else import_ultralytics().YOLO(weights).model
-
-
-def _lineage(weights: str) -> dict[str, Any]:
+def _lineage(source: Any) -> dict[str, Any]:
     """Return the digests of the checkpoint that a run starts from and of those before it; nothing for a YAML."""
-    from engine.checkpoints.checkpoint import open_checkpoint
-
-    if not weights.endswith(".pt"):
+    if source is None:
         return {"parent": None, "ancestors": []}
-    checkpoint = open_checkpoint(weights)
-    return {"parent": checkpoint.digest, "ancestors": [*checkpoint.ancestors, checkpoint.digest]}
+    return {"parent": source.digest, "ancestors": [*source.ancestors, source.digest]}
 
 
 def _opened(name: str, task: str) -> Any:
