@@ -1,6 +1,9 @@
 """The repository root comes first on sys.path; importing the engine then prepares the environment of Ultralytics."""
 
+import gc
+import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +20,17 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with the most slow tests first, so that processes that share the files end together."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: Ultralytics collects garbage in every epoch, and need not look through it."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Every test starts from the same random state, whichever tests ran before it."""
@@ -29,6 +43,39 @@ def _seeded():
 def tiny_model():
     """Return a function that builds a seeded model by the name of its YAML file, ``yolov8n`` unless told."""
     return build
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> str:
+    """The description of a drawn data set of 8 and 4 images; tests leave it as it is."""
+    from tests.runs import tiny_data
+
+    return tiny_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory) -> Path:
+    """A checkpoint of a seeded YOLOv8n that knows the classes of ``data``; tests leave it as it is."""
+    from tests.runs import write_dense
+
+    return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
+
+
+@pytest.fixture(scope="session")
+def pruned(dense, tmp_path_factory) -> Path:
+    """``dense`` pruned by half; tests leave it as it is."""
+    from engine.pruning.session import Slimming
+
+    return Slimming.open(dense).prune(0.5, tmp_path_factory.mktemp("model") / "pruned.pt")
+
+
+@pytest.fixture(scope="session")
+def demo_set(tmp_path_factory) -> Path:
+    """The folder of the demo's data set; drawing it takes seconds, so processes side by side share it."""
+    from engine.demo.dataset import make_demo_dataset
+
+    folder = tmp_path_factory.getbasetemp()
+    return make_demo_dataset((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "demo-set").parent
 
 
 @pytest.fixture

@@ -42,15 +42,18 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
-@cache
-def _built(name: str) -> nn.Module:
+def make(name: str) -> nn.Module:
+    """Return a seeded model from the YAML file ``name``.yaml that Ultralytics ships (with a scale: ``yolov8n``)."""
     torch.manual_seed(0)
     loader = ultralytics.RTDETR if "rtdetr" in name else ultralytics.YOLO
     return randomise(loader(f"{name}.yaml").model.eval())
 
 
+_built = cache(make)
+
+
 def build(name: str = "yolov8n") -> nn.Module:
-    """Return a seeded model from the YAML file ``name``.yaml that Ultralytics ships (with a scale: ``yolov8n``)."""
+    """Return a copy of ``make(name)``, which is kept: for models that many tests use."""
     return copy.deepcopy(_built(name))
 
 
@@ -95,6 +98,13 @@ def mask_model(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.Mo
         norm.weight[removed] = 0
         norm.bias[removed] = 0
     return masked
+
+
+def silence(model: nn.Module, graph: ChannelGraph, keep: np.ndarray, gamma: float = 0.0) -> nn.Module:
+    """Set the gammas of all removed channels, which makes each of them the constant act(beta), and return the model."""
+    for layer in graph.layers:
+        model.get_submodule(layer.name).weight.data[torch.from_numpy(~keep[layer.groups])] = gamma
+    return model
 
 
 def random_keep(graph: ChannelGraph, ratio: float, seed: int = 0, **settings: Any) -> np.ndarray:

@@ -53,10 +53,14 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """(address, workspace folder) of a running app, started from a foreign working directory."""
+def server(demo_set, tmp_path_factory):
+    """(address, workspace folder) of a running app, started from a foreign working directory.
+
+    The workspace holds the demo's images, which a first-time visitor waits some seconds for, and nothing else.
+    """
     folder = tmp_path_factory.mktemp("e2e")
     workspace = folder / "workspace"
+    shutil.copytree(demo_set, workspace / "datasets" / "demo")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -25,9 +25,9 @@ def open_page(workspace):
         app = AppTest.from_file(str(ROOT / "app" / "frame" / "frame.py"), default_timeout=120)
         if model_id:
             app.session_state["model_id"] = model_id
-        app.run()
         if name != "models":
-            app.switch_page(str(ROOT / "pages" / f"{name}.py")).run()
+            app.switch_page(str(ROOT / "pages" / f"{name}.py"))
+        app.run()
         assert not app.exception
         return app
 
@@ -35,13 +35,16 @@ def open_page(workspace):
 
 
 @pytest.fixture(scope="session")
-def demo_workspace(tmp_path_factory):
-    """A workspace that holds the demo, made once; drawing its data set takes seconds."""
+def demo_workspace(demo_set, tmp_path_factory):
+    """A workspace that holds the demo and what its files tell, made once: reading them takes seconds."""
     from engine.demo.shipped import open_demo
+    from engine.workspace.file_facts import known_facts
     from engine.workspace.store import Store
 
     folder = tmp_path_factory.mktemp("demo") / "workspace"
-    open_demo(Store(folder))
+    shutil.copytree(demo_set, folder / "datasets" / "demo")
+    open_demo(store := Store(folder))
+    known_facts(store, store.models())
     return folder
 
 

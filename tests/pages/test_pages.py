@@ -240,7 +240,7 @@ def test_the_list_tells_models_of_one_name_apart(open_page, workspace, demo):
     store.rename_model(demo.dense.id, demo.sparse.name)
     for model, other in ((demo.sparse, demo.dense), (demo.dense, demo.sparse)):
         app = open_page("gammas", model.id)
-        picker = app.frame.sidebar.selectbox(key="model_picker")
+        picker = app.sidebar.selectbox(key="model_picker")
         assert picker.value == model.id and len(set(picker.options)) == 2
         picker.select(other.id).run()
         assert app.session_state["model_id"] == other.id

@@ -1,5 +1,6 @@
 """The Prune page with a latency for a target: before this machine has timed the model, and afterwards."""
 
+import shutil
 import time
 
 import pytest
@@ -33,14 +34,16 @@ def timed_folder(tmp_path_factory, demo_workspace):
     """The tables of a machine that has timed the demo's sparse-trained model, in a job like that of the button."""
     from engine.demo.shipped import open_demo
 
-    folder, store = tmp_path_factory.mktemp("config"), Store(tmp_path_factory.mktemp("timing") / "workspace")
+    folder, workspace = tmp_path_factory.mktemp("config"), tmp_path_factory.mktemp("timing") / "workspace"
+    shutil.copytree(demo_workspace, workspace)
+    store = Store(workspace)
     model = open_demo(store).sparse
     with pytest.MonkeyPatch.context() as patch:
         use_tables(patch, folder)
         job = jobs.submit(store, "latency", measuring(model), "Latency", model.id)
         deadline = time.monotonic() + 500
         while not store.job(job.id).finished and time.monotonic() < deadline:
-            time.sleep(0.5)
+            time.sleep(0.1)
     job = jobs.kill(store, job.id)
     assert job.state == "done", job.reason
     return folder
@@ -92,7 +95,7 @@ def test_the_button_starts_a_job_and_makes_way_for_its_progress(open_page, demo,
     app.button(key=f"stop {job.id}").click().run()
     deadline = time.monotonic() + 60
     while not Store(workspace).job(job.id).finished and time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(0.1)
     app.run()
     assert "measuring again goes on from there" in captions(app)
     assert not app.button(key="measure latency").disabled

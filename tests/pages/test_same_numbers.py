@@ -43,10 +43,10 @@ def plain(text: str) -> str:
 
 
 def sidebar(app) -> dict[str, str]:
-    caption = next(plain(each.value) for each in app.frame.sidebar.caption if "parameters" in each.value)
+    caption = next(plain(each.value) for each in app.sidebar.caption if "parameters" in each.value)
     found = re.fullmatch(r"(.*) parameters  \n(.*) GFLOPs at 640 px  \nmAP50-95 (.*)", caption)
     assert found, caption
-    (help_text,) = (each.proto.help for each in app.frame.sidebar.caption if each.value and "parameters" in each.value)
+    (help_text,) = (each.proto.help for each in app.sidebar.caption if each.value and "parameters" in each.value)
     assert "val split at" in plain(help_text), "the accuracy says what it was measured with"
     return dict(zip(("Parameters", "GFLOPs", "mAP50-95"), found.groups(), strict=True))
 

@@ -7,17 +7,7 @@ from engine.base.imgsz import model_stride, rounded_side, rounding_words
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.verbs import run_verb
 from tests.models import build
-from tests.runs import spec, tiny_data, write_dense
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory):
-    return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
+from tests.runs import spec
 
 
 def statuses(events) -> str:

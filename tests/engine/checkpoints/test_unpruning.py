@@ -23,21 +23,10 @@ from engine.training import TRAINERS
 from engine.verbs import run_verb
 from tests import tasks
 from tests.models import build, graph_of, random_keep, randomise, write_checkpoint
-from tests.runs import spec, tiny_data, write_dense
+from tests.runs import spec, write_dense
 from tests.shapes import draw_shapes, narrow, write_narrow
 
 QUICK = {"epochs": 1, "imgsz": 64, "batch": 4, "nbs": 4, "device": "cpu", "workers": 0, "plots": False}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def pruned(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    return Slimming.open(write_dense("yolov8n.yaml", folder / "dense.pt")).prune(0.5, folder / "pruned.pt")
 
 
 def unmarked(path: Path, target: Path) -> Path:

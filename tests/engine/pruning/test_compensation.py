@@ -20,8 +20,7 @@ from engine.pruning.cost import CostModel
 from engine.pruning.graph import trace
 from engine.pruning.session import Slimming
 from engine.pruning.surgery import prune_model
-from tests.engine.pruning.test_families import families, input_size
-from tests.models import assert_same_outputs, build, graph_of, image, named_tensors, random_keep, run
+from tests.models import assert_same_outputs, build, graph_of, image, named_tensors, random_keep, run, silence
 from tests.nets import block, head, net
 
 EXACT = 2e-5
@@ -32,13 +31,6 @@ SIZE = (32, 40)
 def bare(channels_in, channels_out, kernel=3, **options):
     """Return a block that reads no padding."""
     return block(channels_in, channels_out, kernel, p=0, **options)
-
-
-def silence(model, graph, keep, gamma=0.0):
-    """Set the gammas of all removed channels, which makes each of them the constant act(beta)."""
-    for layer in graph.layers:
-        model.get_submodule(layer.name).weight.data[torch.from_numpy(~keep[layer.groups])] = gamma
-    return model
 
 
 def prepared(model, ratio=0.5, seed=0):
@@ -203,18 +195,6 @@ def test_branches_that_only_training_runs_do_not_stand_in_the_way(name):
     for tensor in dict(named_tensors(run(pruned, image(pruned, 128)))).values():
         assert torch.isfinite(tensor).all()
     run(pruned.train(), image(pruned, 128, batch=2))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", families())
-def test_every_shipped_model_can_be_compensated(name):
-    model = build(name)
-    graph = trace(model)
-    keep = random_keep(graph, 0.4)
-    silence(model, graph, keep)
-    pruned = prune_model(compensate(model, graph, keep), graph, keep)
-    for tensor in dict(named_tensors(run(pruned, image(pruned, input_size(pruned))))).values():
-        assert torch.isfinite(tensor).all()
 
 
 def test_a_compensated_checkpoint_is_an_ordinary_one_and_the_preview_is_exact(tiny_checkpoint, tmp_path):

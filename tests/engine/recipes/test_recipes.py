@@ -29,7 +29,7 @@ from engine.settings.options import batch_size
 from engine.settings.parser import image_side, image_size
 from engine.verbs.recipe import check_run, run_recipe
 from tests.models import write_checkpoint
-from tests.runs import tiny_data, write_dense
+from tests.runs import write_dense
 
 TINY = {"epochs": 1, "imgsz": 64, "batch": 4, "nbs": 4, "workers": 0}
 
@@ -253,11 +253,6 @@ def test_what_is_measured_beside_the_model_a_recipe_starts_from():
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

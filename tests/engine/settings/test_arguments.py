@@ -21,19 +21,9 @@ from engine.training.sparsity import SparsitySettings, TrainingLength, images_ta
 from engine.verbs import run_verb
 from engine.verbs.recipe import check_recipe
 from engine.workspace.lineage import command_of, settings_of
-from tests.runs import spec, tiny_data, write_dense
+from tests.runs import spec
 
 LINE = "mosaic=0.5 freeze=10 fraction=0.3 single_cls=True cache=ram weight_decay=0.001"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory):
-    return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
 
 
 def test_every_argument_of_this_ultralytics_is_an_option_or_decided_or_elsewhere_or_handed_on():
@@ -215,7 +205,7 @@ def test_the_forecast_of_a_penalty_takes_the_given_schedule():
 
 @pytest.mark.parametrize("verb", ["train", "prune", "export", "report", "accuracy"])
 def test_project_and_name_make_the_folder_as_in_ultralytics(verb, tmp_path, monkeypatch):
-    from engine.settings.options import chosen_folder
+    from engine.cli.main import chosen_folder
 
     monkeypatch.chdir(tmp_path)
     needed = ["--data", "d.yaml"] if verb in ("train", "accuracy") else []

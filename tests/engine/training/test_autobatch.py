@@ -12,17 +12,7 @@ from engine.settings.parser import read_terminal
 from engine.training import TrainSettings, batch, resumed_settings, with_batch
 from engine.training.resuming import note_start
 from engine.verbs import run_verb
-from tests.runs import spec, tiny_data, write_dense
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory):
-    return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
+from tests.runs import spec
 
 
 def texts(events) -> list[str]:

@@ -9,12 +9,7 @@ from engine.base.errors import CheckpointError, StopRequested, TrainingError
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.pruning.session import Slimming
 from engine.verbs import run_verb
-from tests.runs import spec, tiny_data, write_dense
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
+from tests.runs import spec, write_dense
 
 
 def dense_and_pruned(name: str, folder: Path) -> tuple[Path, Path]:

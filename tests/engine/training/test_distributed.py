@@ -1,7 +1,6 @@
 """Two real processes on the CPU (gloo) train as one does: sparsity, pruned shape, stop, errors."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,30 +10,20 @@ from ultralytics.nn.tasks import DetectionModel
 from engine.base.errors import StopRequested, TrainingError, WorkbenchError
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.pruning.gammas import collect_gammas, summarise_gammas
-from engine.pruning.graph import trace
+from engine.pruning.graph import ChannelGraph, trace
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget
 from engine.training import TrainSettings
 from engine.training.sparsity import Sparsifier, SparsitySettings
 from engine.verbs import run_verb
-from tests.runs import spec, tiny_data, write_dense
+from tests.runs import spec
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory) -> Path:
-    return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
-
-
-def agreement(rank: int, address: str, results) -> None:
+def agreement(rank: int, address: str, graph: ChannelGraph, results) -> None:
     """Ask two sparsifiers in two processes whether they agree, before and after one of them changes a gamma."""
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     model = DetectionModel("yolov8n.yaml", nc=3, verbose=False)
-    sparsifier = Sparsifier(model, trace(model), SparsitySettings())
+    sparsifier = Sparsifier(model, graph, SparsitySettings())
     agreed = sparsifier.agrees()
     if rank == 1:
         next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)).weight.data[0] += 1e-6
@@ -44,8 +33,9 @@ def agreement(rank: int, address: str, results) -> None:
 
 
 def test_processes_whose_gammas_differ_are_found_out(tmp_path):
+    graph = trace(DetectionModel("yolov8n.yaml", nc=3, verbose=False))
     results = torch.multiprocessing.get_context("spawn").SimpleQueue()
-    torch.multiprocessing.spawn(agreement, (f"file://{tmp_path / 'meeting'}", results), nprocs=2)
+    torch.multiprocessing.spawn(agreement, (f"file://{tmp_path / 'meeting'}", graph, results), nprocs=2)
     assert [results.get(), results.get()] == [(True, False), (True, False)]
 
 

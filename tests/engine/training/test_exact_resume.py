@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,17 @@ def settings(pruned, data) -> Callable[..., TrainSettings]:
     return build
 
 
+@pytest.fixture(scope="module")
+def whole(settings, tmp_path_factory) -> Callable[[str], TrainResult]:
+    """Return a function that returns what a kind of run gives in one go, which is trained once."""
+
+    @cache
+    def trained(kind: str) -> TrainResult:
+        return run_training(settings(kind, tmp_path_factory.mktemp("whole") / kind), "detect", stopping())
+
+    return trained
+
+
 def stopping(*moment) -> Callable[[dict], None]:
     """Return a report that asks to stop at the first batch of an epoch ("within", 2) or at its end ("after", 2)."""
     wanted = {"within": ("step", 1), "after": ("epoch", None)}
@@ -140,12 +152,11 @@ def assert_same_run(first: TrainResult, second: TrainResult) -> None:
         ("classic", [("after", 4)]),
     ],
 )
-def test_a_run_stopped_anywhere_ends_with_the_weights_of_one_in_one_go(kind, moments, settings, tmp_path):
-    whole = run_training(settings(kind, tmp_path / "whole"), "detect", stopping())
+def test_a_run_stopped_anywhere_ends_with_the_weights_of_one_in_one_go(kind, moments, settings, whole, tmp_path):
     parts, done = interrupted(settings(kind, tmp_path / "parts"), *moments)
     told = [number if where == "after" else number - 1 for where, number in moments]
     assert [part.epochs_done if part else 0 for part in parts] == told
-    assert_same_run(whole, done)
+    assert_same_run(whole(kind), done)
 
 
 @pytest.mark.parametrize("task", ["classify", "semantic", "depth"])
@@ -193,13 +204,13 @@ def kill_within(settings: TrainSettings, epoch: int) -> None:
         psutil.wait_procs(family, timeout=30)
 
 
-def test_a_run_killed_in_several_epochs_ends_with_the_weights_of_one_in_one_go(settings, tmp_path):
+def test_a_run_killed_in_several_epochs_ends_with_the_weights_of_one_in_one_go(settings, whole, tmp_path):
     wanted = settings("finetune", tmp_path / "parts")
     kill_within(wanted, 1)
     kill_within(replace(wanted, resume=True), 3)
     assert saved_run(wanted.save_dir).epochs_done == 2
     done = run_training(replace(wanted, resume=True), "detect", stopping())
-    assert_same_run(run_training(settings("finetune", tmp_path / "whole"), "detect", stopping()), done)
+    assert_same_run(whole("finetune"), done)
 
 
 @pytest.mark.slow

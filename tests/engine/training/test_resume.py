@@ -22,19 +22,9 @@ from engine.training.resuming import OLD_SPARSITY_NAME, RUN_NAME, STATE_NAME, no
 from engine.training.sparsity import SparsitySettings
 from engine.training.state import read_plain
 from engine.verbs import run_verb
-from tests.runs import spec, tiny_data, write_dense
+from tests.runs import spec, write_dense
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory) -> Path:
-    return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
 
 
 @pytest.fixture(autouse=True)

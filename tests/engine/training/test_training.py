@@ -25,14 +25,9 @@ from engine.training.resuming import STATE_NAME
 from engine.validation.checks import explained
 from engine.verbs import run_verb
 from tests.models import randomise, write_checkpoint
-from tests.runs import spec, tiny_data, write_dense
+from tests.runs import spec, write_dense
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    return tiny_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module", params=["yolov8n.yaml", "yolo11n.yaml"])
@@ -63,8 +58,7 @@ def _plain_environment(folder: Path) -> dict[str, str]:
     return {**kept, "YOLO_OFFLINE": "1", "YOLO_CONFIG_DIR": str(folder)}
 
 
-def test_targeted_sparse_training_leaves_the_wanted_share_at_zero_in_last_pt(data, tmp_path):
-    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+def test_targeted_sparse_training_leaves_the_wanted_share_at_zero_in_last_pt(dense, data, tmp_path):
     events = []
     result = run_verb("sparsify", spec(dense, data, tmp_path / "run", prune_ratio=0.4), events.append)
     sparse = open_checkpoint(result["last"])
@@ -79,11 +73,10 @@ def test_targeted_sparse_training_leaves_the_wanted_share_at_zero_in_last_pt(dat
 
 
 def test_pruning_a_sparse_model_changes_nothing_because_what_is_zero_is_zero_in_the_average_too(
-    data, tmp_path, monkeypatch
+    dense, data, tmp_path, monkeypatch
 ):
     # As late in a long run: the average still remembers what the channels were before they faded.
     monkeypatch.setattr("ultralytics.engine.trainer.ModelEMA", partial(ModelEMA, decay=0.9, tau=1e-3))
-    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
     result = run_verb("sparsify", spec(dense, data, tmp_path / "run", epochs=5, prune_ratio=0.4), lambda event: None)
     slimming = Slimming.open(result["last"])
     sparse = slimming.checkpoint.model
@@ -97,8 +90,7 @@ def test_pruning_a_sparse_model_changes_nothing_because_what_is_zero_is_zero_in_
         torch.testing.assert_close(pruned.model(image)[0], sparse(image)[0], rtol=1e-4, atol=1e-4)
 
 
-def test_trained_biases_are_not_thrown_back_by_the_warm_up(data, tmp_path):
-    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+def test_trained_biases_are_not_thrown_back_by_the_warm_up(dense, data, tmp_path):
 
     def after_the_first_epoch(event):
         if event["kind"] == "epoch":
@@ -111,8 +103,7 @@ def test_trained_biases_are_not_thrown_back_by_the_warm_up(data, tmp_path):
     assert moved < 1e-3, "at this rate nothing moves, the biases included"
 
 
-def test_a_penalty_strength_selects_the_proximal_method_and_shrinks_gammas(data, tmp_path):
-    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+def test_a_penalty_strength_selects_the_proximal_method_and_shrinks_gammas(dense, data, tmp_path):
     result = run_verb("sparsify", spec(dense, data, tmp_path / "run", sr=5.0), lambda event: None)
     assert result["sparsity"]["method"] == "proximal"
     before, after = (summarise_gammas(collect_gammas(open_checkpoint(p).model)) for p in (dense, result["last"]))
@@ -129,9 +120,8 @@ def test_a_wish_to_stop_ends_the_run_after_the_batch_and_keeps_a_checkpoint(prun
     assert open_checkpoint(result["last"]).params == result["params"]
 
 
-def test_an_epoch_that_a_nan_spoilt_is_done_again_and_its_steps_do_not_count_twice(data, tmp_path, monkeypatch):
+def test_an_epoch_that_a_nan_spoilt_is_done_again_and_its_steps_do_not_count_twice(dense, data, tmp_path, monkeypatch):
     """Ultralytics goes back to last.pt; what the sparsifier saw and chose since then must be forgotten with it."""
-    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
     plain_step, spoilt = TRAINERS["detect"].optimizer_step, []
 
     def step(trainer):

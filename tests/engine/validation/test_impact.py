@@ -27,7 +27,6 @@ from engine.validation.impact.lossless import is_free
 from engine.validation.impact.subset import choose_subset, copy_subset, spread
 from engine.validation.validator import validate
 from engine.verbs import run_verb
-from tests.runs import tiny_data
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "demo" / "yolov8n-harbour-sparse.pt"
@@ -40,8 +39,8 @@ losses = st.dictionaries(
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return Path(tiny_data(tmp_path_factory.mktemp("data")))
+def data(data) -> Path:
+    return Path(data)
 
 
 @pytest.fixture(scope="module")
