@@ -27,6 +27,7 @@ from engine.latency import LatencyTable, TimedSlimming, measure  # noqa: E402
 from engine.latency.checking import LIMIT, exported, undisturbed_in_turns  # noqa: E402
 from engine.latency.text import latency_text  # noqa: E402
 from engine.pruning.solver import SolverSettings  # noqa: E402
+from engine.settings.results import LatencyResult  # noqa: E402
 
 CASES = tuple((ratio, multiple) for ratio in (0.3, 0.5, 0.7) for multiple in (1, 8))
 
@@ -73,7 +74,7 @@ def main() -> int:
     ]
     if options.weights:
         results = measure(options.weights, options.imgsz, ("onnx",), options.threads, options.repeats)
-        print("\n" + latency_text({"results": [result.as_dict() for result in results]}))
+        print("\n" + latency_text(LatencyResult(results=tuple(results))))
         for result in results:
             print(
                 f"{Path(result.weights).name}: latency ratio {1 / result.speedup:.3f}, "

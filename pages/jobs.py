@@ -30,7 +30,7 @@ def state_of(job: Job) -> str:
 
 
 def jobs_table(listed: list[Job], in_detail: str | None) -> pd.DataFrame:
-    measured = [(job.result or {}).get("metrics") or {} for job in listed]
+    measured = [job.result.metrics if job.result else {} for job in listed]
     heading = score_heading(measured)
     return pd.DataFrame(
         {

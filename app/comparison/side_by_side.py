@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -14,9 +13,9 @@ from app.words import format
 from engine import jobs
 from engine.base import numbers
 from engine.base.errors import CheckpointError
-from engine.base.imgsz import as_size
-from engine.reports.comparison import GFLOPS_IMGSZ, Comparison, check_alike, side_by_side
-from engine.validation.cache import MeasurementKey, dataset_digest
+from engine.reports.comparison import GFLOPS_IMGSZ, check_alike, side_by_side
+from engine.settings.results import Comparison, LatencyResult, Measured
+from engine.validation.cache import MeasurementKey, dataset_digest, known
 from engine.validation.size import ModelSize
 from engine.workspace.file_facts import facts_of
 from engine.workspace.store import ACTIVE_STATES, Job, Model, StoredMeasurements
@@ -154,13 +153,13 @@ def look_up(
     measured = [_known(sizes[model.id], conditions) for model in alike]
     comparison = side_by_side(
         [sizes[model.id] for model in alike],
-        [known or {} for known in measured],
+        measured,
         [model.id for model in alike].index(reference.id),
         data=conditions.data if conditions else "",
         split=conditions.split if conditions else "",
         imgsz=conditions.imgsz if conditions else imgsz or base.trained_imgsz,
     )
-    missing = [model for model, known in zip(alike, measured, strict=True) if known is None]
+    missing = [model for model, found in zip(alike, measured, strict=True) if found is None]
     digests = {str(model.path): model.digest for model in alike}
     latency, threads = latencies(store().jobs(("done",)), digests, comparison.imgsz)
     return SideBySide(tuple(alike), reference, tuple(refused), comparison, tuple(missing), latency, threads)
@@ -178,14 +177,15 @@ def latencies(finished: Sequence[Job], digests: Mapping[str, str], imgsz: int) -
         imgsz: Image size in pixels.
     """
     for job in finished:
-        if job.verb != "latency":
+        if not isinstance(job.result, LatencyResult):
             continue
         by_threads: dict[int, dict[str, float]] = {}
-        for result in (job.result or {}).get("results", ()):
-            path, asked = result["weights"], (result["runtime"], as_size(result["imgsz"]))
+        for timing in job.result.results:
+            path = timing.weights
             # Results of before the digest was recorded are told by their path alone.
-            if asked == ("onnx", imgsz) and path in digests and result.get("digest", digests[path]) == digests[path]:
-                by_threads.setdefault(result["threads"], {})[path] = result["p50_ms"]
+            same = path in digests and timing.digest in (None, digests[path])
+            if same and (timing.runtime, timing.imgsz) == ("onnx", imgsz):
+                by_threads.setdefault(timing.threads, {})[path] = timing.p50_ms
         for threads, told in by_threads.items():
             if set(digests) <= set(told):
                 return {path: told[path] for path in digests}, threads
@@ -235,12 +235,12 @@ def missing_words(found: SideBySide) -> str:
     return "; ".join(words)
 
 
-def _known(size: ModelSize, conditions: Conditions | None) -> dict[str, Any] | None:
+def _known(size: ModelSize, conditions: Conditions | None) -> Measured | None:
     if conditions is None:
         return None
     data = _data_digest(conditions.data, conditions.split)
     rest = (conditions.split, conditions.imgsz, conditions.batch, conditions.device)
-    return StoredMeasurements(store()).get(MeasurementKey(size.digest, data, *rest))
+    return known(StoredMeasurements(store()), MeasurementKey(size.digest, data, *rest))
 
 
 def _counted(models: Sequence[Model]) -> str:

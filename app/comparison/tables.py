@@ -12,7 +12,7 @@ from app.charts.comparison import shortened
 from app.charts.palette import palette
 from engine.base import numbers
 from engine.base.tasks import METRICS, TASKS, metric_label
-from engine.reports.comparison import Comparison
+from engine.settings.results import Comparison
 
 COSTS = {"Parameters": "params", "GFLOPs": "gflops", "MB": "size_mb"}
 "Column -> field of a compared model. Less is better, and changes are relative."

@@ -243,6 +243,6 @@ def _offer_job(member: Member) -> None:
 def making_job(finished: list[Job], member: Member) -> Job | None:
     """Return the job that made a member, None where no job did or it was deleted."""
     return next(
-        (job for job in finished if member.key == job.id or member.key in ((job.result or {}).get("model_ids") or ())),
+        (job for job in finished if member.key in (job.id, *job.model_ids)),
         None,
     )

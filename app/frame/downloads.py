@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from engine.base.errors import WorkbenchError
 from engine.base.files import safe_name
+from engine.settings.results import ExportResult
 from engine.workspace.store import Job, Store, default_workspace
 
 _FOLDER = "downloads"
@@ -55,8 +56,7 @@ def offer_file(label: str, kind: str, identity: str, **looks: Any) -> None:
 
 def exported_file(job: Job) -> Path:
     """Return where the file of an export lies; it may have been deleted since."""
-    result = job.result or {}
-    return Path(result.get("path") or result.get("onnx", ""))
+    return job.result.path if isinstance(job.result, ExportResult) else Path()
 
 
 def _sender(find: Callable[[str], tuple[Path, str]]) -> Callable[[Request], Response]:

@@ -20,6 +20,7 @@ from engine.base.log import log_event
 from engine.base.runtime import logs_to_stderr
 from engine.cli.text import result_text
 from engine.settings.parser import read_terminal
+from engine.settings.results import RecipeList, Result, dumped
 
 
 def main(arguments: list[str] | None = None, **parser_options: Any) -> int:
@@ -38,13 +39,13 @@ def main(arguments: list[str] | None = None, **parser_options: Any) -> int:
         print("error: interrupted; what had been saved is kept", file=sys.stderr)
         return 130
     try:
-        print(json.dumps(result, indent=2, allow_nan=False) if as_json else _readable(verb, result), flush=True)
+        print(json.dumps(dumped(result), indent=2, allow_nan=False) if as_json else _readable(result), flush=True)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _result(verb: str, options: dict[str, Any]) -> Any:
+def _result(verb: str, options: dict[str, Any]) -> Result | RecipeList:
     if verb == "run":
         from engine.verbs.recipe import run_from_terminal
 
@@ -54,8 +55,8 @@ def _result(verb: str, options: dict[str, Any]) -> Any:
     return run_verb(verb, options, log_event)
 
 
-def _readable(verb: str, result: dict[str, Any]) -> str:
-    return numbers.encodable(result_text(verb, result), sys.stdout.encoding)
+def _readable(result: Result | RecipeList) -> str:
+    return numbers.encodable(result_text(result), sys.stdout.encoding)
 
 
 def way_out(error: WorkbenchError) -> str:

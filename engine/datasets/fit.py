@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from engine.base import numbers
+from engine.settings.results import DataFit
 
 FITS, RENAMED, REBUILT, REFUSED = "fits", "renamed", "rebuilt", "refused"
 "Verdicts: nothing to ask; other names for as many classes; a part is trained anew; it cannot be done."
@@ -70,9 +70,9 @@ class Fit:
         """Whether a person should agree before a training."""
         return self.verdict in (RENAMED, REBUILT)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-able values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+    def told(self) -> DataFit:
+        """Return the same as results tell it."""
+        return DataFit(**asdict(self))
 
 
 def fit_for_training(model: ModelFacts, data: DataFacts) -> Fit:

@@ -44,7 +44,7 @@ def write_portable(source: Path, target: Path, data: Path, made: dict[str, Any])
     from engine.checkpoints.checkpoint import open_checkpoint, save_checkpoint
     from engine.verbs import run_verb
 
-    made = {**made, "metrics": run_verb("val", {"weights": str(source), "data": str(data)})["metrics"]}
+    made = {**made, "metrics": run_verb("val", {"weights": str(source), "data": str(data)}).metrics}
     checkpoint = open_checkpoint(source)
     model = checkpoint.model
     arguments = dict(model.args if isinstance(model.args, dict) else vars(model.args))

@@ -1,14 +1,13 @@
 """Files for deployment: Ultralytics' own exporter, then the gates that make a file worth handing out."""
 
 from engine.export.gates import Gate
-from engine.export.make import ExportResult, export_model
+from engine.export.make import export_model
 from engine.export.settings import FORMATS, PRECISIONS, SUFFIXES, ExportSettings, available_formats, unavailable
 
 __all__ = [
     "FORMATS",
     "PRECISIONS",
     "SUFFIXES",
-    "ExportResult",
     "ExportSettings",
     "Gate",
     "available_formats",

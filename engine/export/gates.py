@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 from engine.base.numbers import exact, megabytes, milliseconds, percent, score, short
 from engine.base.tasks import TASKS, metric_label
 from engine.export.dense import SAME_DEPTH
 from engine.export.parity import Parity
 from engine.export.settings import DETECTION_GATES
+from engine.settings.results import Gate
 
 DIFFERENCE_LIMITS = {"fp32": 1e-3, "fp16": 5e-2}
 "Largest difference / largest output of the channel. 8 bits are held to boxes and mAP alone."
@@ -30,41 +30,24 @@ SLOWER_LIMIT = 1.05
 "Largest latency of int8 as a share of fp32's."
 
 
-@dataclass(frozen=True)
-class Gate:
-    """One thing that was checked."""
-
-    name: str
-    passed: bool | None
-    "None where nothing could be held against a limit."
-    value: float | None
-    limit: float | None
-    text: str
-    "One sentence with the numbers."
-
-    def as_dict(self) -> dict:
-        """Return the fields as plain, JSON-able values."""
-        return asdict(self)
-
-
 def checker_gate(complaint: str) -> Gate:
     """The ONNX checker with full shape inference; ``complaint`` is empty where it had none."""
     text = f"The ONNX checker says: {complaint}" if complaint else "The ONNX checker found no fault."
-    return Gate("checker", not complaint, None, None, text)
+    return _gate("checker", not complaint, None, None, text)
 
 
 def difference_gate(parity: Parity, precision: str, limit: float | None = None) -> Gate:
     """Raw outputs against PyTorch's."""
     value = parity.max_rel_difference
     if value is None:
-        return Gate("difference", None, None, None, "Outputs are final boxes or classes, so only these are compared.")
+        return _gate("difference", None, None, None, "Outputs are final boxes or classes, so only these are compared.")
     limit = DIFFERENCE_LIMITS.get(precision) if limit is None else limit
     most, mean = short(parity.max_abs_difference), short(parity.mean_abs_difference)
     text = f"Outputs differ from PyTorch by {most} at most and {mean} on average (pixels, or probability) on "
     text += f"{parity.images_compared} images, which is {short(value)} of their magnitude"
     if limit is None:
-        return Gate("difference", None, value, None, text + "; at this precision what is found decides.")
-    return Gate("difference", value <= limit, value, limit, text + f" ({short(limit)} accepted).")
+        return _gate("difference", None, value, None, text + "; at this precision what is found decides.")
+    return _gate("difference", value <= limit, value, limit, text + f" ({short(limit)} accepted).")
 
 
 def boxes_gate(parity: Parity, precision: str, *, noise_only: bool = False, task: str = "detect") -> Gate:
@@ -73,31 +56,31 @@ def boxes_gate(parity: Parity, precision: str, *, noise_only: bool = False, task
     if value is None:
         text = f"Neither model found anything on {parity.images_compared} "
         text += "images of noise; give a data set to compare boxes." if noise_only else "images."
-        return Gate("boxes", None, None, limit, text)
+        return _gate("boxes", None, None, limit, text)
     same = _SAME.get(task, "detections are the same")
     text = f"{parity.boxes_matched} of {max(parity.boxes_expected, parity.boxes_found)} {same} "
     text += f"({percent(value)}; at least {percent(limit, 0)} accepted)"
     text += ", tested on noise images only." if noise_only else "."
-    return Gate("boxes", value >= limit, value, limit, text)
+    return _gate("boxes", value >= limit, value, limit, text)
 
 
 def size_gate(size_mb: float, params: int, precision: str) -> Gate:
     """The file's size against that of its weights in float32. Small models may carry more graph than weights."""
     limit = SIZE_LIMITS[precision] * params * 4 / 1e6 + 0.5
     text = f"The file has {megabytes(size_mb)}, its {exact(params)} parameters {megabytes(params * 4 / 1e6)} in fp32"
-    return Gate("size", size_mb <= limit, size_mb, limit, f"{text} (at most {megabytes(limit)} accepted).")
+    return _gate("size", size_mb <= limit, size_mb, limit, f"{text} (at most {megabytes(limit)} accepted).")
 
 
 def latency_gate(p50_ms: float, float_p50_ms: float | None, precision: str) -> Gate:
     """Milliseconds an image on this machine; int8 is meant to be faster than fp32, fp16 only on other hardware."""
     text = f"One image takes {milliseconds(p50_ms)} (median) on this machine's processor"
     if float_p50_ms is None:
-        return Gate("latency", None, p50_ms, None, text + ".")
+        return _gate("latency", None, p50_ms, None, text + ".")
     text += f", in fp32 {milliseconds(float_p50_ms)}"
     if precision != "int8":
-        return Gate("latency", None, p50_ms, None, text + "; 16 bits are for hardware that computes with them.")
+        return _gate("latency", None, p50_ms, None, text + "; 16 bits are for hardware that computes with them.")
     limit = SLOWER_LIMIT * float_p50_ms
-    return Gate("latency", p50_ms <= limit, p50_ms, limit, text + ".")
+    return _gate("latency", p50_ms <= limit, p50_ms, limit, text + ".")
 
 
 def accuracy_gate(value: float, float_value: float, precision: str, task: str = "detect") -> Gate:
@@ -109,14 +92,14 @@ def accuracy_gate(value: float, float_value: float, precision: str, task: str = 
     text = f"{metric}{what} is {score(value)} on the validation split, the checkpoint's {score(float_value)}"
     if float_value <= largest_loss:
         text += "; so low that no loss would show. Choose the data set that the model was trained for."
-        return Gate("accuracy", None, value, None, text)
+        return _gate("accuracy", None, value, None, text)
     text += f" (at least {score(limit)} accepted)."
-    return Gate("accuracy", value >= limit, value, limit, text)
+    return _gate("accuracy", value >= limit, value, limit, text)
 
 
 def no_accuracy_gate(reason: str) -> Gate:
     """The gate of an export of which no accuracy was measured, and why."""
-    return Gate("accuracy", None, None, None, reason)
+    return _gate("accuracy", None, None, None, reason)
 
 
 def failures(gates: Sequence[Gate]) -> list[Gate]:
@@ -152,3 +135,7 @@ def complaint(gates: Sequence[Gate]) -> str:
 
 def _names(gates: Sequence[Gate]) -> str:
     return ", ".join(gate.name for gate in gates)
+
+
+def _gate(name: str, passed: bool | None, value: float | None, limit: float | None, text: str) -> Gate:
+    return Gate(name=name, passed=passed, value=value, limit=limit, text=text)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from engine.base.tasks import TASKS
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from engine.export import gates as gate
 from engine.export.dense import as_exported
-from engine.export.gates import Gate
 from engine.export.heads import choose_head, gives_centres, gives_final_boxes, select_head
 from engine.export.metadata import lineage, read_metadata, write_metadata
 from engine.export.noise import structured_noise
@@ -30,59 +29,13 @@ from engine.export.precision import to_fp16, to_int8
 from engine.export.settings import END2END, FORMATS, NMS_TASKS, SUFFIXES, ExportSettings
 from engine.runtimes.backends import Backend, open_backend, torch_backend
 from engine.runtimes.exporter import first_line, run_exporter
+from engine.settings.results import ExportResult
 
 COMPARED_IMAGES = 16
 "Of the validation split, where a data set is given."
 _LATENCY_RUNS = 20
 # An exported file holds float32 weights; the checkpoint usually holds them in half precision, once or twice.
 _SIZE_FACTOR = 3
-
-
-@dataclass(frozen=True)
-class ExportResult:
-    """An exported file and what was measured on it.
-
-    Differences are between the file run on the CPU and the checkpoint's float32 PyTorch model before its BatchNorm
-    layers are fused, so they cover fusing, tracing, simplifying, quantising and the runtime.
-    """
-
-    path: Path
-    """of the file; not the one asked for where it was not passed under ``strict``"""
-    format: str
-    precision: str
-    size_mb: float
-    """1 MB is 1,000,000 bytes"""
-    opset: int | None
-    """of ONNX"""
-    imgsz: tuple[int, int]
-    """height, width in pixels"""
-    dynamic: bool
-    nms: bool
-    head: str
-    """end2end or one-to-many; empty where the model has only one"""
-    parity: Parity
-    latency_ms: float
-    """median of one image on this machine's processor"""
-    accuracy: dict[str, float]
-    """of the file and of the fp32 checkpoint, by the metric that judges the task, where it was measured"""
-    verified: bool
-    """False where detections had to be tested, and neither boxes nor mAP could be held to a limit"""
-    gates: tuple[Gate, ...]
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether no gate failed, and the detections were tested where they had to be."""
-        return self.verified and not gate.failures(self.gates)
-
-    def as_dict(self) -> dict:
-        """Return the fields as plain, JSON-able values, those of the parity beside the others."""
-        own = {key: value for key, value in asdict(self).items() if key != "parity"}
-        tolerance = next((each.limit for each in self.gates if each.name == "difference"), None)
-        return {
-            **own, **asdict(self.parity), "path": str(self.path), "passed": self.passed, "tolerance": tolerance,
-            "box_share": self.parity.box_share, "gates": [each.as_dict() for each in self.gates],
-        }  # fmt: skip
 
 
 def export_model(
@@ -167,10 +120,14 @@ def export_model(
         dynamic=settings.dynamic,
         nms=settings.nms,
         head=head,
-        parity=parity,
+        **asdict(parity),
+        box_share=parity.box_share,
         latency_ms=times[0],
         accuracy=accuracy,
+        metrics=accuracy,
         verified=verified,
+        passed=verified and not gate.failures(found),
+        tolerance=next((each.limit for each in found if each.name == "difference"), None),
         gates=tuple(found),
         seconds=time.monotonic() - started_s,
     )

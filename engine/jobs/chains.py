@@ -8,6 +8,7 @@ resumed or retried.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from engine.base.errors import JobError, StorageError
 from engine.jobs.control import can_resume, resume, retry
 from engine.jobs.launching import WORKER, submit
 from engine.recipes.steps import made_models, step_spec
+from engine.settings.results import Result
 from engine.settings.verb_facts import MEASURING, verb_word
 from engine.workspace.store import UNFINISHED_ENDS, Chain, ChainPlace, Job, PlaceTaken, Store
 
@@ -138,10 +140,10 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
 
 def _submit_after(store: Store, chain: Chain, done: Job, command: Sequence[str]) -> Job:
     """Submit the step that comes after a job that is done."""
-    result = _with_kept_models(store, done.result)
-    made = [*done.spec.get("chain", {}).get("made", ()), *made_models([result])]
-    model_ids = (result.get("model_ids") or [done.model_id])[-1:]
-    return _submit_step(store, chain, (done.chain_step or 0) + 1, made, model_ids[0], command)
+    result = done.result or Result()
+    made = [*done.spec.get("chain", {}).get("made", ()), *_kept_models(store, result)]
+    model_id = (done.model_ids or (done.model_id,))[-1]
+    return _submit_step(store, chain, (done.chain_step or 0) + 1, made, model_id, command)
 
 
 def _submit_step(
@@ -182,16 +184,10 @@ def _step(chain: Chain, number: int, verb: str, job: Job | None) -> ChainStep:
     return ChainStep(verb, "stopped", None) if job is None else ChainStep(verb, job.state, job.id)
 
 
-def _with_kept_models(store: Store, result: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a result whose artefacts are the workspace's own copies, which stay when the job's folder is deleted."""
-    result = result or {}
-    kept = iter(result.get("model_ids") or ())
-    artefacts = [
-        {**artefact, "path": _kept_path(store, next(kept, None), artefact["path"])}
-        for artefact in result.get("artefacts", ())
-        if artefact.get("register")
-    ]
-    return {**result, "artefacts": artefacts}
+def _kept_models(store: Store, result: Result) -> list[str]:
+    """Return the models that a job made, as the workspace's own copies: they stay when its folder is deleted."""
+    model_ids = itertools.chain(result.model_ids or (), itertools.repeat(None))
+    return [_kept_path(store, model_id, path) for path, model_id in zip(made_models([result]), model_ids, strict=False)]
 
 
 def _kept_path(store: Store, model_id: str | None, path: str) -> str:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,17 @@ from engine.jobs.launching import WORKER
 from engine.jobs.processes import end_tree, start_time
 from engine.jobs.reporting import EventWriter
 from engine.jobs.watching import mark_lost
+from engine.settings.results import Artefact, Result, TrainingResult, dumped
 from engine.workspace.store import Job, Store
 
-RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
+RunVerb = Callable[[str, dict[str, Any], Report], Result]
 
 _POLL_S = 0.5
 # Workers look after one another: a dead one must not keep its device while nobody looks at a page.
 _RECONCILE_EVERY_S = 2.0
 
 
-def _run_verb(verb: str, spec: dict[str, Any], report: Report) -> dict[str, Any]:
+def _run_verb(verb: str, spec: dict[str, Any], report: Report) -> Result:
     # Imported once the job's turn has come: a worker that waits must not hold PyTorch in memory.
     from engine.verbs import run_verb
 
@@ -114,21 +115,21 @@ def _do(store: Store, job: Job, run_verb: RunVerb) -> int:
     report = EventWriter(store, job.id, pid=job.pid)
     state, result, error = _outcome(store, job, run_verb, report)
     report.flush()
-    if not store.finish_job(job.id, state, result, error, seen=job):
+    told = None if result is None else dumped(result)
+    if not store.finish_job(job.id, state, told, error, seen=job):
         print("Someone else had ended this job already; its result is not recorded.", file=sys.stderr)
     return 1 if state == "failed" else 0
 
 
-def _outcome(
-    store: Store, job: Job, run_verb: RunVerb, report: EventWriter
-) -> tuple[str, dict[str, Any] | None, str | None]:
+def _outcome(store: Store, job: Job, run_verb: RunVerb, report: EventWriter) -> tuple[str, Result | None, str | None]:
     """Run the verb and return the state, result and sentence it ends in; a traceback goes to the log alone."""
     save_dir = job.spec.get("save_dir") or str(store.job_folder(job.id))
     spec = {**job.spec, "save_dir": save_dir, "workspace": str(store.folder)}
     try:
         result = _with_models(store, job, run_verb(job.verb, spec, report))
         # A verb that was told to stop may still return what it has, and says so if that is everything.
-        return ("stopped" if result.get("stopped", report.stopped) else "done"), result, None
+        stopped = report.stopped if result.stopped is None else result.stopped
+        return ("stopped" if stopped else "done"), result, None
     except StopRequested as error:
         print(str(error) or "Stopped on request.", flush=True)
         return "stopped", None, None
@@ -141,10 +142,10 @@ def _outcome(
         return "failed", None, f"The job met an unexpected error ({type(error).__name__}: {first_line}); see its log."
 
 
-def _model_name(store: Store, job: Job, artefact: Mapping[str, Any]) -> str:
-    """Return the name of a model that a job made; its "suffix" tells apart what one job made at different times."""
-    name = artefact.get("name") or _name_after(store, job, artefact["kind"])
-    return ", ".join(filter(None, (name, artefact.get("suffix"))))
+def _model_name(store: Store, job: Job, artefact: Artefact) -> str:
+    """Return the name of a model that a job made; its suffix tells apart what one job made at different times."""
+    name = artefact.name or _name_after(store, job, artefact.kind)
+    return ", ".join(filter(None, (name, artefact.suffix)))
 
 
 def _name_after(store: Store, job: Job, kind: str) -> str:
@@ -154,37 +155,34 @@ def _name_after(store: Store, job: Job, kind: str) -> str:
     return f"{store.chain(job.chain_id).title}, {'fine-tuned' if kind == 'finetuned' else kind}"
 
 
-def _with_models(store: Store, job: Job, result: dict[str, Any]) -> dict[str, Any]:
-    """Register the artefacts that ask for it and return the result with their ids under "model_ids".
+def _with_models(store: Store, job: Job, result: Result) -> Result:
+    """Register the models among the artefacts and return the result with their ids, and what was known of them.
 
-    Under "known" stands, by id, the sentence for each whose very file was in the workspace already.
-
-    An artefact that names the path of an earlier one as its "parent" becomes its child; the others are children of
-    the model that the job works on.
+    An artefact that names the path of an earlier one as its parent becomes its child; the others are children of the
+    model that the job works on.
     """
     ids_by_path: dict[str, str] = {}
     known: dict[str, str] = {}
     made = {"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}}
-    if result.get("epochs_done") is not None:
-        made["epochs_done"] = result["epochs_done"]  # fewer than asked for where the run was stopped
-    for artefact in result.get("artefacts", ()):
-        if not artefact.get("register"):
+    if isinstance(result, TrainingResult):
+        made["epochs_done"] = result.epochs_done  # fewer than asked for where the run was stopped
+    for artefact in result.artefacts:
+        if not artefact.is_model:
             continue
         registered = store.register(
-            artefact["path"],
+            artefact.path,
             _model_name(store, job, artefact),
-            artefact["kind"],
-            parent_id=ids_by_path.get(str(artefact.get("parent")), job.model_id),
+            artefact.kind,
+            parent_id=ids_by_path.get(artefact.parent or "", job.model_id),
             made=made,
-            params=artefact.get("params", result.get("params")),
-            metrics=artefact.get("metrics", result.get("metrics", {})),
+            params=result.params if artefact.params is None else artefact.params,
+            metrics=result.metrics if artefact.metrics is None else artefact.metrics,
         )
         model_id = registered.model.id
         if registered.sentence and model_id not in ids_by_path.values():
             known[model_id] = registered.sentence
-        ids_by_path[str(artefact["path"])] = model_id
-    told = {"known": known} if known else {}
-    return {**result, "model_ids": list(ids_by_path.values()), **told}
+        ids_by_path[artefact.path] = model_id
+    return result.model_copy(update={"model_ids": tuple(ids_by_path.values()), "known": known or None})
 
 
 if __name__ == "__main__":

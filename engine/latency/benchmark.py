@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,35 +15,7 @@ from engine.base.runtime import compute_threads
 from engine.latency.explain import explain
 from engine.latency.interleaved import in_turns
 from engine.runtimes.runners import RUNTIMES, Runner, open_runner
-
-
-@dataclass(frozen=True)
-class LatencyResult:
-    """One model in one runtime: batch 1, inference alone, without reading the image or suppressing boxes."""
-
-    weights: str
-    digest: str
-    "SHA-256 of the checkpoint file."
-    runtime: str
-    "onnx, torch (both on the CPU) or cuda."
-    imgsz: ImageSize
-    threads: int
-    repeats: int
-    p50_ms: float
-    p95_ms: float
-    params: int
-    gflops: float
-    "At ``imgsz``."
-    speedup: float
-    "Median of the first model in this runtime / median of this one."
-    ideal_speedup: float
-    "GFLOPs of the first model / GFLOPs of this one."
-    explanation: str
-    "Where the difference between the two goes, from what was measured; empty for the first model."
-
-    def as_dict(self) -> dict:
-        """Return the fields as plain, JSON-able values."""
-        return asdict(self)
+from engine.settings.results import Timing
 
 
 def measure(
@@ -54,7 +25,7 @@ def measure(
     threads: int | None = None,
     repeats: int = 100,
     report: Report = silent,
-) -> list[LatencyResult]:
+) -> list[Timing]:
     """Measure checkpoints against the first of them.
 
     Args:
@@ -97,7 +68,7 @@ def _check(paths: Sequence[Path], imgsz: ImageSize, runtimes: Sequence[str], rep
 
 def _results(
     runners: list[Runner], times: list[np.ndarray], runtime: str, imgsz: ImageSize, threads: int
-) -> list[LatencyResult]:
+) -> list[Timing]:
     chosen = [(runner, own) for runner, own in zip(runners, times, strict=True) if runner.runtime == runtime]
     first, first_times = chosen[0]
     results = []
@@ -105,7 +76,7 @@ def _results(
         p50_ms = float(np.median(own))
         speedup, ideal = float(np.median(first_times)) / p50_ms, first.gflops / runner.gflops
         results.append(
-            LatencyResult(
+            Timing(
                 weights=str(runner.weights),
                 digest=runner.digest,
                 runtime=runtime,

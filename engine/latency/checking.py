@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,8 +55,8 @@ class LatencyCheck:
             f"{wrong}; if the machine was busy, measure again with 'latency --predict' once it is idle, and prune anew."
         )
 
-    def as_dict(self) -> dict:
-        """Return what was measured as plain, JSON-able values, named as in the result of ``prune``."""
+    def told(self) -> dict[str, Any]:
+        """Return what was measured as the fields of ``PruneResult``."""
         return {
             "latency_ms_measured_before": self.whole_ms,
             "latency_ms_measured": self.pruned_ms,

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.base.events import Report, silent
 from engine.base.imgsz import ImageSize, as_size
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.latency.target import TimedSlimming
+from engine.settings.results import Prediction
 
 
-@dataclass(frozen=True)
-class LatencyPrediction:
-    """The time of a whole model in ONNX Runtime on this machine's processor: one image, in milliseconds."""
-
-    weights: str
-    imgsz: ImageSize
-    threads: int
-    latency_ms: float
-    "The sum of the three below."
-    convolutions_ms: float
-    "With their activations."
-    moving_ms: float
-    "Concatenation, splits, additions, pooling, rearranging."
-    rest_ms: float
-    "Decoding the outputs, and what a run costs by itself."
-
-    def as_dict(self) -> dict:
-        """Return the fields as plain, JSON-able values."""
-        return asdict(self)
-
-
-def predict_latency(
-    path: Path, imgsz: ImageSize, threads: int | None = None, report: Report = silent
-) -> LatencyPrediction:
+def predict_latency(path: Path, imgsz: ImageSize, threads: int | None = None, report: Report = silent) -> Prediction:
     """Measure what predicts the latency of any plan of a checkpoint on this machine, and keep it.
 
     Convolutions are measured once. The whole model, which sets the level of every prediction, is measured each time,
@@ -58,7 +35,7 @@ def predict_latency(
     costs = slimming.timed_costs(imgsz)
     slimming.table.save()
     parts = costs.parts
-    return LatencyPrediction(
+    return Prediction(
         weights=str(path),
         imgsz=imgsz,
         threads=costs.threads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from engine.settings.results import Result
 from engine.settings.verb_facts import TAKES_DATA, TAKES_DEVICE
 
 
@@ -50,10 +51,9 @@ def step_device(settings: Mapping[str, Any], device: str | None, recipe_device: 
     return device or settings.get("device") or recipe_device
 
 
-def made_models(results: Iterable[Mapping[str, Any] | None]) -> list[str]:
+def made_models(results: Iterable[Result]) -> list[str]:
     """Return the models that these results of steps want registered, in order."""
-    artefacts = (artefact for result in results for artefact in (result or {}).get("artefacts", ()))
-    return [str(artefact["path"]) for artefact in artefacts if artefact.get("register")]
+    return [artefact.path for result in results for artefact in result.artefacts if artefact.is_model]
 
 
 def is_description(weights: str) -> bool:

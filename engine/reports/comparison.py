@@ -7,7 +7,6 @@ same image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,56 +18,11 @@ from engine.base.imgsz import ImageSize, pixels, told_imgsz
 from engine.base.numbers import GFLOPS_IMGSZ
 from engine.base.tasks import TASKS, metric_label
 from engine.datasets.fit import REFUSED, Fit, ModelFacts, fit_for_measuring
+from engine.settings.results import ComparedModel, Comparison, Measured, TimedWith
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 from engine.validation.size import ModelSize, measure_size
 
 _RELATIVE = ("params", "gflops", "size_mb")
-
-
-@dataclass(frozen=True)
-class ComparedModel:
-    """One model of a comparison."""
-
-    weights: str
-    name: str
-    "The file's name, with as many folders as tell it from the others."
-    params: int
-    gflops: float
-    size_mb: float
-    metrics: dict[str, float]
-    "Short name, such as mAP50-95 -> 0 to 1."
-    per_class: dict[str, float]
-    "Class name -> its own score, see ``engine.base.tasks``."
-    speed_ms: dict[str, float]
-    "Stage -> milliseconds an image."
-    change: dict[str, float]
-    "Against the reference: relative for params, gflops, size_mb and latency_ms, absolute for metrics."
-    change_per_class: dict[str, float]
-    "Absolute."
-    latency_ms: float | None = None
-    "Median of one image; None where it was not measured."
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Models in the order they were named."""
-
-    reference: str
-    data: str
-    split: str
-    imgsz: int
-    gflops_imgsz: ImageSize
-    models: tuple[ComparedModel, ...]
-    task: str = "detect"
-    "Of all of them."
-    latency: dict[str, Any] | None = None
-    "What latency was measured with: runtime, threads, imgsz and repeats; None where it was not measured."
-    fit: dict[str, Any] | None = None
-    "How the models and the data set go together, as ``engine.datasets.fit.Fit`` says it; None without a data set."
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the comparison as JSON-able values."""
-        return {**asdict(self), "models": [asdict(model) for model in self.models]}
 
 
 def compare(
@@ -128,7 +82,7 @@ def compare(
     data_key = dataset_digest(data, split) if cache is not None else ""
     # First, because it is quick and refuses what it cannot do.
     timed, conditions = _timed(paths, first, imgsz, _counting(report, 0, len(sizes))) if latency else ([], None)
-    measured: list[dict[str, Any]] = []
+    measured: list[Measured] = []
     for size in sizes:
         key = MeasurementKey(size.digest, data_key, split, imgsz, batch, device)
         counting = _counting(report, len(measured), len(sizes))
@@ -136,7 +90,7 @@ def compare(
         report(step_event(len(measured), len(sizes)))
     told = {"data": str(data), "split": split, "imgsz": imgsz, "gflops_imgsz": gflops_imgsz}
     comparison = side_by_side(sizes, measured, first, **told)
-    comparison = replace(comparison, fit=fit.as_dict())
+    comparison = comparison.model_copy(update={"fit": fit.told()})
     return _with_latency(comparison, timed, first, conditions) if conditions else comparison
 
 
@@ -153,7 +107,7 @@ def _fit(base: ModelSize, data: Path) -> Fit:
 
 def side_by_side(
     sizes: Sequence[ModelSize],
-    measured: Sequence[Mapping[str, Any]],
+    measured: Sequence[Measured | None],
     reference: int,
     *,
     data: str,
@@ -161,11 +115,20 @@ def side_by_side(
     imgsz: int,
     gflops_imgsz: ImageSize = GFLOPS_IMGSZ,
 ) -> Comparison:
-    """Return models held against the one at the position ``reference``; ``measured`` is empty where nothing was."""
+    """Return models held against the one at the position ``reference``; ``measured`` is None where nothing was."""
     names = distinct_names([size.path for size in sizes])
     base, base_measured = sizes[reference], measured[reference]
     models = [_compared(*entry, base, base_measured) for entry in zip(sizes, names, measured, strict=True)]
-    return Comparison(str(base.path), data, split, imgsz, gflops_imgsz, tuple(models), base.task)
+    return Comparison(
+        reference=str(base.path),
+        data=data,
+        split=split,
+        imgsz=imgsz,
+        gflops_imgsz=gflops_imgsz,
+        models=tuple(models),
+        task=base.task,
+        latency=None,
+    )
 
 
 def check_alike(size: ModelSize, base: ModelSize) -> None:
@@ -218,41 +181,39 @@ def changes(values: Mapping[str, float], reference: Mapping[str, float], *, rela
     return {name: (values[name] - reference[name]) / (reference[name] if relative else 1) for name in shared}
 
 
-def comparison_table(result: Mapping[str, Any]) -> str:
-    """Return a comparison, as ``Comparison.as_dict`` gives it, as an aligned table."""
-    models = result["models"]
-    metrics = list(dict.fromkeys(name for model in models for name in model["metrics"]))
-    classes = list(dict.fromkeys(name for model in models for name in model["per_class"]))
-    per_class = TASKS[result.get("task", "detect")].per_class.partition(" (")[0]
-    rows = [["", *(model["name"] for model in models)]]
+def comparison_table(result: Comparison) -> str:
+    """Return a comparison as an aligned table."""
+    models, timing = result.models, result.latency
+    metrics = list(dict.fromkeys(name for model in models for name in model.metrics))
+    classes = list(dict.fromkeys(name for model in models for name in model.per_class))
+    per_class = TASKS[result.task].per_class.partition(" (")[0]
+    rows = [["", *(model.name for model in models)]]
     for title, key, told in (
         ("Parameters", "params", numbers.exact),
-        (f"GFLOPs at {pixels(result.get('gflops_imgsz', GFLOPS_IMGSZ))}", "gflops", numbers.gflops),
+        (f"GFLOPs at {pixels(result.gflops_imgsz)}", "gflops", numbers.gflops),
         ("MB", "size_mb", numbers.number_mb),
     ):
-        rows.append([title, *(_cell(told(model[key]), model["change"].get(key), "%") for model in models)])
-    if timing := result.get("latency"):
-        timed = [(numbers.number_ms(m["latency_ms"]), m["change"].get("latency_ms")) for m in models]
+        rows.append([title, *(_cell(told(getattr(model, key)), model.change.get(key), "%") for model in models)])
+    if timing:
+        timed = [(numbers.number_ms(model.latency_ms), model.change.get("latency_ms")) for model in models]
         rows.append(["p50 ms", *(_cell(*each, "%") for each in timed)])
-    for title, key, of in [(metric_label(name), name, ("metrics", "change")) for name in metrics] + [
-        (f"{per_class} {name}", name, ("per_class", "change_per_class")) for name in classes
-    ]:
-        rows.append([title, *(_cell(_number(m[of[0]].get(key)), m[of[1]].get(key)) for m in models)])
+    for name in metrics:
+        cells = (_cell(numbers.score(model.metrics.get(name)), model.change.get(name)) for model in models)
+        rows.append([metric_label(name), *cells])
+    for name in classes:
+        scores = ((model.per_class.get(name), model.change_per_class.get(name)) for model in models)
+        rows.append([f"{per_class} {name}", *(_cell(numbers.score(score), change) for score, change in scores)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-    caption = f"changes against {result['reference']}; {result['split']} split at {result['imgsz']} px"
+    caption = f"changes against {result.reference}; {result.split} split at {result.imgsz} px"
     lines.append(f"{caption}; {_timing_words(timing)}" if timing else caption)
     return "\n".join(lines)
 
 
-def _timing_words(timing: Mapping[str, Any]) -> str:
-    runtime = "ONNX Runtime" if timing["runtime"] == "onnx" else timing["runtime"]
-    threads = f"{timing['threads']} thread{'' if timing['threads'] == 1 else 's'}"
-    return f"p50 of one image at {timing['imgsz']} px in turns, {runtime}, {threads}"
-
-
-def _number(value: float | None) -> str:
-    return numbers.score(value)
+def _timing_words(timing: TimedWith) -> str:
+    runtime = "ONNX Runtime" if timing.runtime == "onnx" else timing.runtime
+    threads = f"{timing.threads} thread{'' if timing.threads == 1 else 's'}"
+    return f"p50 of one image at {timing.imgsz} px in turns, {runtime}, {threads}"
 
 
 def _cell(text: str, change: float | None, unit: str = "") -> str:
@@ -285,41 +246,42 @@ def _counting(report: Report, done: int, models: int) -> Report:
     return passed
 
 
-def _timed(paths: Sequence[Path], reference: int, imgsz: int, report: Report) -> tuple[list[float], dict[str, Any]]:
+def _timed(paths: Sequence[Path], reference: int, imgsz: int, report: Report) -> tuple[list[float], TimedWith]:
     """Return the median milliseconds of every path, timed in turns with the reference first, and what with."""
     from engine.latency import measure
 
     turns = list(dict.fromkeys([paths[reference], *paths]))
     results = measure(turns, imgsz=imgsz, report=report)
     p50_ms = {path: result.p50_ms for path, result in zip(turns, results, strict=True)}
-    told = {name: getattr(results[0], name) for name in ("runtime", "threads", "imgsz", "repeats")}
+    told = TimedWith(**{name: getattr(results[0], name) for name in TimedWith.model_fields})
     return [p50_ms[path] for path in paths], told
 
 
-def _with_latency(
-    comparison: Comparison, timed: Sequence[float], reference: int, conditions: dict[str, Any]
-) -> Comparison:
+def _with_latency(comparison: Comparison, timed: Sequence[float], reference: int, conditions: TimedWith) -> Comparison:
     base = {"latency_ms": timed[reference]}
     models = [
-        replace(model, latency_ms=own, change=model.change | changes({"latency_ms": own}, base, relative=True))
+        model.model_copy(
+            update={"latency_ms": own, "change": model.change | changes({"latency_ms": own}, base, relative=True)}
+        )
         for model, own in zip(comparison.models, timed, strict=True)
     ]
-    return replace(comparison, models=tuple(models), latency=conditions)
+    return comparison.model_copy(update={"models": tuple(models), "latency": conditions})
 
 
 def _compared(
-    size: ModelSize, name: str, measured: Mapping[str, Any], base: ModelSize, base_measured: Mapping[str, Any]
+    size: ModelSize, name: str, measured: Measured | None, base: ModelSize, base_measured: Measured | None
 ) -> ComparedModel:
     own, reference = ({key: getattr(each, key) for key in _RELATIVE} for each in (size, base))
-    metrics, per_class = ({**measured.get(name, {})} for name in ("metrics", "per_class"))
+    metrics, per_class = (measured.metrics, measured.per_class) if measured else ({}, {})
+    base_metrics, base_classes = (base_measured.metrics, base_measured.per_class) if base_measured else ({}, {})
     return ComparedModel(
         weights=str(size.path),
         name=name,
         **own,
         metrics=metrics,
         per_class=per_class,
-        speed_ms={**measured.get("speed_ms", {})},
-        change=changes(own, reference, relative=True)
-        | changes(metrics, base_measured.get("metrics", {}), relative=False),
-        change_per_class=changes(per_class, base_measured.get("per_class", {}), relative=False),
+        speed_ms=measured.speed_ms if measured else {},
+        change=changes(own, reference, relative=True) | changes(metrics, base_metrics, relative=False),
+        change_per_class=changes(per_class, base_classes, relative=False),
+        latency_ms=None,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from engine.base.errors import StopRequested, TrainingError, WorkbenchError
 from engine.base.events import Report, only, status_event
 from engine.base.files import file_digest
+from engine.settings.results import MeasuredRole
 from engine.training.settings import TrainSettings
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 
@@ -18,7 +18,7 @@ _SPLIT = "val"
 
 def compared_models(
     roles: Mapping[str, str], settings: TrainSettings, data: Path, cache: MeasurementCache | None, report: Report
-) -> list[dict[str, Any]]:
+) -> list[MeasuredRole]:
     """Measure checkpoints on the validation split of a run exactly as ``engine.reports.comparison.compare`` would.
 
     What cannot be measured is left out with a status; a wish to stop ends it with what there is.
@@ -31,14 +31,14 @@ def compared_models(
         report: Receives ``status`` events; may raise ``StopRequested``.
 
     Returns:
-        One row for each checkpoint, with role, weights, params and metrics.
+        One for each checkpoint.
     """
     rows = []
     with contextlib.suppress(StopRequested):
         digest = _data_digest(data, report) if cache is not None else ""
         for role, weights in roles.items():
             try:
-                rows.append({"role": role, **_row(weights, settings, data, digest, cache if digest else None, report)})
+                rows.append(_measured(role, weights, settings, data, digest, cache if digest else None, report))
             except StopRequested:
                 raise
             except Exception as error:
@@ -55,9 +55,15 @@ def _data_digest(data: Path, report: Report) -> str:
         return ""
 
 
-def _row(
-    weights: str, settings: TrainSettings, data: Path, digest: str, cache: MeasurementCache | None, report: Report
-) -> dict[str, Any]:
+def _measured(
+    role: str,
+    weights: str,
+    settings: TrainSettings,
+    data: Path,
+    digest: str,
+    cache: MeasurementCache | None,
+    report: Report,
+) -> MeasuredRole:
     from engine.checkpoints.checkpoint import open_checkpoint
 
     params = open_checkpoint(weights).params
@@ -68,18 +74,14 @@ def _row(
     for batch in batches:
         key = MeasurementKey(weights_digest, digest, _SPLIT, settings.imgsz, batch, str(settings.device))
         try:
-            measured = measured_once(Path(weights), source, key, cache=cache, report=_statuses(report))
+            # Its steps are none of the training.
+            measured = measured_once(Path(weights), source, key, cache=cache, report=only("status", report))
         except TrainingError:
             if batch == batches[-1]:
                 raise
         else:
             break
-    return {"weights": weights, "params": params, "metrics": measured["metrics"]}
-
-
-def _statuses(report: Report) -> Report:
-    """Pass on statuses alone: the steps of a validation are none of the training."""
-    return only("status", report)
+    return MeasuredRole(role=role, weights=weights, params=params, metrics=measured.metrics)
 
 
 def _words(error: Exception) -> str:

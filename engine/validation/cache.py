@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from engine.base.errors import StorageError
 from engine.base.events import Report, silent, status_event
+from engine.settings.results import Measured, dumped
 from engine.validation.checks import validating_device
 
 BATCH = 16
@@ -55,8 +58,8 @@ def measured_once(
     cache: MeasurementCache | None,
     report: Report = silent,
     validate: Callable[..., Any] | None = None,
-) -> dict[str, Any]:
-    """Return the validation of a checkpoint as JSON-able values: from the cache where it is there, else measured.
+) -> Measured:
+    """Return the validation of a checkpoint: from the cache where it is there, else measured.
 
     A cache that cannot be read or written costs time, never a measurement.
 
@@ -71,25 +74,26 @@ def measured_once(
     Raises:
         CheckpointError, DatasetError, TrainingError: as ``engine.validation.validator.validate``.
     """
-    if cache is not None and (known := _known(cache, key)) is not None:
+    if cache is not None and (found := known(cache, key)) is not None:
         report(status_event(f"{Path(path).name} was measured before"))
-        return known
+        return found
     if validate is None:
         from engine.validation.validator import validate
     settings = {"imgsz": key.imgsz, "batch": key.batch, "device": key.device, "split": key.split}
-    measured = validate(Path(path), Path(data), **settings, report=report).as_dict()
+    measured = validate(Path(path), Path(data), **settings, report=report)
     if cache is not None:
         try:
-            cache.put(key, measured)
+            cache.put(key, dumped(measured))
         except StorageError as error:
             report(status_event(f"The measurement is not kept for later: {error}"))
     return measured
 
 
-def _known(cache: MeasurementCache, key: MeasurementKey) -> dict[str, Any] | None:
+def known(cache: MeasurementCache, key: MeasurementKey) -> Measured | None:
+    """Return what was measured under a key, None where nothing was or it cannot be read."""
     try:
-        return cache.get(key)
-    except StorageError:
+        return None if (kept := cache.get(key)) is None else Measured.model_validate(kept)
+    except (StorageError, ValidationError):
         return None
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.base.errors import DatasetError, StopRequested, TrainingError
 from engine.base.events import Report, silent, status_event, step_event
 from engine.base.runtime import import_ultralytics
+from engine.settings.results import Measured
 from engine.validation.checks import explained, validating_device
 
 if TYPE_CHECKING:
@@ -20,34 +20,6 @@ if TYPE_CHECKING:
 
 
 _SECONDS_BETWEEN_STEPS = 0.5
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a validation measured; the same numbers as ``yolo val`` prints."""
-
-    map50: float | None
-    """mean average precision at IoU 0.50, 0 to 1; like the next three, None where the task finds no boxes"""
-    map50_95: float | None
-    """mean average precision over IoU 0.50 to 0.95, 0 to 1"""
-    precision: float | None
-    """mean over classes at the confidence of the best F1, 0 to 1"""
-    recall: float | None
-    """mean over classes at the confidence of the best F1, 0 to 1"""
-    per_class: dict[str, float]
-    """class name -> average precision over IoU 0.50 to 0.95, share of its images that come first, or IoU of its
-    pixels, as ``engine.base.tasks`` says; only classes that the split shows"""
-    images: int
-    instances: int
-    """boxes; images or pictures of labels where the task has no boxes"""
-    speed_ms: dict[str, float]
-    """stage (preprocess, inference, loss, postprocess) -> milliseconds per image"""
-    metrics: dict[str, float]
-    """everything the task reports under short names, such as mAP50-95, and mAP50-95(M) for masks"""
-
-    def as_dict(self) -> dict:
-        """Return the fields as plain, JSON-able values."""
-        return asdict(self)
 
 
 def validate(
@@ -60,7 +32,7 @@ def validate(
     split: str = "val",
     report: Report = silent,
     arguments: Mapping[str, Any] | None = None,
-) -> Validation:
+) -> Measured:
     """Validate a checkpoint on one split of a YOLO data set.
 
     Args:
@@ -141,14 +113,14 @@ def _observe(model, report: Report) -> list:
     return finished
 
 
-def _validation(validator: Any) -> Validation:
+def _validation(validator: Any) -> Measured:
     from engine.base.tasks import short_metrics
 
     measured = short_metrics(validator.metrics.results_dict)
     images = int(validator.seen or len(validator.dataloader.dataset))
     boxes = getattr(validator.metrics, "box", None)
     counted = validator.metrics.nt_per_class if boxes is not None else None
-    return Validation(
+    return Measured(
         map50=measured.get("mAP50"),
         map50_95=measured.get("mAP50-95"),
         precision=measured.get("precision"),

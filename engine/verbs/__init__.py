@@ -1,7 +1,7 @@
 """The verbs: a specification goes in, a result comes out. Terminal, jobs and pages run the same functions.
 
-A specification is a plain dict whose keys are the terminal's long options with underscores. A result is a plain dict
-with ``artefacts`` (files that were made) and ``metrics``. ``report`` receives events; see docs/architecture.md.
+A specification is a plain dict whose keys are the terminal's long options with underscores. A result is the model that
+``engine.settings.results`` has for the verb. ``report`` receives events; see docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from engine.base.errors import WorkbenchError
 from engine.base.events import Report, silent
+from engine.settings.results import Result
 from engine.verbs.accuracy import accuracy, sensitivity
-from engine.verbs.common import Result, Spec, required, resolve_weights
+from engine.verbs.common import Spec, required, resolve_weights
 from engine.verbs.comparing import compare
 from engine.verbs.evaluating import val
 from engine.verbs.exporting import export

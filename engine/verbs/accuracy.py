@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.events import Report
-from engine.verbs.common import Result, Spec, given, required, resolve_weights, told_fit
+from engine.settings.results import AccuracyResult, SensitivityResult
+from engine.verbs.common import Spec, given, required, resolve_weights, told_fit
 from engine.verbs.pruning import plan_arguments
 
 
-def accuracy(spec: Spec, report: Report) -> Result:
+def accuracy(spec: Spec, report: Report) -> AccuracyResult:
     """Measure mAP directly after pruning at a grid of ratios.
 
     Unless ``recalibrate`` says otherwise, BatchNorm is recalibrated after cuts that are not free.
@@ -19,10 +20,10 @@ def accuracy(spec: Spec, report: Report) -> Result:
 
     slimming, asked, told = _opened(spec, report, recalibrate_free=spec.get("recalibrate") is not None)
     curve = accuracy_curve(slimming, given(spec, "ratios", DEFAULT_RATIOS), **asked, report=report)
-    return {**told, **curve.as_dict()}
+    return AccuracyResult(**told, **dict(curve))
 
 
-def sensitivity(spec: Spec, report: Report) -> Result:
+def sensitivity(spec: Spec, report: Report) -> SensitivityResult:
     """Measure mAP with each block of layers pruned alone."""
     from engine.validation.impact import SHARES
     from engine.validation.impact import sensitivity as measure
@@ -30,10 +31,10 @@ def sensitivity(spec: Spec, report: Report) -> Result:
     # Losses are counted from the whole model, which is recalibrated like the cut ones, so all are treated alike.
     slimming, asked, told = _opened(spec, report, recalibrate_free=True)
     measured = measure(slimming, **asked, shares=given(spec, "shares", SHARES), report=report)
-    return {**told, **measured.as_dict()}
+    return SensitivityResult(**told, **dict(measured))
 
 
-def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any], Result]:
+def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Open the checkpoint and read what both measurements are asked for, and what both tell besides."""
     from engine.base.devices import check_device, default_device
     from engine.base.imgsz import model_stride, told_imgsz
@@ -69,7 +70,7 @@ def _opened(spec: Spec, report: Report, *, recalibrate_free: bool) -> tuple[Any,
         "importance": plan.importance,
         "device": device,
     }
-    told = {"weights": str(spec["weights"]), "imgsz": measure.imgsz, "fit": fit, "metrics": {}, "artefacts": []}
+    told = {"weights": str(spec["weights"]), "imgsz": measure.imgsz, "fit": fit}
     return slimming, asked, told
 
 

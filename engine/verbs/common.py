@@ -9,9 +9,9 @@ from typing import Any
 from engine.base.errors import TrainingError, WorkbenchError
 from engine.base.events import Report, status_event
 from engine.base.files import expanded
+from engine.settings.results import DataFit
 
 Spec = dict[str, Any]
-Result = dict[str, Any]
 
 
 def given(spec: Spec, key: str, default: Any) -> Any:
@@ -43,11 +43,11 @@ def measurements(spec: Spec) -> Any:
     return StoredMeasurements(Store(spec["workspace"]))
 
 
-def told_fit(fit: Any, report: Report) -> Result:
+def told_fit(fit: Any, report: Report) -> DataFit:
     """Return how a model and a data set go together (``engine.datasets.fit.Fit``) for a result; a status says it."""
     if fit.sentence:
         report(status_event(fit.sentence))
-    return fit.as_dict()
+    return fit.told()
 
 
 def starting_point(name: str, *, scratch_allowed: bool) -> tuple[str, str, int]:

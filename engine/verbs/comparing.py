@@ -6,10 +6,11 @@ from pathlib import Path
 
 from engine.base.errors import WorkbenchError
 from engine.base.events import Report
-from engine.verbs.common import Result, Spec, given, measurements, required, resolve_weights
+from engine.settings.results import CompareResult
+from engine.verbs.common import Spec, given, measurements, required, resolve_weights
 
 
-def compare(spec: Spec, report: Report) -> Result:
+def compare(spec: Spec, report: Report) -> CompareResult:
     """Measure several models on the same images and state the change of each against a reference."""
     from engine.base.runtime import import_ultralytics
 
@@ -41,4 +42,4 @@ def compare(spec: Spec, report: Report) -> Result:
         report=report,
         cache=measurements(spec),
     )
-    return {**comparison.as_dict(), "metrics": {}, "artefacts": []}
+    return CompareResult(**dict(comparison))

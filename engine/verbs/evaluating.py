@@ -7,10 +7,11 @@ from pathlib import Path
 
 from engine.base.events import Report
 from engine.settings.arguments import merged_arguments
-from engine.verbs.common import Result, Spec, given, measurements, required, resolve_weights, told_fit
+from engine.settings.results import ValResult
+from engine.verbs.common import Spec, given, measurements, required, resolve_weights, told_fit
 
 
-def val(spec: Spec, report: Report) -> Result:
+def val(spec: Spec, report: Report) -> ValResult:
     """Measure mAP, precision and recall on a split of a data set; in a workspace, the same is not measured twice.
 
     What is measured with arguments of Ultralytics that change the measurement, such as another iou, is not kept.
@@ -47,5 +48,4 @@ def val(spec: Spec, report: Report) -> Result:
     )
     validate_so = partial(validate, arguments=arguments)
     measured = measured_once(Path(weights), data, key, cache=cache, report=report, validate=validate_so)
-    told = {"weights": weights, "imgsz": key.imgsz, "fit": fit, "ultralytics": arguments}
-    return {**told, "artefacts": [], **measured}
+    return ValResult(weights=weights, imgsz=key.imgsz, fit=fit, ultralytics=arguments, **dict(measured))

@@ -7,10 +7,11 @@ from pathlib import Path
 from engine.base.errors import ExportError
 from engine.base.events import Report
 from engine.base.imgsz import as_size
-from engine.verbs.common import Result, Spec, given, starting_point
+from engine.settings.results import Artefact, ExportResult
+from engine.verbs.common import Spec, given, starting_point
 
 
-def export(spec: Spec, report: Report) -> Result:
+def export(spec: Spec, report: Report) -> ExportResult:
     """Write SAVE_DIR/NAME.onnx, or another format, held against its gates.
 
     A failed gate is part of the result and the file is there. With ``strict`` it is an error, as are detections that
@@ -39,6 +40,5 @@ def export(spec: Spec, report: Report) -> Result:
     exported = export_model(Path(weights), path, settings, strict=strict, report=report)
     if strict and not exported.passed:
         raise ExportError(f"{complaint(exported.gates)} The file is at {exported.path}; {path} was left alone.")
-    result = exported.as_dict()
-    artefacts = [{"path": str(path), "kind": settings.format}]
-    return {settings.format: str(path), "artefacts": artefacts, "metrics": result["accuracy"], **result}
+    artefact = Artefact(path=str(path), kind=settings.format)
+    return exported.model_copy(update={settings.format: str(path), "artefacts": (artefact,)})

@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from engine.base.events import Report
-from engine.verbs.common import Result, Spec, given, resolve_weights
+from engine.settings.results import GammaSummary, InspectResult, LayerGammas
+from engine.verbs.common import Spec, given, resolve_weights
 
 
-def inspect(spec: Spec, report: Report) -> Result:
+def inspect(spec: Spec, report: Report) -> InspectResult:
     """Describe a checkpoint: task, classes, size, gammas of every layer."""
-    import numpy as np
-
-    from engine.base.imgsz import as_size, size_for_json
+    from engine.base.imgsz import as_size
     from engine.pruning.gammas import collect_gammas, summarise_gammas
     from engine.pruning.session import Slimming
 
     slimming = Slimming.open(resolve_weights(spec["weights"]))
     checkpoint, imgsz = slimming.checkpoint, as_size(given(spec, "imgsz", 640))
     layers = collect_gammas(checkpoint.model)
-    prunable = {layer.name: (layer.prunable_channels, layer.reason) for layer in slimming.graph.layers}
-    return {
-        "weights": str(checkpoint.path),
-        "task": checkpoint.task,
-        "names": checkpoint.names,
-        "trained_imgsz": checkpoint.imgsz,
-        "image_channels": checkpoint.channels,
-        "params": checkpoint.params,
-        "gflops": slimming.cost_model(imgsz).before.gflops,
-        "imgsz": size_for_json(imgsz),
-        "made": checkpoint.made,
-        "gammas": asdict(summarise_gammas(layers)),
-        "layers": [
-            {
-                "name": layer.name,
-                "channels": len(layer.values),
-                "prunable": prunable.get(layer.name, (0, "not run in a forward pass"))[0],
-                "reason": prunable.get(layer.name, (0, "not run in a forward pass"))[1],
-                "gamma_min": float(layer.values.min()),
-                "gamma_median": float(np.median(layer.values)),
-                "gamma_max": float(layer.values.max()),
-            }
-            for layer in layers
-        ],
-    }
+    traced = {layer.name: (layer.prunable_channels, layer.reason) for layer in slimming.graph.layers}
+    return InspectResult(
+        weights=str(checkpoint.path),
+        task=checkpoint.task,
+        names=checkpoint.names,
+        trained_imgsz=checkpoint.imgsz,
+        image_channels=checkpoint.channels,
+        params=checkpoint.params,
+        gflops=slimming.cost_model(imgsz).before.gflops,
+        imgsz=imgsz,
+        made=checkpoint.made,
+        gammas=GammaSummary(**asdict(summarise_gammas(layers))),
+        layers=tuple(_told(layer, *traced.get(layer.name, (0, "not run in a forward pass"))) for layer in layers),
+    )
+
+
+def _told(layer: Any, prunable: int, reason: str) -> LayerGammas:
+    """Return a layer (``engine.pruning.gammas.LayerGammas``) as the result tells it."""
+    import numpy as np
+
+    return LayerGammas(
+        name=layer.name,
+        channels=len(layer.values),
+        prunable=prunable,
+        reason=reason,
+        gamma_min=layer.values.min(),
+        gamma_median=float(np.median(layer.values)),
+        gamma_max=layer.values.max(),
+    )

@@ -11,18 +11,25 @@ from engine.base import numbers
 from engine.base.errors import PlanError, StopRequested
 from engine.base.events import Report, status_event
 from engine.base.imgsz import ImageSize, as_size
-from engine.verbs.common import Result, Spec, given, resolve_weights
+from engine.settings.results import Artefact, PlannedLayer, PreviewResult, PruneResult
+from engine.verbs.common import Spec, given, resolve_weights
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
 
 
-def preview(spec: Spec, report: Report) -> Result:
+def preview(spec: Spec, report: Report) -> PreviewResult:
     """Say what pruning to a ratio or budget would give, without doing it."""
     plan = plan_arguments(spec)
     slimming = _opened(spec, plan, report)
-    result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
-    return {**result, **_predicted_latency(slimming, plan)}
+    return PreviewResult(**_planned(slimming, plan), **_predicted_latency(slimming, plan))
+
+
+def _planned(slimming: Any, plan: PlanArguments) -> dict[str, Any]:
+    """Return what a plan gives, as the fields of ``PreviewResult``."""
+    preview = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance)
+    layers = tuple(PlannedLayer(**vars(layer)) for layer in preview.layers)
+    return {**vars(preview), "layers": layers}
 
 
 def _opened(spec: Spec, plan: PlanArguments, report: Report) -> Any:
@@ -38,7 +45,7 @@ def _opened(spec: Spec, plan: PlanArguments, report: Report) -> Any:
     return TimedSlimming(open_checkpoint(weights), threads=spec.get("threads"), report=report)
 
 
-def _predicted_latency(slimming: Any, plan: PlanArguments) -> Result:
+def _predicted_latency(slimming: Any, plan: PlanArguments) -> dict[str, float]:
     """Return the latency before and after, in milliseconds, where the plan was made for one."""
     if getattr(plan.target, "latency_ms", None) is None:
         return {}
@@ -47,31 +54,33 @@ def _predicted_latency(slimming: Any, plan: PlanArguments) -> Result:
     return {"latency_ms_before": costs.before.latency_ms, "latency_ms": costs.latency_ms(keep)}
 
 
-def _measured_latency(slimming: Any, plan: PlanArguments, pruned: Path, predicted: Result, report: Report) -> Result:
-    """Return the latency of the whole and the pruned model as measured, a note in its place where that failed."""
+def _timed(result: PruneResult, slimming: Any, plan: PlanArguments, predicted_ms: float, report: Report) -> PruneResult:
+    """Return the result with the latency of the whole and the pruned model as measured, or with why it has none."""
     from engine.latency.checking import check_latency
     from engine.latency.text import measured_lines
 
     try:
-        measured = check_latency(
+        check = check_latency(
             slimming.checkpoint.path,
-            pruned,
+            Path(result.pruned),
             target_ms=plan.target.latency_ms,
-            predicted_ms=predicted["latency_ms"],
+            predicted_ms=predicted_ms,
             imgsz=plan.imgsz,
             threads=slimming.table.threads,
             report=report,
-        ).as_dict()
-        report(status_event(f"Latency {'. '.join(measured_lines(measured))}"))
-        return measured
+        )
+        timed = result.model_copy(update=check.told())
+        report(status_event(f"Latency {'. '.join(measured_lines(timed))}"))
+        return timed
     except StopRequested:  # the pruned model is there, so there is something to keep
-        return {"stopped": True}
+        return result.model_copy(update={"stopped": True})
     except Exception as error:  # whatever the runtime lets through: the pruned model must not be lost over it
         reason = " ".join(str(error).split()) or type(error).__name__
-        return {"latency_note": f"The pruned model is written, but its latency could not be measured: {reason}"}
+        note = f"The pruned model is written, but its latency could not be measured: {reason}"
+        return result.model_copy(update={"latency_note": note})
 
 
-def prune(spec: Spec, report: Report) -> Result:
+def prune(spec: Spec, report: Report) -> PruneResult:
     """Write SAVE_DIR/pruned.pt, a physically smaller model; one that was pruned to a latency is then timed."""
     from engine.checkpoints.restricted import holds_torchvision
 
@@ -89,12 +98,13 @@ def prune(spec: Spec, report: Report) -> Result:
         compensated=given(spec, "compensate", True),
         recalibration=recalibration_images(spec, slimming.checkpoint),
     )
-    result = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance).as_dict()
-    predicted = _predicted_latency(slimming, plan)
+    artefact = Artefact(path=str(path), kind="pruned", is_model=True)
+    latency = _predicted_latency(slimming, plan)
+    result = PruneResult(pruned=str(path), artefacts=(artefact,), **_planned(slimming, plan), **latency)
     report(
         status_event(
-            f"Pruned {numbers.exact(result['params_before'])} -> {numbers.exact(result['params'])} parameters, "
-            f"{numbers.gflops(result['gflops_before'])} -> {numbers.gflops_at(result['gflops'], result['imgsz'])}"
+            f"Pruned {numbers.exact(result.params_before)} -> {numbers.exact(result.params)} parameters, "
+            f"{numbers.gflops(result.gflops_before)} -> {numbers.gflops_at(result.gflops, result.imgsz)}"
         )
     )
     if holds_torchvision(slimming.checkpoint.model):
@@ -104,10 +114,9 @@ def prune(spec: Spec, report: Report) -> Result:
                 "ULTRALYTICS_SAFE_LOAD=1, whose list of safe classes has no layers of torchvision"
             )
         )
-    if predicted and given(spec, "check_latency", True):
-        predicted |= _measured_latency(slimming, plan, path, predicted, report)
-    artefact = {"path": str(path), "kind": "pruned", "register": True}
-    return {"pruned": str(path), "artefacts": [artefact], "metrics": {}, **result, **predicted}
+    if result.latency_ms is None or not given(spec, "check_latency", True):
+        return result
+    return _timed(result, slimming, plan, result.latency_ms, report)
 
 
 @dataclass(frozen=True)

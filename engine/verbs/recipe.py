@@ -21,13 +21,24 @@ from engine.base.files import expanded, file_digest, write_text_atomic
 from engine.base.tasks import metric_label
 from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
+from engine.settings.results import (
+    CompareResult,
+    ListedRecipe,
+    PruneResult,
+    RecipeList,
+    Result,
+    RunResult,
+    StepResult,
+    dumped,
+    parsed,
+)
 from engine.settings.verb_facts import MEASURING, MODEL_MAKERS, TAKES_ARGUMENTS, TRAINING, needs_data
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
     from engine.datasets import DatasetInfo
 
-RunVerb = Callable[[str, dict[str, Any], Report], dict[str, Any]]
+RunVerb = Callable[[str, dict[str, Any], Report], Result]
 
 STATE_FILE = "run.json"
 _STATE_VERSION = 1
@@ -71,7 +82,7 @@ def run_recipe(
     *,
     download: bool = False,
     run_verb: RunVerb | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Run the steps of a recipe one after another, each in SAVE_DIR/NUMBER-VERB.
 
     Args:
@@ -84,10 +95,6 @@ def run_recipe(
         resume: go on with what ``save_dir`` holds; if off, a folder with a run is refused.
         download: fetch the images of a data set that Ultralytics ships a description of, where they are missing.
         run_verb: as ``engine.verbs.run_verb``.
-
-    Returns:
-        ``steps`` (verb, save_dir, result), ``models`` and ``artefacts`` that were made, ``metrics`` of the last step
-        that measured some, ``save_dir``, and ``stopped``: whether the run was asked to end before its last step.
 
     Raises:
         RecipeError: the recipe cannot run like this, or ``save_dir`` holds another run.
@@ -115,13 +122,13 @@ def run_recipe(
         spec = run_spec(run, number, _made(records), resume=goes_on)
         _write_state(run, identity, [*records, _record(run, number, "begun")])
         result = _step_result(run, number, spec, report, run_verb)
-        if result.get("stopped"):
+        if result.stopped:
             # Left as begun: asked again, the run goes on within this step.
             records, stopped = [*records, _record(run, number, "begun", result)], True
             break
-        records = [*records, _record(run, number, "done", {**result, "artefacts": _described(result, spec)})]
+        records = [*records, _record(run, number, "done", _described(result, spec))]
         _write_state(run, identity, records)
-    return {**summary(run, records), "stopped": stopped}
+    return summary(run, records, stopped=stopped)
 
 
 def run_spec(run: Run, number: int, made: Sequence[str], *, resume: bool = False) -> dict[str, Any]:
@@ -134,21 +141,22 @@ def run_spec(run: Run, number: int, made: Sequence[str], *, resume: bool = False
     return {**spec, "resume": True} if resume else spec
 
 
-def summary(run: Run, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a run gave so far, JSON-able."""
-    measured = [r["result"]["metrics"] for r in records if r["verb"] in MEASURING and r["result"].get("metrics")]
-    return {
-        "name": run.recipe.name,
-        "steps": [{key: record[key] for key in ("verb", "save_dir", "result")} for record in records],
-        "models": _made(records),
-        "artefacts": [artefact for record in records for artefact in record["result"].get("artefacts", ())],
-        "metrics": measured[-1] if measured else {},
-        "save_dir": str(run.save_dir),
-    }
+def summary(run: Run, records: Sequence[_Record], *, stopped: bool = False) -> RunResult:
+    """Return what a run gave so far."""
+    measured = [record.result.metrics for record in records if record.verb in MEASURING and record.result.metrics]
+    return RunResult(
+        name=run.recipe.name,
+        steps=tuple(StepResult(verb=record.verb, save_dir=record.save_dir, result=record.result) for record in records),
+        models=tuple(_made(records)),
+        artefacts=tuple(artefact for record in records for artefact in record.result.artefacts),
+        metrics=measured[-1] if measured else {},
+        save_dir=str(run.save_dir),
+        stopped=stopped,
+    )
 
 
-def _made(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    return made_models(record["result"] for record in records)
+def _made(records: Sequence[_Record]) -> list[str]:
+    return made_models(record.result for record in records)
 
 
 # Before the first step: what would otherwise be found out hours later
@@ -277,23 +285,47 @@ def _absolute(data: str | None) -> str | None:
     return data if not os.path.exists(path) and shipped_description(data) else str(path.absolute())
 
 
-def _record(run: Run, number: int, state: str, result: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    verb = run.recipe.steps[number - 1].verb
-    return {"verb": verb, "save_dir": str(run.folder(number)), "state": state, "result": dict(result or {})}
+@dataclass(frozen=True)
+class _Record:
+    """A step that is done, or begun, as the state file has it."""
+
+    verb: str
+    save_dir: str
+    state: str
+    "done or begun"
+    result: Result
+    "Of a step that was cut short, an empty one."
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> _Record:
+        """Return what ``written`` gave; raises KeyError, TypeError or StorageError where it is something else."""
+        verb, told = values["verb"], values["result"]
+        result = parsed(verb, told) if values["state"] == "done" else Result()
+        return cls(verb, values["save_dir"], values["state"], result)
+
+    def written(self) -> dict[str, Any]:
+        """Return the record as JSON-able values."""
+        result = dumped(self.result) if self.state == "done" else {}
+        return {"verb": self.verb, "save_dir": self.save_dir, "state": self.state, "result": result}
 
 
-def _write_state(run: Run, identity: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
-    text = json.dumps({**identity, "name": run.recipe.name, "steps": list(records)}, indent=1)
+def _record(run: Run, number: int, state: str, result: Result | None = None) -> _Record:
+    return _Record(run.recipe.steps[number - 1].verb, str(run.folder(number)), state, result or Result())
+
+
+def _write_state(run: Run, identity: Mapping[str, Any], records: Sequence[_Record]) -> None:
+    steps = [record.written() for record in records]
+    text = json.dumps({**identity, "name": run.recipe.name, "steps": steps}, indent=1)
     write_text_atomic(run.save_dir / STATE_FILE, text)
 
 
-def _read_records(run: Run, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _read_records(run: Run, identity: Mapping[str, Any]) -> list[_Record]:
     """Return the steps that a run before did or began; refuse one that was another."""
     path = run.save_dir / STATE_FILE
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        records = [{key: record[key] for key in ("verb", "save_dir", "state", "result")} for record in state["steps"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        records = [_Record.read(record) for record in state["steps"]]
+    except (OSError, ValueError, KeyError, TypeError, StorageError) as error:
         raise StorageError(f"{path} cannot be read; choose another folder for this run.") from error
     for key, what in (("version", "layout"), ("recipe", "recipe"), ("base", "model"), ("data", "data set")):
         if state.get(key) != identity[key]:
@@ -301,12 +333,12 @@ def _read_records(run: Run, identity: Mapping[str, Any]) -> list[dict[str, Any]]
     return records
 
 
-def _still_there(records: list[dict[str, Any]], report: Report) -> tuple[list[dict[str, Any]], int | None]:
+def _still_there(records: list[_Record], report: Report) -> tuple[list[_Record], int | None]:
     """Return the steps that are done, up to the first whose files are gone, and the number of one that had begun."""
     for index, record in enumerate(records):
-        if record["state"] != "done":
+        if record.state != "done":
             return records[:index], index + 1
-        missing = [a["path"] for a in record["result"].get("artefacts", ()) if not Path(a["path"]).exists()]
+        missing = [artefact.path for artefact in record.result.artefacts if not Path(artefact.path).exists()]
         if missing:
             report(status_event(f"{missing[0]} is gone, so step {index + 1} is done again"))
             return records[:index], None
@@ -315,7 +347,7 @@ def _still_there(records: list[dict[str, Any]], report: Report) -> tuple[list[di
     return records, None
 
 
-def _step_result(run: Run, number: int, spec: dict[str, Any], report: Report, run_verb: RunVerb) -> dict[str, Any]:
+def _step_result(run: Run, number: int, spec: dict[str, Any], report: Report, run_verb: RunVerb) -> Result:
     step, folder = run.recipe.steps[number - 1], run.folder(number)
     try:
         if "save_dir" in spec and folder.exists() and not folder.is_dir():
@@ -328,19 +360,20 @@ def _step_result(run: Run, number: int, spec: dict[str, Any], report: Report, ru
         ) from error
 
 
-def _described(result: Mapping[str, Any], spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a step's artefacts; models say what they were made from and what is known of them."""
-    known = {"parent": spec["weights"], "params": result.get("params"), "metrics": result.get("metrics") or {}}
-    return [{**known, **each} if each.get("register") else dict(each) for each in result.get("artefacts", ())]
+def _described(result: Result, spec: Mapping[str, Any]) -> Result:
+    """Return the result of a step with models that say what they were made from and what is known of them."""
+    known = {"parent": spec["weights"], "params": result.params, "metrics": result.metrics}
+    artefacts = (each.model_copy(update=known) if each.is_model else each for each in result.artefacts)
+    return result.model_copy(update={"artefacts": tuple(artefacts)})
 
 
 # The terminal
 
 
-def run_from_terminal(options: Mapping[str, Any], report: Report) -> Any:
+def run_from_terminal(options: Mapping[str, Any], report: Report) -> RunResult | RecipeList:
     """Run what the options of ``python -m engine run`` say, or return the shipped recipes for ``--list``."""
     if options["list"]:
-        return [{"id": name, **_listed(open_recipe(name))} for name in shipped_names()]
+        return RecipeList(tuple(_listed(name, open_recipe(name)) for name in shipped_names()))
     if not options["recipe"]:
         raise RecipeError(f"Say which recipe: a YAML file, or one of {', '.join(shipped_names())}.")
     recipe = open_recipe(options["recipe"])
@@ -348,34 +381,34 @@ def run_from_terminal(options: Mapping[str, Any], report: Report) -> Any:
     return run_recipe(recipe, weights, data, save_dir, device, report, download=bool(options.get("download")))
 
 
-def run_text(result: Any) -> str:
+def run_text(result: RunResult | RecipeList) -> str:
     """Return the result of ``run_from_terminal`` for reading."""
-    return "\n".join(_list_lines(result) if isinstance(result, list) else _run_lines(result))
+    return "\n".join(_list_lines(result.root) if isinstance(result, RecipeList) else _run_lines(result))
 
 
-def _listed(recipe: Recipe) -> dict[str, Any]:
-    return {**recipe.as_dict(), "description": recipe.description}
+def _listed(name: str, recipe: Recipe) -> ListedRecipe:
+    return ListedRecipe(id=name, description=recipe.description, **recipe.as_dict())
 
 
-def _list_lines(recipes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _list_lines(recipes: Sequence[ListedRecipe]) -> Iterator[str]:
     for recipe in recipes:
-        yield f"{recipe['id']:<12}{recipe['description']}"
-        yield f"{'':<12}{' -> '.join(step['verb'] for step in recipe['steps'])}"
+        yield f"{recipe.id:<12}{recipe.description}"
+        yield f"{'':<12}{' -> '.join(step.verb for step in recipe.steps)}"
 
 
-def _run_lines(result: Mapping[str, Any]) -> Iterator[str]:
+def _run_lines(run: RunResult) -> Iterator[str]:
     from engine.latency.text import measured_lines
     from engine.reports.comparison import comparison_table
 
-    for number, step in enumerate(result["steps"], start=1):
-        metrics = ", ".join(
-            f"{metric_label(name)} {numbers.score(value)}" for name, value in step["result"].get("metrics", {}).items()
-        )
-        made = [artefact["path"] for artefact in step["result"].get("artefacts", ())]
-        yield "  ".join(filter(None, [f"{number} {step['verb']:<9}", metrics, *made])).rstrip()
-        yield from (f"{'':<11}  {line}" for line in measured_lines(step["result"]))
-    compared = [step["result"] for step in result["steps"] if step["verb"] == "compare"]
+    for number, step in enumerate(run.steps, start=1):
+        result = step.result
+        metrics = ", ".join(f"{metric_label(name)} {numbers.score(value)}" for name, value in result.metrics.items())
+        made = [artefact.path for artefact in result.artefacts]
+        yield "  ".join(filter(None, [f"{number} {step.verb:<9}", metrics, *made])).rstrip()
+        if isinstance(result, PruneResult):
+            yield from (f"{'':<11}  {line}" for line in measured_lines(result))
+    compared = [step.result for step in run.steps if isinstance(step.result, CompareResult)]
     if compared:
         yield comparison_table(compared[-1])
-    if result["stopped"]:
-        yield f"stopped; the same recipe with --save-dir {result['save_dir']} goes on there"
+    if run.stopped:
+        yield f"stopped; the same recipe with --save-dir {run.save_dir} goes on there"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from engine.base.events import Report, status_event
 from engine.base.files import expanded
-from engine.verbs.common import Result, Spec, required, resolve_weights
+from engine.settings.results import Artefact, ReportResult
+from engine.verbs.common import Spec, required, resolve_weights
 
 
-def report(spec: Spec, tell: Report) -> Result:
+def report(spec: Spec, tell: Report) -> ReportResult:
     """Write SAVE_DIR/report.html: lineage, settings, before and after, gammas, layers, curves, sample predictions."""
     from engine.base.errors import StorageError
     from engine.base.files import write_text_atomic
@@ -27,4 +28,4 @@ def report(spec: Spec, tell: Report) -> Result:
         reference=resolve_weights(spec["reference"]) if spec.get("reference") else None,
     )
     path = write_text_atomic(Path(required(spec, "save_dir")) / "report.html", report_html(facts))
-    return {"report": str(path), "metrics": {}, "artefacts": [{"path": str(path), "kind": "report", "register": False}]}
+    return ReportResult(report=str(path), artefacts=(Artefact(path=str(path), kind="report"),))

@@ -7,10 +7,11 @@ from pathlib import Path
 from engine.base.errors import ExportError
 from engine.base.events import Report
 from engine.base.imgsz import ImageSize, as_size
-from engine.verbs.common import Result, Spec, given, resolve_weights
+from engine.settings.results import LatencyResult
+from engine.verbs.common import Spec, given, resolve_weights
 
 
-def latency(spec: Spec, report: Report) -> Result:
+def latency(spec: Spec, report: Report) -> LatencyResult:
     """Measure one or more checkpoints in turns and compare them with the first.
 
     With ``predict``, measure instead what predicts the latency of their plans on this machine.
@@ -31,13 +32,13 @@ def latency(spec: Spec, report: Report) -> Result:
         repeats=given(spec, "repeats", 100),
         report=report,
     )
-    return {"artefacts": [], "metrics": {}, "results": [result.as_dict() for result in results]}
+    return LatencyResult(results=tuple(results))
 
 
-def _predicted(paths: list[Path], imgsz: ImageSize, spec: Spec, report: Report) -> Result:
+def _predicted(paths: list[Path], imgsz: ImageSize, spec: Spec, report: Report) -> LatencyResult:
     from engine.latency import predict_latency
 
     if spec.get("runtime") or spec.get("repeats"):
         raise ExportError("Latency is predicted for ONNX Runtime on the CPU alone; leave out --runtime and --repeats.")
     predictions = [predict_latency(path, imgsz, spec.get("threads"), report) for path in paths]
-    return {"artefacts": [], "metrics": {}, "results": [], "predicted": [each.as_dict() for each in predictions]}
+    return LatencyResult(results=(), predicted=tuple(predictions))

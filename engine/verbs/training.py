@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from engine.base.errors import StopRequested, StorageError, TrainingError
 from engine.base.events import Report, status_event
 from engine.base.tasks import TASKS
 from engine.settings.arguments import merged_arguments
+from engine.settings.results import Artefact, DataFit, MeasuredRole, SparsityUsed, TrainingResult
 from engine.verbs.common import (
-    Result,
     Spec,
     given,
     measurements,
@@ -27,7 +28,7 @@ _VERBS = {"trained": "train", "sparse": "sparsify", "finetuned": "finetune"}
 "Kind of what comes out -> what makes it."
 
 
-def train(spec: Spec, report: Report) -> Result:
+def train(spec: Spec, report: Report) -> TrainingResult:
     """Plain Ultralytics training, without any penalty.
 
     Raises:
@@ -49,7 +50,7 @@ def check_no_penalty(spec: Spec) -> None:
         )
 
 
-def sparsify(spec: Spec, report: Report) -> Result:
+def sparsify(spec: Spec, report: Report) -> TrainingResult:
     """Training that drives the gammas of unimportant channels to zero."""
     return _train(spec, report, kind="sparse", defaults={"epochs": 50, "lr0": 0.01}, sparsity=sparsity_settings(spec))
 
@@ -86,7 +87,7 @@ def sparsity_settings(spec: Spec) -> Any:
     )
 
 
-def finetune(spec: Spec, report: Report) -> Result:
+def finetune(spec: Spec, report: Report) -> TrainingResult:
     """Training of a pruned model: it keeps its shape; lower learning rate, cosine schedule."""
     return _train(spec, report, kind="finetuned", defaults={"epochs": 50, "lr0": 0.005, "cos_lr": True})
 
@@ -102,10 +103,10 @@ class _Order:
     dataset: Any
     lineage: dict[str, Any]
     reference: str | None
-    fit: dict[str, Any]
+    fit: DataFit | None
 
 
-def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], sparsity: Any = None) -> Result:
+def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], sparsity: Any = None) -> TrainingResult:
     from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
@@ -147,7 +148,7 @@ def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sp
         report(status_event(f"Data set: {problem}"))
     decided = {"weights": weights, "data": dataset.yaml_path, "imgsz": imgsz, "teacher": teacher, "extra": extra}
     settings = _settings(spec, defaults, sparsity, **decided)
-    return _Order(spec, settings, task, dataset, lineage, reference, told_fit(fit, report) if fit else {})
+    return _Order(spec, settings, task, dataset, lineage, reference, told_fit(fit, report) if fit else None)
 
 
 def _settings(spec: Spec, defaults: dict[str, Any], sparsity: Any, **decided: Any) -> Any:
@@ -199,7 +200,7 @@ def _run(order: _Order, report: Report) -> tuple[Any, Any]:
         raise
 
 
-def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) -> Result:
+def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) -> TrainingResult:
     """Write into the checkpoints how they were made, compare a fine-tuned one, and return what the verb tells."""
     from engine.checkpoints.checkpoint import record_made
 
@@ -209,33 +210,32 @@ def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) 
         record_made(path, {"verb": kind, **order.lineage, **made})
     # The best epoch of a sparse run is an early one, so it is the least sparse; what it worked towards is the last.
     chosen, metrics = (result.last, result.last_metrics) if sparsity else (result.best, result.metrics)
-    artefact = {"path": str(chosen), "kind": kind, "register": True}
-    if result.stopped:
-        artefact["suffix"] = f"stopped after epoch {result.epochs_done}"
+    suffix = f"stopped after epoch {result.epochs_done}" if result.stopped else None
+    artefact = Artefact(path=str(chosen), kind=kind, is_model=True, suffix=suffix)
     # The files are final from here on: what is measured now is found by their digests.
-    compared = []
+    compared: Sequence[MeasuredRole] = ()
     if kind == "finetuned" and not result.stopped:
         compared = _comparison(order.spec, settings, chosen, order.reference, report)
         # The trainer validates in other batches; one model shows the same numbers wherever it is looked at.
-        metrics = next((row["metrics"] for row in compared if row["role"] == "child"), metrics)
-    return {
-        "best": str(result.best),
-        "last": str(result.last),
-        "save_dir": str(settings.save_dir),
-        "params": result.params,
-        "imgsz": settings.imgsz,
-        "fit": order.fit,
-        "epochs_done": result.epochs_done,
-        "stopped": result.stopped,
-        "optimizer": settings.optimizer,
-        "lr0": settings.lr0,
-        "batch": settings.batch,
-        "ultralytics": settings.extra,
-        "sparsity": sparsity,
-        "metrics": metrics,
-        "comparison": compared,
-        "artefacts": [artefact],
-    }
+        metrics = next((row.metrics for row in compared if row.role == "child"), metrics)
+    return TrainingResult(
+        best=str(result.best),
+        last=str(result.last),
+        save_dir=str(settings.save_dir),
+        params=result.params,
+        imgsz=settings.imgsz,
+        fit=order.fit,
+        epochs_done=result.epochs_done,
+        stopped=result.stopped,
+        optimizer=settings.optimizer,
+        lr0=settings.lr0,
+        batch=settings.batch,
+        ultralytics=settings.extra,
+        sparsity=SparsityUsed(**sparsity) if sparsity else None,
+        metrics=metrics,
+        comparison=tuple(compared),
+        artefacts=(artefact,),
+    )
 
 
 def _fitted(source: Any, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -341,7 +341,7 @@ def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
     return str(teacher.path.resolve())
 
 
-def _comparison(spec: Spec, settings: Any, child: Path, reference: str | None, report: Report) -> list[dict[str, Any]]:
+def _comparison(spec: Spec, settings: Any, child: Path, reference: str | None, report: Report) -> list[MeasuredRole]:
     """Measure a fine-tuned model, what it started from and, where given, its dense reference on the same split."""
     from engine.training import compared_models
 

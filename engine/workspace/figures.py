@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from engine.base.imgsz import pixels
 from engine.base.numbers import count, gflops_at, score
 from engine.base.tasks import main_metric, main_score, metric_label
+from engine.settings.results import LatencyResult, Timing
 from engine.workspace.family_scores import FamilyScore, families, scores_of_family
 from engine.workspace.file_facts import FileFacts, known_facts
 from engine.workspace.store import Job, Model, Store
@@ -93,15 +93,15 @@ def latencies(finished: Sequence[Job]) -> dict[str, Latency]:
     """
     found: dict[str, Latency] = {}
     for job in finished:
-        for result in (job.result or {}).get("results", ()) if job.verb == "latency" else ():
-            if result["runtime"] == "onnx" and result.get("digest"):
-                found.setdefault(result["digest"], _latency(result))
+        for timing in job.result.results if isinstance(job.result, LatencyResult) else ():
+            if timing.runtime == "onnx" and timing.digest:
+                found.setdefault(timing.digest, _latency(timing))
     return found
 
 
-def _latency(result: Mapping[str, Any]) -> Latency:
-    threads = f"{result['threads']} thread{'' if result['threads'] == 1 else 's'}"
-    return Latency(result["p50_ms"], f"ONNX Runtime, {threads}, {pixels(result['imgsz'])}")
+def _latency(timing: Timing) -> Latency:
+    threads = f"{timing.threads} thread{'' if timing.threads == 1 else 's'}"
+    return Latency(timing.p50_ms, f"ONNX Runtime, {threads}, {pixels(timing.imgsz)}")
 
 
 def _figures(

@@ -14,6 +14,7 @@ from engine.base.imgsz import option_text
 from engine.base.tasks import main_metric, main_score
 from engine.settings.arguments import argument_words
 from engine.settings.parser import build_parser, image_size
+from engine.settings.results import ExportResult
 from engine.workspace.figures import Figures
 from engine.workspace.store import Job, Model
 from engine.workspace.store.uses import named_files
@@ -78,14 +79,14 @@ def family(models: Sequence[Model], jobs: Sequence[Job], figures: Mapping[str, F
     children: dict[str | None, list[Model]] = {}
     for model in sorted(models, key=lambda model: model.created_at):
         children.setdefault(model.parent_id, []).append(model)
-    exports: dict[str | None, list[Job]] = {}
+    exports: dict[str | None, list[tuple[Job, ExportResult]]] = {}
     for job in sorted(jobs, key=lambda job: job.created_at):
-        if job.verb == "export" and job.state == "done" and job.result:
-            exports.setdefault(job.model_id, []).append(job)
+        if job.state == "done" and isinstance(job.result, ExportResult):
+            exports.setdefault(job.model_id, []).append((job, job.result))
 
     def below(model: Model, depth: int) -> Iterator[Member]:
         yield _model_member(model, depth, figures.get(model.id, Figures()), by_id.get(model.parent_id or ""))
-        yield from (_export_member(job, model, depth + 1) for job in exports.get(model.id, ()))
+        yield from (_export_member(*export, model, depth + 1) for export in exports.get(model.id, ()))
         for child in children.get(model.id, ()):
             yield from below(child, depth + 1)
 
@@ -156,26 +157,25 @@ def _model_member(model: Model, depth: int, figures: Figures, parent: Model | No
     )
 
 
-def _export_member(job: Job, model: Model, depth: int) -> Member:
-    result, measured = job.result or {}, (job.result or {}).get("metrics") or {}
-    words = (result.get("format") or "onnx", result.get("precision") or "")
+def _export_member(job: Job, result: ExportResult, model: Model, depth: int) -> Member:
     names = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
+    words = (names.get(result.format, result.format), result.precision, "with NMS" if result.nms else "")
     return Member(
         key=job.id,
         parent=model.id,
         depth=depth,
-        name=" ".join(filter(None, (names.get(words[0], words[0]), words[1], "with NMS" if result.get("nms") else ""))),
+        name=" ".join(filter(None, words)),
         kind=EXPORTED,
         verb="export",
         spec={"weights": str(model.path), **job.spec},
         params=None,
         gflops=None,
-        size_mb=result.get("size_mb"),
+        size_mb=result.size_mb,
         score=None,
         ratio=None,
         created_at=job.created_at,
-        change=_export_change(measured),
-        metric=main_metric(measured) or "mAP50-95",
+        change=_export_change(result.metrics),
+        metric=main_metric(result.metrics) or "mAP50-95",
     )
 
 

@@ -1,6 +1,7 @@
 """A comparison in tables, figures and pictures."""
 
 import io
+import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,11 @@ from app.comparison import tables as comparing_tables
 from app.comparison.predictions import difference_sentence
 from engine.datasets.fit import ModelFacts
 from engine.reports.comparison import side_by_side as compared
+from engine.settings.results import Measured
 from engine.validation.detections import Boxes
 from engine.validation.size import ModelSize
 from engine.workspace.store import Job, Model
+from tests.results import measurement, timing
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 NAMES = {"/w/a.pt": "Dense", "/w/b.pt": "Pruned", "/w/c.pt": "New"}
@@ -31,15 +34,15 @@ def size(name: str, params: int) -> ModelSize:
     return ModelSize(Path(f"/w/{name}.pt"), name, "detect", names, 320, *counted, stride=32, facts=facts)
 
 
-def measured(score: float, cat: float) -> dict:
+def measured(score: float, cat: float) -> Measured:
     metrics = {"precision": 0.9, "recall": 0.8, "mAP50": 0.9, "mAP50-95": score}
-    return {"metrics": metrics, "per_class": {"cat": cat, "dog": 0.5}, "speed_ms": {}}
+    return Measured(**measurement(metrics=metrics, per_class={"cat": cat, "dog": 0.5}))
 
 
 @pytest.fixture
 def comparison():
     sizes = [size("a", 4_000_000), size("b", 1_000_000), size("c", 5_000_000)]
-    known = [measured(0.6, 0.7), measured(0.55, 0.6), {}]
+    known = [measured(0.6, 0.7), measured(0.55, 0.6), None]
     return compared(sizes, known, 0, data="d.yaml", split="val", imgsz=320)
 
 
@@ -146,12 +149,13 @@ def test_changes_are_told_against_the_oldest_ancestor_that_was_chosen():
 
 
 def job(verb: str, state: str = "done", job_id: str = "j", result: dict | None = None) -> Job:
-    return Job(job_id, verb, verb, {}, state, None, None, START, None, None, result, None, None, False)
+    told = None if result is None else json.dumps(result)
+    return Job(job_id, verb, verb, {}, state, None, None, START, None, None, told, None, None, False)
 
 
 def timed(*paths: str, ms: float = 5.0, **changed) -> dict:
-    usual = {"runtime": "onnx", "imgsz": 320, "threads": 2, "p50_ms": ms}
-    return {"results": [{"weights": path, **usual, **changed} for path in paths]}
+    usual = {"digest": None, "imgsz": 320, "threads": 2, "p50_ms": ms}
+    return {"results": [timing(weights=path, **{**usual, **changed}) for path in paths]}
 
 
 A, B = "/w/a.pt", "/w/b.pt"

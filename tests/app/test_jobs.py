@@ -19,7 +19,9 @@ from app.jobs.starting import (
     with_epoch,
 )
 from engine.jobs import ChainStatus, ChainStep, Progress
+from engine.settings.results import MeasuredRole, parsed
 from engine.workspace.store import Model
+from tests.results import compared, written
 
 
 def model(name: str, kind: str, params: int | None, metrics: dict | None = None) -> Model:
@@ -102,7 +104,8 @@ def test_steps_of_a_chain_name_only_states_that_an_icon_cannot():
 
 def test_fine_tuning_is_shown_beside_what_it_came_from_the_dense_original_first():
     def row(role, score):
-        return {"role": role, "weights": f"/w/{role}.pt", "params": 100, "metrics": {"mAP50": 1.0, "mAP50-95": score}}
+        metrics = {"mAP50": 1.0, "mAP50-95": score}
+        return MeasuredRole(role=role, weights=f"/w/{role}.pt", params=100, metrics=metrics)
 
     rows = [row("parent", 0.2), row("child", 0.5), row("reference", 0.6)]
     table = finetuning_table(rows, {"/w/child.pt": "Mine"})
@@ -113,12 +116,11 @@ def test_fine_tuning_is_shown_beside_what_it_came_from_the_dense_original_first(
 
 def test_a_comparison_has_a_line_for_each_model_and_each_class():
     def measured(name, change):
-        return {
-            "weights": f"/w/{name}.pt", "name": name, "params": 1000, "gflops": 1.5, "size_mb": 2.0,
-            "metrics": {"mAP50": 0.5, "mAP50-95": 0.4}, "per_class": {"ship": 0.4}, "change": change,
-        }  # fmt: skip
+        metrics = {"mAP50": 0.5, "mAP50-95": 0.4}
+        return compared(weights=f"/w/{name}.pt", name=name, metrics=metrics, per_class={"ship": 0.4}, change=change)
 
-    result = {"models": [measured("a", {"mAP50-95": 0.0}), measured("b", {"mAP50-95": -0.1}), measured("a", {})]}
+    models = [measured("a", {"mAP50-95": 0.0}), measured("b", {"mAP50-95": -0.1}), measured("a", {})]
+    result = parsed("compare", written("compare", models=models))
     table = comparison_table(result, {})
     assert list(table.columns[:3]) == ["Model", "mAP50-95", "Change"]
     assert list(table["Change"]) == ["±0.000", "−0.100", "–"]

@@ -216,7 +216,7 @@ def test_latency_is_measured_from_the_page_and_becomes_a_cost(server, measured, 
     page.get_by_role("radio", name="Latency, ms", exact=True).click()
     wait_for_axis(page, "Latency, ms")
     job = next(job for job in store.jobs() if job.verb == "latency")
-    measured_ms = {result["weights"]: result["p50_ms"] for result in job.result["results"]}
+    measured_ms = {timing.weights: timing.p50_ms for timing in job.result.results}
     lines = {line["Model"]: float(line["Latency, ms"]) for line in table(page, "Latency, ms")}
     assert lines == {model.name: pytest.approx(measured_ms[str(model.path)]) for model in (demo.dense, pruned)}
     xs = [x for trace in traces(page, "compare scatter") if trace["mode"] != "lines" for x in trace["x"]]

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from engine.workspace.store import Store
+from tests.results import written
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def test_an_export_is_named_after_its_model(server, tmp_path):
     job = store.add_job("export", {}, "Export Demo: pruned 0.5")
     path = tmp_path / "anything.onnx"
     path.write_bytes(b"onnx")
-    store.finish_job(job.id, "done", {"path": str(path)})
+    store.finish_job(job.id, "done", written("export", path=str(path)))
     response = ask(server, f"/downloads/export/{job.id}")
     assert response.headers["Content-Disposition"] == 'attachment; filename="Demo-pruned-0-5.onnx"'
     assert response.read() == b"onnx"

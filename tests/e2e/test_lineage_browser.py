@@ -37,7 +37,7 @@ def family(server, tmp_path_factory):
         pruned = library.prune_into(store, imported, {"prune_ratio": 0.5, "imgsz": 320, "round_to": 8})
     data = tiny_data(folder)
     tuned = done(store, "finetune", pruned, {**TINY, "epochs": 1, "data": data})
-    (tuned_id,) = tuned.result["model_ids"]
+    (tuned_id,) = tuned.model_ids
     exported = done(store, "export", store.model(tuned_id), {"imgsz": 64})
     return SimpleNamespace(imported=imported, pruned=pruned, tuned=store.model(tuned_id), exported=exported, data=data)
 
@@ -83,7 +83,7 @@ def test_the_tree_stands_with_its_numbers_and_a_click_opens_a_member(server, fam
     ]
     store = Store(server[1])
     ratio = f"ratio {numbers.ratio(family.pruned.made['ratio_achieved'])}"
-    size = numbers.megabytes(family.exported.result["size_mb"])
+    size = numbers.megabytes(family.exported.result.size_mb)
     assert [card.split("<br>")[1] for card in cards] == [
         " · ".join(["Imported", *known(store, family.imported)]),
         " · ".join(["Pruned", ratio, *known(store, family.pruned)]),

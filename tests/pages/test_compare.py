@@ -8,6 +8,7 @@ from app.comparison import side_by_side
 from app.models import library
 from engine.validation.cache import MeasurementKey, dataset_digest
 from engine.workspace.store import Store
+from tests.results import measurement, timing, written
 from tests.runs import write_dense
 from tests.tasks import write_model
 
@@ -20,7 +21,7 @@ def said(app) -> str:
 def know(demo, workspace, model, score: float, imgsz: int = 320) -> None:
     key = MeasurementKey(model.digest, dataset_digest(Path(demo.data), "val"), "val", imgsz, 16, "cpu")
     metrics = {"precision": 0.9, "recall": 0.8, "mAP50": 0.95, "mAP50-95": score}
-    Store(workspace).keep_measurement(key, {"metrics": metrics, "per_class": {"barge": score, "buoy": 0.5}})
+    Store(workspace).keep_measurement(key, measurement(metrics=metrics, per_class={"barge": score, "buoy": 0.5}))
 
 
 @pytest.fixture
@@ -93,8 +94,9 @@ def test_latency_is_a_cost_to_choose_once_all_were_measured_together(show, demo,
 
 def finish_latency(store: Store, models, p50_ms: float, imgsz: int = 320) -> None:
     job = store.add_job("latency", {}, "Latency")
-    told = {"runtime": "onnx", "imgsz": imgsz, "threads": 2, "p50_ms": p50_ms}
-    store.finish_job(job.id, "done", {"results": [{"weights": str(model.path), **told} for model in models]})
+    told = {"digest": None, "imgsz": imgsz, "threads": 2, "p50_ms": p50_ms}
+    results = [timing(weights=str(model.path), **told) for model in models]
+    store.finish_job(job.id, "done", written("latency", results=results))
 
 
 def test_latency_can_be_measured_again_and_the_newest_counts(show, demo, workspace, started_jobs):

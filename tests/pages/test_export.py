@@ -3,6 +3,7 @@
 from engine.workspace.data import family_data
 from engine.workspace.store import Store
 from tests.models import build, write_checkpoint
+from tests.results import written
 
 
 def test_boxes_cannot_be_suppressed_in_a_file_of_dynamic_shapes(open_page, demo):
@@ -20,7 +21,7 @@ def test_a_gate_with_a_number_but_no_limit_is_called_measured(open_page, demo, w
         {"name": "accuracy", "passed": None, "value": None, "limit": None, "text": "No data."},
     ]
     facts = {"max_abs_difference": 0.5, "size_mb": 1.0, "imgsz": [32, 32], "dynamic": False, "path": "gone.onnx"}
-    store.finish_job(job.id, "done", {"gates": gates, **facts})
+    store.finish_job(job.id, "done", written("export", gates=gates, **facts))
     app = open_page("export", demo.sparse.id)
     shown = [badge.value for badge in app.markdown if "badge" in badge.value]
     assert [word for word in ("Measured", "Not tested", "Passed") if any(word in badge for badge in shown)] == [
@@ -54,7 +55,7 @@ def test_a_file_whose_detections_nothing_tested_is_shown_as_not_verified(open_pa
         {"name": "accuracy", "passed": None, "value": None, "limit": None, "text": "Not square."},
     ]
     facts = {"max_abs_difference": 0.5, "size_mb": 1.0, "imgsz": [32, 64], "dynamic": False, "path": "gone.onnx"}
-    store.finish_job(job.id, "done", {"gates": gates, "verified": False, "passed": False, **facts})
+    store.finish_job(job.id, "done", written("export", gates=gates, verified=False, passed=False, **facts))
     app = open_page("export", demo.sparse.id)
     assert [warning.value.split(":")[0] for warning in app.warning] == ["Not verified"]
     assert "neither Detections nor Accuracy" in app.warning[0].value

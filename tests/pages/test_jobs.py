@@ -3,7 +3,9 @@
 import pytest
 
 from app.jobs import chains, measured_views
+from engine.settings.results import parsed
 from engine.workspace.store import ChainPlace, Store
+from tests.results import compared, written
 
 GAMMAS = {
     "median": 0.5, "p10": 0.1, "p90": 1.0, "below_1e-2": 0.4, "zero": 0.3, "free_ratio": 0.25,
@@ -115,13 +117,14 @@ def test_a_sparse_run_shows_what_is_free_to_prune(show, store):
 def test_fine_tuning_and_comparison_show_their_tables(show, store):
     row = {"weights": "a.pt", "params": 10, "metrics": {"mAP50": 0.5, "mAP50-95": 0.25}}
     tuned = add(store, "finetune")
-    store.finish_job(tuned.id, "done", {"comparison": [{**row, "role": "parent"}, {**row, "role": "child"}]})
+    store.finish_job(
+        tuned.id, "done", written("finetune", comparison=[{**row, "role": "parent"}, {**row, "role": "child"}])
+    )
     assert "After fine-tuning" in list(show(tuned).dataframe[1].value[""])
-    measured = {**row, "name": "a", "gflops": 1.0, "size_mb": 2.0, "per_class": {"ship": 0.2}, "change": {}}
-    compared = add(store, "compare")
-    result = {"models": [measured], "reference": "a.pt", "split": "val", "imgsz": 640, "gflops_imgsz": 640}
-    store.finish_job(compared.id, "done", result)
-    app = show(compared)
+    measured = compared(**row, name="a", per_class={"ship": 0.2})
+    side_by_side = add(store, "compare")
+    store.finish_job(side_by_side.id, "done", written("compare", models=[measured], reference="a.pt"))
+    app = show(side_by_side)
     assert list(app.dataframe[1].value["Model"]) == ["a"]
     assert list(app.dataframe[2].value["Class"]) == ["ship"]
 
@@ -129,7 +132,7 @@ def test_fine_tuning_and_comparison_show_their_tables(show, store):
 def test_a_model_that_was_deleted_since_keeps_its_name_in_the_tables_of_its_jobs(demo, show, store):
     tuned = add(store, "finetune")
     row = {"weights": str(demo.dense.path), "params": 10, "metrics": {"mAP50": 0.5, "mAP50-95": 0.25}}
-    store.finish_job(tuned.id, "done", {"comparison": [{**row, "role": "reference"}]})
+    store.finish_job(tuned.id, "done", written("finetune", comparison=[{**row, "role": "reference"}]))
     store.delete_model(demo.dense.id)
     assert list(show(tuned).dataframe[1].value["Model"]) == ["Demo: dense"]
 
@@ -223,8 +226,7 @@ def test_a_latency_job_shows_every_model_and_where_the_gap_comes_from(show, stor
 def measuring_job(store, demo, verb: str, result: dict):
     job = store.add_job(verb, {"weights": str(demo.sparse.path)}, f"Some {verb}", demo.sparse.id)
     whole = {"mAP50": 0.8, "mAP50-95": 0.5}
-    told = {"file": "/gone.json", "dense": whole, "images": 8, "stopped": False, "metrics": {}, "artefacts": []}
-    store.finish_job(job.id, "done", {**told, **result})
+    store.finish_job(job.id, "done", written(verb, **{"file": "/gone.json", "dense": whole, **result}))
     return job
 
 
@@ -260,7 +262,10 @@ def test_a_sensitivity_job_shows_its_map_and_leads_to_pruning(demo, show, store)
 
     blocks = [block("model.2", 0.4, 0.2), block("model.4", 0.5)]
     result = {"repaired": {"mAP50-95": 0.5}, "shares": [0.25, 0.5], "blocks": blocks}
-    assert measured_views.block_changes(result) == [[pytest.approx(-0.1), pytest.approx(-0.3)], [0.0, None]]
+    assert measured_views.block_changes(parsed("sensitivity", written("sensitivity", **result))) == [
+        [pytest.approx(-0.1), pytest.approx(-0.3)],
+        [0.0, None],
+    ]
     app = show(measuring_job(store, demo, "sensitivity", result))
     assert len(app.get("plotly_chart")) == 1 and leads_to_pruning(app, demo.sparse.id)
     assert not show(measuring_job(store, demo, "sensitivity", {**result, "repaired": {}})).get("plotly_chart")

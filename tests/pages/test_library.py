@@ -5,6 +5,7 @@ import pytest
 from app.models import library
 from engine.demo.shipped import demo_data
 from engine.pruning.session import Slimming
+from engine.settings.results import dumped
 from engine.validation.impact import MeasureSettings, accuracy_curve
 from engine.validation.validator import validate
 from engine.workspace.store import Store
@@ -32,6 +33,6 @@ def test_the_pruned_model_is_as_accurate_as_the_curve_says(demo, workspace, tmp_
     measure = MeasureSettings(imgsz=IMGSZ, images=48, recalibrate_free=False)
     curve = accuracy_curve(Slimming.open(demo.dense.path), (0.2,), data=data, measure=measure, folder=tmp_path)
     made = library.prune_into(store, demo.dense, {"prune_ratio": 0.2, "imgsz": IMGSZ, "data": str(data)})
-    measured = validate(made.path, data, imgsz=IMGSZ, batch=16, device="cpu", split="val").as_dict()
+    measured = dumped(validate(made.path, data, imgsz=IMGSZ, batch=16, device="cpu", split="val"))
     assert measured["metrics"]["mAP50-95"] == pytest.approx(curve.points[0].metrics["mAP50-95"], abs=2e-3)
     assert measured["metrics"]["mAP50-95"] > 0.02

@@ -7,6 +7,7 @@ import pytest
 from app.models import library
 from engine.settings.parser import build_parser
 from engine.workspace.store import Store
+from tests.results import written
 
 
 def said(app) -> str:
@@ -23,7 +24,7 @@ def pruned(demo, workspace):
 def exported(pruned, workspace):
     store = Store(workspace)
     job = store.add_job("export", {"weights": str(pruned.path), "imgsz": 320, "dynamic": True}, "Export", pruned.id)
-    store.finish_job(job.id, "done", {"format": "onnx", "precision": "fp32", "size_mb": 2.5, "metrics": {}})
+    store.finish_job(job.id, "done", written("export", size_mb=2.5))
     return job
 
 
@@ -56,15 +57,14 @@ def test_choosing_a_member_opens_it_and_an_export_shows_its_own_making(open_page
     assert app.code[0].value.endswith("--imgsz 320 --dynamic")
     app.selectbox(key="lineage member").set_value(demo.dense.id).run()
     assert app.session_state["model_id"] == demo.dense.id and app.subheader[0].value == "Demo: dense"
-    assert "make_demo" in app.code[0].value
+    assert "engine.demo.make" in app.code[0].value
 
 
 def test_an_export_shows_its_change_and_no_number_to_take_for_the_models(open_page, pruned, workspace):
     store = Store(workspace)
     job = store.add_job("export", {"weights": str(pruned.path), "nms": True}, "Export", pruned.id)
     metrics = {"mAP50-95": 0.553, "mAP50-95 fp32": 0.555}
-    result = {"format": "onnx", "precision": "int8", "size_mb": 2.5, "nms": True, "metrics": metrics}
-    store.finish_job(job.id, "done", result)
+    store.finish_job(job.id, "done", written("export", precision="int8", nms=True, size_mb=2.5, metrics=metrics))
     app = open_page("lineage", pruned.id)
     app.selectbox(key="lineage member").set_value(job.id).run()
     assert not app.exception and app.subheader[0].value == "ONNX int8 with NMS"

@@ -13,6 +13,7 @@ from engine.reports import gather, report_html
 from engine.validation.cache import MeasurementKey, dataset_digest
 from engine.workspace.figures import figures_of
 from engine.workspace.store import Store
+from tests.results import measurement, timing, written
 
 SCORES = {"mAP50-95": 0.71621, "mAP50": 0.91, "precision": 0.9031, "recall": 0.8777}
 IMGSZ = 320
@@ -32,9 +33,7 @@ def family(demo, workspace):
     key = MeasurementKey("", dataset_digest(data, "val"), "val", IMGSZ, 16, "cpu")
     for place, model in enumerate(members):
         metrics = {name: value - 0.01 * place for name, value in SCORES.items()}
-        store.keep_measurement(
-            replace(key, weights=model.digest), {"metrics": metrics, "per_class": {}, "speed_ms": {}}
-        )
+        store.keep_measurement(replace(key, weights=model.digest), measurement(metrics=metrics, per_class={}))
     return members
 
 
@@ -131,8 +130,8 @@ def test_the_last_latency_of_a_model_is_told_with_what_it_was_measured_by(open_p
     store, pruned = Store(workspace), family[2]
     for time_ms in (9.0, 8.434):
         job = store.add_job("latency", {"weights": [str(pruned.path)]}, "Latency", pruned.id)
-        entry = {"weights": str(pruned.path), "digest": pruned.digest, "runtime": "onnx", "threads": 2, "imgsz": 320}
-        store.finish_job(job.id, "done", {"results": [{**entry, "p50_ms": time_ms}]})
+        entry = timing(weights=str(pruned.path), digest=pruned.digest, threads=2, imgsz=320, p50_ms=time_ms)
+        store.finish_job(job.id, "done", written("latency", results=[entry]))
     app = open_page("lineage", pruned.id)
     tile = next(metric for metric in app.metric if metric.label == "Latency")
     assert plain(tile.value) == "8.43 ms" and "ONNX Runtime, 2 threads, 320 px" in tile.help

@@ -3,6 +3,7 @@
 import pytest
 
 from engine.workspace.store import Store
+from tests.results import written
 from tests.tasks import write_data, write_model
 
 
@@ -40,13 +41,13 @@ def test_the_train_page_takes_a_folder_of_classes(open_page, classifier, tmp_pat
 
 def test_a_classifiers_validation_shows_its_metrics(open_page, classifier, workspace):
     store = Store(workspace)
-    result = {
-        "metrics": {"accuracy_top1": 0.75, "accuracy_top5": 1.0},
-        "per_class": {"red": 0.5, "blue": 1.0},
-        "images": 6,
-        "instances": 6,
-        "speed_ms": {"inference": 1.0},
-    }
+    result = written(
+        "val",
+        metrics={"accuracy_top1": 0.75, "accuracy_top5": 1.0},
+        per_class={"red": 0.5, "blue": 1.0},
+        images=6,
+        instances=6,
+    )
     job = store.add_job("val", {"weights": str(classifier.path)}, "Validate", classifier.id)
     store.finish_job(job.id, "done", result)
     app = open_page("jobs", classifier.id)

@@ -5,20 +5,16 @@ part of the validation images. What was measured is kept in a study (``engine.va
 """
 
 from engine.validation.impact.blocks import block_of
-from engine.validation.impact.curve import DEFAULT_RATIOS, AccuracyCurve, AccuracyPoint, accuracy_curve
+from engine.validation.impact.curve import DEFAULT_RATIOS, accuracy_curve
 from engine.validation.impact.lossless import recalibration_pays
-from engine.validation.impact.sensitivity import SHARES, BlockSensitivity, Sensitivity, sensitivity
+from engine.validation.impact.sensitivity import SHARES, sensitivity
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.impact.weights import read_factors, sensitivity_factors
 
 __all__ = [
     "DEFAULT_RATIOS",
     "SHARES",
-    "AccuracyCurve",
-    "AccuracyPoint",
-    "BlockSensitivity",
     "MeasureSettings",
-    "Sensitivity",
     "accuracy_curve",
     "block_of",
     "read_factors",

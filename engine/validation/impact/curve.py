@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.base import numbers
 from engine.base.events import Report, silent
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Ranking, SolverSettings, check_ratio, solve
+from engine.settings.results import AccuracyCurve, AccuracyPoint
 from engine.validation.impact.point import DENSE, Bench, Cut, fill
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.study import StudyFile
 
 DEFAULT_RATIOS = tuple(step / 10 for step in range(1, 10))
-
-
-@dataclass(frozen=True)
-class AccuracyPoint:
-    """What pruning at one ratio leaves."""
-
-    ratio: float
-    ratio_achieved: float
-    params: int
-    gflops: float
-    "At GFLOPS_IMGSZ."
-    metrics: dict[str, float]
-    "Short name, such as mAP50-95 -> 0 to 1."
-    recalibrated: int
-    "Images that BatchNorm statistics were estimated on again after the cut."
-
-
-@dataclass(frozen=True)
-class AccuracyCurve:
-    """mAP against the prune ratio."""
-
-    file: str
-    "Where it is kept."
-    dense: dict[str, float]
-    "Metrics of the checkpoint as it is."
-    points: tuple[AccuracyPoint, ...]
-    "Ascending by ratio."
-    beyond: tuple[float, ...]
-    "Ratios that floors forbid."
-    images: int
-    gflops_imgsz: int = numbers.GFLOPS_IMGSZ
-    stopped: bool = False
-    "Ended early, on request; the points are those measured until then."
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the curve as JSON-able values."""
-        return asdict(self)
 
 
 def accuracy_curve(
@@ -107,6 +69,7 @@ def accuracy_curve(
         ),
         beyond=tuple(ratio for ratio in wanted if ratio not in possible),
         images=measured.images,
+        gflops_imgsz=numbers.GFLOPS_IMGSZ,
         stopped=not complete,
     )
 

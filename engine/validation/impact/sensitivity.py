@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,45 +14,13 @@ from engine.base.events import Report, silent
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Ranking, SolverSettings
+from engine.settings.results import BlockSensitivity, Sensitivity
 from engine.validation.impact.blocks import Block, blocks_of, cut_block
 from engine.validation.impact.point import DENSE, Bench, Cut, fill
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.study import StudyFile
 
 SHARES = (0.25, 0.5, 0.75)
-
-
-@dataclass(frozen=True)
-class BlockSensitivity:
-    """One block, pruned alone."""
-
-    block: str
-    "Such as model.4."
-    kind: str
-    "Class of the module, such as C2f."
-    channels: int
-    metrics: dict[str, dict[str, float]]
-    "Share of its channels, such as '0.25' -> short name -> 0 to 1; shares that floors forbid are missing."
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """All blocks of a model."""
-
-    file: str
-    "Where it is kept."
-    dense: dict[str, float]
-    "Metrics of the checkpoint as it is."
-    repaired: dict[str, float]
-    "Metrics of the whole model, recalibrated as the pruned ones are: what losses are counted from."
-    shares: tuple[float, ...]
-    blocks: tuple[BlockSensitivity, ...]
-    images: int
-    stopped: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the sensitivity as JSON-able values."""
-        return asdict(self)
 
 
 def sensitivity(
@@ -108,10 +75,12 @@ def sensitivity(
         shares=shares,
         blocks=tuple(
             BlockSensitivity(
-                block.name,
-                kinds[block.name],
-                block.channels,
-                {f"{share:g}": found for share in shares if (found := measured.metrics(_name(block.name, share)))},
+                block=block.name,
+                kind=kinds[block.name],
+                channels=block.channels,
+                metrics={
+                    f"{share:g}": found for share in shares if (found := measured.metrics(_name(block.name, share)))
+                },
             )
             for block in blocks
         ),

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from engine.base import numbers
 from engine.base.tasks import main_metric, main_score, metric_label, task_of
+from engine.settings.results import AccuracyCurve, Metrics, Sensitivity
 
 
-def accuracy_text(result: dict[str, Any]) -> str:
+def accuracy_text(result: AccuracyCurve) -> str:
     """Return an accuracy curve as a table."""
-    names = _shown(result["dense"])
+    names = _shown(result.dense)
     heads = "".join(f"{metric_label(name):>{_width(name)}}" for name in names)
     rows = [f"{'ratio':>8}{'parameters':>14}{'GFLOPs':>9}{heads}{'recalibrated':>14}"]
-    rows.append(f"{'dense':>8}{'':>14}{'':>9}{_cells(result['dense'], names)}")
+    rows.append(f"{'dense':>8}{'':>14}{'':>9}{_cells(result.dense, names)}")
     rows += [
-        f"{point['ratio']:>8g}{numbers.exact(point['params']):>14}{numbers.gflops(point['gflops']):>9}"
-        f"{_cells(point['metrics'], names)}"
-        f"{point['recalibrated'] or 'no':>14}"
-        for point in result["points"]
+        f"{point.ratio:>8g}{numbers.exact(point.params):>14}{numbers.gflops(point.gflops):>9}"
+        f"{_cells(point.metrics, names)}"
+        f"{point.recalibrated or 'no':>14}"
+        for point in result.points
     ]
-    if result["beyond"]:
-        rows.append(f"floors forbid {', '.join(f'{ratio:g}' for ratio in result['beyond'])}")
+    if result.beyond:
+        rows.append(f"floors forbid {', '.join(f'{ratio:g}' for ratio in result.beyond)}")
     return "\n".join([*rows, _where(result)])
 
 
-def sensitivity_text(result: dict[str, Any]) -> str:
+def sensitivity_text(result: Sensitivity) -> str:
     """Return the loss of accuracy by block and share as a table."""
-    shares = [f"{share:g}" for share in result["shares"]]
+    shares = [f"{share:g}" for share in result.shares]
     rows = [f"{'block':<22}{'channels':>9}" + "".join(f"{numbers.percent(float(share), 0):>9}" for share in shares)]
-    for row in result["blocks"]:
-        cells = (_loss(result, row["metrics"].get(share)) for share in shares)
-        rows.append(f"{row['block'] + ' ' + row['kind']:<22}{row['channels']:>9}" + "".join(cells))
-    if result["repaired"]:
-        name, whole = main_metric(result["repaired"]), numbers.score(main_score(result["repaired"]))
+    for row in result.blocks:
+        cells = (_loss(result, row.metrics.get(share)) for share in shares)
+        rows.append(f"{row.block + ' ' + row.kind:<22}{row.channels:>9}" + "".join(cells))
+    if result.repaired:
+        name, whole = main_metric(result.repaired), numbers.score(main_score(result.repaired))
         rows.append(f"change of {metric_label(name)} against {whole}; '{numbers.UNKNOWN}': a floor forbids it")
     return "\n".join([*rows, _where(result)])
 
 
-def _loss(result: dict[str, Any], metrics: dict[str, float] | None) -> str:
+def _loss(result: Sensitivity, metrics: Metrics | None) -> str:
     if metrics is None:
         return f"{numbers.UNKNOWN:>9}"
-    return f"{numbers.score_change(main_score(metrics) - main_score(result['repaired'])):>9}"
+    return f"{numbers.score_change(main_score(metrics) - main_score(result.repaired)):>9}"
 
 
-def _shown(metrics: dict[str, float]) -> tuple[str, ...]:
+def _shown(metrics: Metrics) -> tuple[str, ...]:
     """Return the two metrics that tell most, the one that judges last."""
     task = task_of(metrics)
     return tuple(reversed(task.metrics[:2])) if task else ("mAP50", "mAP50-95")
@@ -54,10 +53,10 @@ def _width(name: str) -> int:
     return max(8, len(metric_label(name)) + 2)
 
 
-def _cells(metrics: dict[str, float], names: tuple[str, ...]) -> str:
+def _cells(metrics: Metrics, names: tuple[str, ...]) -> str:
     return "".join(f"{numbers.score(metrics.get(name)):>{_width(name)}}" for name in names)
 
 
-def _where(result: dict[str, Any]) -> str:
-    ended = "stopped early; " if result["stopped"] else ""
-    return f"{ended}{result['images']} validation images; kept in {result['file']}"
+def _where(result: AccuracyCurve | Sensitivity) -> str:
+    ended = "stopped early; " if result.stopped else ""
+    return f"{ended}{result.images} validation images; kept in {result.file}"

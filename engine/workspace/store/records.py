@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from engine.settings.results import Result, kept_result
+
 MODEL_KINDS = ("imported", "trained", "sparse", "pruned", "finetuned", "demo")
 # "queued" waits for its turn; "stopping" runs until its next report.
 ACTIVE_STATES = ("queued", "running", "stopping")
@@ -84,7 +86,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    result: dict[str, Any] | None
+    told: str | None  # its result as JSON; see ``result``
     error: str | None
     model_id: str | None  # the model it works on
     stop_requested: bool
@@ -97,6 +99,16 @@ class Job:
     def finished(self) -> bool:
         """Whether the job has ended, in whichever way."""
         return self.state in FINISHED_STATES
+
+    @property
+    def result(self) -> Result | None:
+        """What its verb returned; None while it runs, and where it left nothing."""
+        return None if self.told is None else kept_result(self.verb, self.told)
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        """Ids of the models that it made."""
+        return (self.result and self.result.model_ids) or ()
 
     @property
     def reason(self) -> str:
@@ -170,7 +182,7 @@ def job_from_row(row: sqlite3.Row) -> Job:
         created_at=datetime.fromisoformat(row["created_at"]),
         started_at=_time_or_none(row["started_at"]),
         finished_at=_time_or_none(row["finished_at"]),
-        result=None if row["result"] is None else json.loads(row["result"]),
+        told=row["result"],
         error=row["error"],
         model_id=row["model_id"],
         stop_requested=bool(row["stop_requested"]),

@@ -114,9 +114,9 @@ def seen(request, tmp_path_factory) -> tuple[Path, Path, int]:
 def test_grey_and_multispectral_models_are_exported_and_held_to_their_own_images(seen, tmp_path, precision):
     weights, data, channels = seen
     result = export_model(weights, tmp_path / "model.onnx", ExportSettings(SIZE, precision=precision, data=data))
-    assert result.parity.input_shape == (1, channels, SIZE, SIZE)
-    assert result.parity.images_compared == 10 and result.parity.boxes_expected >= 8
-    assert result.parity.box_share >= 0.6  # a model this narrow loses more to 8 bits than one in use
+    assert result.input_shape == (1, channels, SIZE, SIZE)
+    assert result.images_compared == 10 and result.boxes_expected >= 8
+    assert result.box_share >= 0.6  # a model this narrow loses more to 8 bits than one in use
     if precision != "int8":
         assert not [gate for gate in result.gates if gate.passed is False and gate.name != "latency"]
 

@@ -11,6 +11,7 @@ from engine.workspace.lineage import command_of, family, missing_files
 from engine.workspace.store import Store
 from engine.workspace.store.database import DATABASE_NAME, Database
 from engine.workspace.store.schema import MIGRATIONS
+from tests.results import written
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_what_would_miss_a_model_is_told_before_it_is_deleted(store, line, tmp_p
     assert "Tune again" in store.dependants(dense.id).needed
     store.finish_job(early.id, "failed", None, "no space")
     export = store.add_job("export", {"weights": str(small.path)}, "Export", small.id)
-    store.finish_job(export.id, "done", {"format": "onnx"})
+    store.finish_job(export.id, "done", written("export"))
     found = store.dependants(small.id)
     assert (found.needed, found.ended_early, found.exports) == (None, ("Tune again",), 1)
 

@@ -18,6 +18,8 @@ from engine.base.errors import CheckpointError, DatasetError, ExportError, Stora
 from engine.base.runtime import import_ultralytics
 from engine.export import ExportSettings, available_formats, export_model
 from engine.export.gates import DIFFERENCE_LIMITS
+from engine.settings.results import dumped, parsed
+from tests.results import written
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "demo" / "yolov8n-harbour.pt"
@@ -74,14 +76,14 @@ def test_the_exported_file_computes_what_the_checkpoint_computes(weights, tmp_pa
     assert result.path == path
     assert result.size_mb == path.stat().st_size / 1e6
     assert result.imgsz == (64, 64)
-    assert result.parity.input_shape == (1, 3, 64, 64)
-    assert result.parity.output_shapes == ((1, 6, 84),)
-    assert result.parity.images_compared == 2
-    assert 0 <= result.parity.mean_abs_difference <= result.parity.max_abs_difference < 0.05
-    assert result.parity.max_rel_difference <= TOLERANCE
+    assert result.input_shape == (1, 3, 64, 64)
+    assert result.output_shapes == ((1, 6, 84),)
+    assert result.images_compared == 2
+    assert 0 <= result.mean_abs_difference <= result.max_abs_difference < 0.05
+    assert result.max_rel_difference <= TOLERANCE
     assert result.passed
     assert gate(result, "checker").passed and gate(result, "difference").passed and gate(result, "size").passed
-    assert json.loads(json.dumps(result.as_dict()))["path"] == str(path)
+    assert json.loads(json.dumps(dumped(result)))["path"] == str(path)
     assert [event["kind"] for event in events] == ["status"] * len(events)
     assert _digest(weights) == before
     assert list(weights.parent.iterdir()) == [weights]
@@ -111,7 +113,7 @@ def test_a_dynamic_file_is_also_compared_on_two_images_of_another_size(weights, 
     result = export_model(weights, tmp_path / "any.onnx", settings)
     assert result.imgsz == (64, 96)
     assert result.dynamic
-    assert result.parity.images_compared == 4
+    assert result.images_compared == 4
     dimensions = onnx.load(str(result.path)).graph.input[0].type.tensor_type.shape.dim
     assert [dimension.dim_param for dimension in dimensions] == ["batch", "", "height", "width"]
 
@@ -120,7 +122,7 @@ def test_real_images_join_the_comparison(weights, tmp_path):
     image = tmp_path / "Größe.png"
     cv2.imencode(".png", np.full((40, 90, 3), 120, np.uint8))[1].tofile(image)
     result = export_model(weights, tmp_path / "small.onnx", ExportSettings(64), images=[image])
-    assert result.parity.images_compared == 3
+    assert result.images_compared == 3
 
 
 def test_a_failed_gate_says_by_how_much_and_the_file_is_there_to_take(weights, tmp_path):
@@ -130,7 +132,7 @@ def test_a_failed_gate_says_by_how_much_and_the_file_is_there_to_take(weights, t
     failed = gate(result, "difference")
     assert failed.passed is False and failed.limit == 0 and failed.value > 0
     assert numbers.short(failed.value) in failed.text
-    assert not result.passed and result.as_dict()["passed"] is False
+    assert not result.passed and dumped(result)["passed"] is False
     assert "FAILED: difference" in events[-1]["text"]
     onnx.checker.check_model(str(path))
 
@@ -176,11 +178,11 @@ def test_an_export_whose_detections_nothing_tested_is_not_verified(blind, harbou
     assert reason in gate(result, "accuracy").text
     failed = [each.name for each in result.gates if each.passed is False]
     assert not result.verified and not result.passed and failed in ([], ["latency"])
-    told = result.as_dict()
+    told = dumped(result)
     assert told["verified"] is False and told["passed"] is False
     if not failed:
         assert re.search(r"MB\. No gate failed; not tested: (difference, )?boxes, accuracy$", events[-1]["text"])
-        assert export_text(told).splitlines()[-1].startswith("NOT VERIFIED: ")
+        assert export_text(result).splitlines()[-1].startswith("NOT VERIFIED: ")
 
 
 def test_strict_refuses_what_was_not_verified_and_says_what_was_not_tested(blind, harbour, tmp_path):
@@ -221,7 +223,7 @@ def test_the_image_size_is_rounded_up_to_the_models_own_stride(tmp_path):
     events = []
     settings = ExportSettings(96, format="torchscript")
     result = export_model(path, tmp_path / "wide.torchscript", settings, report=events.append)
-    assert result.imgsz == (128, 128) and result.parity.input_shape == (1, 3, 128, 128) and result.passed
+    assert result.imgsz == (128, 128) and result.input_shape == (1, 3, 128, 128) and result.passed
     assert events[0]["text"].endswith("for 128 × 128 px, the size rounded up to the model's stride of 64")
 
 
@@ -280,7 +282,7 @@ def test_fewer_bits_keep_boxes_map_metadata_and_float_inputs(harbour, tmp_path, 
     settings = ExportSettings(320, precision=precision, data=harbour)
     result = export_model(DEMO, tmp_path / "small.onnx", settings, report=events.append)
     assert gate(result, "checker").passed
-    assert gate(result, "boxes").passed and result.parity.boxes_expected > 5
+    assert gate(result, "boxes").passed and result.boxes_expected > 5
     assert gate(result, "size").passed
     accuracy = gate(result, "accuracy")
     assert accuracy.value == result.accuracy["mAP50-95"] > 0.5
@@ -327,15 +329,15 @@ def test_nms_in_the_file_finds_the_boxes_that_pytorch_finds(harbour, tmp_path):
 
     images = image_files(check_dataset(harbour), "val")
     result = export_model(DEMO, tmp_path / "final.onnx", ExportSettings(320, nms=True), images=images)
-    assert result.parity.output_shapes == ((1, 300, 6),)
+    assert result.output_shapes == ((1, 300, 6),)
     assert gate(result, "difference").passed is None
-    assert result.parity.boxes_expected > 5
+    assert result.boxes_expected > 5
     assert gate(result, "boxes").value == 1.0
 
 
 def test_torchscript_is_compared_like_onnx_and_knows_its_parent(weights, tmp_path):
     result = export_model(weights, tmp_path / "small.torchscript", ExportSettings(64, format="torchscript"))
-    assert result.passed and result.parity.max_rel_difference <= TOLERANCE
+    assert result.passed and result.max_rel_difference <= TOLERANCE
     assert gate(result, "checker") is None
     said = {"config.txt": "", "slimming.json": ""}
     torch.jit.load(str(result.path), _extra_files=said)
@@ -497,12 +499,12 @@ def test_the_terminal_says_passed_failed_measured_or_not_tested(passed, value, w
     from engine.export.text import export_text
 
     gates = [
-        {"name": "size", "passed": passed, "value": value, "text": "Some sentence."},
-        {"name": "latency", "passed": None, "value": 3.0, "text": "One image takes 3.0 ms."},
-        {"name": "boxes", "passed": None, "value": None, "text": "Nothing was found."},
+        {"name": "size", "passed": passed, "value": value, "limit": 1, "text": "Some sentence."},
+        {"name": "latency", "passed": None, "value": 3.0, "limit": None, "text": "One image takes 3.0 ms."},
+        {"name": "boxes", "passed": None, "value": None, "limit": None, "text": "Nothing was found."},
     ]
-    result = {"format": "onnx", "path": "x.onnx", "size_mb": 1.0, "precision": "fp32", "opset": 18, "gates": gates}
-    lines = [line.strip() for line in export_text({**result, "passed": passed}).splitlines()]
+    result = parsed("export", written("export", gates=gates, passed=passed))
+    lines = [line.strip() for line in export_text(result).splitlines()]
     assert lines[1:4] == [
         f"size: {word}. Some sentence.",
         "latency: measured. One image takes 3.0 ms.",
@@ -557,5 +559,5 @@ def test_trained_checkpoints_export_within_the_tolerance(name, tmp_path):
     images = sorted((SHARED / "data" / "bccd" / "images" / "val").glob("*.jpg"))[:2]
     result = export_model(trained, tmp_path / f"{name}.onnx", ExportSettings(320), images=images)
     assert result.passed
-    assert result.parity.max_rel_difference < TOLERANCE
-    assert result.parity.max_abs_difference < 0.01
+    assert result.max_rel_difference < TOLERANCE
+    assert result.max_abs_difference < 0.01

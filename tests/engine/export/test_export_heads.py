@@ -66,10 +66,10 @@ def test_a_model_designed_without_nms_is_exported_end_to_end_and_finds_what_ultr
     weights, data, images = trained(name)
     result = export_model(weights, tmp_path / "model.onnx", ExportSettings(SIZE, data=data))
     assert result.head == "end2end" and said_end2end(result.path) == "True"
-    assert result.parity.output_shapes == ((1, 84, 6),)  # as many as 64 x 64 pixels give; 300 from 128 x 128 on
+    assert result.output_shapes == ((1, 84, 6),)  # as many as 64 x 64 pixels give; 300 from 128 x 128 on
     assert result.passed, [each.text for each in result.gates]
     assert gate(result, "difference").passed and gate(result, "boxes").value == 1.0
-    assert result.parity.boxes_expected >= len(images)
+    assert result.boxes_expected >= len(images)
     run, model = open_backend(result.path, "onnx"), import_ultralytics().YOLO(str(weights))
     for image in images:
         rows = run(read_input(image, 3, SIZE, SIZE))[0][0]
@@ -86,9 +86,9 @@ def test_the_other_head_is_exported_where_it_is_asked_for_and_where_boxes_are_to
     }
     for result in made.values():
         assert result.head == "one-to-many" and said_end2end(result.path) == "False"
-        assert gate(result, "boxes").passed and result.parity.boxes_expected >= len(images)
-    assert made["one-to-many"].parity.output_shapes == ((1, 6, 84),)
-    assert made["suppressed"].nms and made["suppressed"].parity.output_shapes[0][2] == 6
+        assert gate(result, "boxes").passed and result.boxes_expected >= len(images)
+    assert made["one-to-many"].output_shapes == ((1, 6, 84),)
+    assert made["suppressed"].nms and made["suppressed"].output_shapes[0][2] == 6
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_every_form_of_an_end_to_end_file_is_held_to_its_gates(trained, tmp_path
     settings = ExportSettings(SIZE, data=data, **options)
     suffix = ".torchscript" if settings.format == "torchscript" else ".onnx"
     result = export_model(weights, tmp_path / f"model{suffix}", settings)
-    assert result.head == "end2end" and result.parity.output_shapes[0][1] == 84
-    assert result.parity.boxes_expected >= len(images) and result.parity.box_share >= 0.6
+    assert result.head == "end2end" and result.output_shapes[0][1] == 84
+    assert result.boxes_expected >= len(images) and result.box_share >= 0.6
     if settings.precision != "fp32":  # of the same head, on both sides
         assert gate(result, "accuracy").value > 0.3
         stock = import_ultralytics().YOLO(str(weights), task=MODELS[name][1]).val(
@@ -152,7 +152,7 @@ def test_a_head_that_a_model_lacks_is_refused_in_one_sentence_before_anything_ru
 def test_a_model_with_one_head_has_no_head_to_name(tmp_path):
     weights = write_checkpoint(build("yolov8n"), tmp_path / "one.pt")
     result = export_model(weights, tmp_path / "one.onnx", ExportSettings(SIZE, head="one-to-many"))
-    assert result.head == "" and result.passed and result.parity.output_shapes == ((1, 84, 84),)
+    assert result.head == "" and result.passed and result.output_shapes == ((1, 84, 84),)
 
 
 def test_recipes_take_the_head_as_the_terminal_does():

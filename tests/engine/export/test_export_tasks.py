@@ -81,10 +81,10 @@ def test_what_the_model_finds_the_file_finds_and_a_tampered_file_fails_by_a_numb
     weights, _, images = trained(task)
     result = export_model(weights, tmp_path / "model.onnx", ExportSettings(SIZE, dynamic=True), images=images)
     assert result.passed, [each.text for each in result.gates]
-    assert result.parity.boxes_expected >= len(images)
+    assert result.boxes_expected >= len(images)
     assert gate(result, "boxes").value == 1.0 and gate(result, "difference").passed
     # Two single images of noise and two at once of another size, beside the drawn ones.
-    assert result.parity.images_compared == len(images) + 4
+    assert result.images_compared == len(images) + 4
     moved = shifted(result.path, tmp_path / "moved.onnx", [0, 1], shift=8.0)
     parity = parity_of(weights, moved, images, task)
     boxes, difference = boxes_gate(parity, "fp32"), difference_gate(parity, "fp32")
@@ -129,8 +129,8 @@ def test_fewer_bits_keep_boxes_and_what_the_task_is_about(trained, tmp_path, tas
     weights, data, images = trained(task)
     result = export_model(weights, tmp_path / "model.onnx", ExportSettings(SIZE, precision=precision, data=data))
     assert gate(result, "checker").passed
-    assert result.parity.boxes_expected >= len(images)
-    assert result.parity.box_share >= 0.6  # a model this narrow loses more to 8 bits than one in use
+    assert result.boxes_expected >= len(images)
+    assert result.box_share >= 0.6  # a model this narrow loses more to 8 bits than one in use
     accuracy = gate(result, "accuracy")
     assert accuracy.value > 0.3 and accuracy.limit < result.accuracy["mAP50-95 fp32"]
     about = {"segment": "mAP50-95 of the masks is", "pose": "mAP50-95 of the keypoints is", "obb": "mAP50-95 is"}
@@ -159,7 +159,7 @@ def expected_metadata(task: str, options: dict) -> dict:
 def test_every_variant_finds_the_boxes_and_says_what_it_is_to_onnx_alone(trained, tmp_path, options):
     weights, data, images = trained("pose")
     result = export_model(weights, tmp_path / "model.onnx", ExportSettings(SIZE, **options, data=data))
-    assert result.parity.boxes_expected >= len(images)
+    assert result.boxes_expected >= len(images)
     assert gate(result, "boxes").value >= (0.6 if "int8" in options.values() else 0.9)
     said = metadata(result.path)
     for key, value in expected_metadata("pose", options).items():
@@ -176,8 +176,8 @@ def test_suppression_inside_the_file_leaves_the_boxes_that_pytorch_finds(trained
     weights, data, images = trained(task)
     settings = ExportSettings(SIZE, format=format, nms=True, data=data)
     result = export_model(weights, tmp_path / f"model.{format}", settings)
-    assert result.parity.output_shapes[0] == (1, 300, 6 + EXTRAS[task])
-    assert result.parity.boxes_expected >= len(images)
+    assert result.output_shapes[0] == (1, 300, 6 + EXTRAS[task])
+    assert result.boxes_expected >= len(images)
     assert gate(result, "boxes").value == 1.0
     if format == "onnx":  # raw outputs cannot be compared, so mAP tells of masks and keypoints
         accuracy = gate(result, "accuracy")

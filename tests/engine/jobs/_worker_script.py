@@ -10,13 +10,21 @@ from pathlib import Path
 
 from engine.base.errors import StopRequested, TrainingError
 from engine.jobs import worker
+from engine.settings.results import Result
 
 _CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
 
 
+class Traces(Result):
+    """What a test verb returns."""
+
+    released: bool | None = None
+    hidden: str | None = None
+
+
 def run_verb(verb, spec, report):
     """Run a test verb; each leaves traces in spec["save_dir"]."""
-    return _VERBS[verb](spec, report)
+    return Traces.model_validate(_VERBS[verb](spec, report))
 
 
 def _wait(spec, report):
@@ -69,7 +77,7 @@ def _make(spec, report):
         "metrics": {"mAP50": 0.5},
         "artefacts": [
             {"path": str(first), "kind": "pruned", "register": True, "name": "Half", "params": 10, "metrics": {}},
-            {"path": second, "kind": "finetuned", "register": True, "parent": str(first)},
+            {"path": str(second), "kind": "finetuned", "register": True, "parent": str(first)},
             {"path": "metrics.csv", "kind": "log"},
         ],
     }

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -96,7 +97,7 @@ def test_chain_runs_every_step_on_what_the_one_before_made(store, base_model):
         f"Slim: step {number} of 3, {word}"
         for number, word in enumerate(("training", "pruning", "validation"), start=1)
     ]
-    trained, pruned = (store.model(job.result["model_ids"][0]) for job in (train, prune))
+    trained, pruned = (store.model(job.model_ids[0]) for job in (train, prune))
     assert (trained.parent_id, pruned.parent_id) == (base_model.id, trained.id)
     assert (train.model_id, prune.model_id, val.model_id) == (base_model.id, trained.id, pruned.id)
     assert train.spec == {**BASE, "epochs": 3, "chain": {"base": "base.pt", "made": []}}
@@ -109,7 +110,7 @@ def test_chain_runs_every_step_on_what_the_one_before_made(store, base_model):
     }
     assert val.spec == {**BASE, "weights": made[1], "chain": {"base": "base.pt", "made": made}}
     assert (train.devices, prune.devices, val.devices) == (("cpu",), (), ("cpu",))
-    assert val.result["hidden"] is None, "what a verb hides from its process is not hidden from the next"
+    assert "hidden" not in json.loads(val.told), "what a verb hides from its process is not hidden from the next"
     assert jobs.reconcile(store) == [] and len(store.jobs()) == 3
     with pytest.raises(JobError, match="has finished"):
         jobs.restart_chain(store, chain.id, command=WORKER)
@@ -251,7 +252,7 @@ def test_next_step_works_on_the_workspaces_copy_when_the_job_is_deleted(store, t
     assert Path(again.spec["weights"]).parent == store.models_folder
     jobs.delete(store, train.id)
     assert at_rest(store, chain).finished
-    made = [str(store.model(job.result["model_ids"][0]).path) for job in (train, store.job(again.id))]
+    made = [str(store.model(job.model_ids[0]).path) for job in (train, store.job(again.id))]
     compared = newest(store, chain).spec
     assert (compared["weights"], compared["reference"]) == (["base.pt", *made], "base.pt")
     assert Path(made[0]).is_file()
@@ -285,7 +286,7 @@ def test_model_of_a_recipe_is_kept_until_that_has_finished_or_is_given_up(store,
     chain = start(store, recipe(("train", {}), ("prune", {"needs": missing}), ("val", {})), base_model.id, weights=base)
     at_rest(store, chain)
     train, failed = store.chain_jobs(chain.id)
-    (trained,) = train.result["model_ids"]
+    (trained,) = train.model_ids
     for model_id in (base_model.id, trained):
         with pytest.raises(JobError, match=r"needed by the recipe Slim, .* delete the job") as refusal:
             store.delete_model(model_id)

@@ -19,6 +19,7 @@ from engine.base.errors import JobError, StopRequested, StorageError
 from engine.base.runtime import worker_environment
 from engine.jobs import memory, processes, watching
 from engine.jobs.reporting import EventWriter
+from engine.settings.results import Result
 from engine.workspace.store import Store
 from engine.workspace.store.records import utc_now
 
@@ -76,7 +77,7 @@ def release(store, job):
 def test_job_reports_and_ends_with_its_result(store):
     job = ended(store, submit(store, "count"))
     assert job.state == "done" and job.error is None
-    assert job.result == {"metrics": {"mAP50": 0.3}, "artefacts": [], "model_ids": []}
+    assert job.result == Result(metrics={"mAP50": 0.3}, model_ids=())
     steps = store.events(job.id, kinds=["step"])
     assert [(step.payload["epoch"], step.payload["step"]) for step in steps] == [
         (epoch, step) for epoch in (1, 2, 3) for step in (1, 2, 3, 4, 5)
@@ -91,7 +92,7 @@ def test_models_that_a_job_made_are_registered_with_their_parents(store, tmp_pat
     source.write_bytes(b"dense")
     dense = store.add_model(source, "Dense", "imported")
     job = ended(store, submit(store, "make", {"ratio": 0.5}, model_id=dense.id))
-    pruned, finetuned = (store.model(model_id) for model_id in job.result["model_ids"])
+    pruned, finetuned = (store.model(model_id) for model_id in job.model_ids)
     assert (pruned.name, pruned.kind, pruned.params, pruned.parent_id) == ("Half", "pruned", 10, dense.id)
     assert (finetuned.name, finetuned.kind, finetuned.parent_id) == ("Test make", "finetuned", pruned.id)
     assert (pruned.metrics, finetuned.metrics) == ({}, {"mAP50": 0.5})
@@ -122,7 +123,7 @@ def test_worker_without_arguments_says_how_it_is_called():
 def test_model_of_a_stopped_training_says_where_it_was_stopped(store):
     job = at_work(store, submit(store, "save", {"suffix": "stopped after epoch 2"}))
     job = jobs.stop(store, job.id, grace_s=10)
-    assert store.model(job.result["model_ids"][0]).name == "Test save, stopped after epoch 2"
+    assert store.model(job.model_ids[0]).name == "Test save, stopped after epoch 2"
 
 
 def test_second_job_on_the_device_waits_lightly(store):
@@ -137,7 +138,7 @@ def test_second_job_on_the_device_waits_lightly(store):
     assert at_work(store, second).started_at >= ended(store, first).finished_at
     release(store, second)
     release(store, elsewhere)
-    assert ended(store, second).result["released"]
+    assert json.loads(ended(store, second).told)["released"]
     modules = json.loads((store.job_folder(second.id) / "modules.json").read_text())
     assert "torch" not in modules and "ultralytics" not in modules
 
@@ -164,7 +165,7 @@ def test_job_survives_the_process_that_submitted_it(store):
     job = at_work(store, store.job(submitted.stdout.strip()))
     assert job.state == "running" and jobs.reconcile(store) == []
     release(store, job)
-    assert ended(store, job).result["released"]
+    assert json.loads(ended(store, job).told)["released"]
 
 
 def test_worker_that_cannot_be_started_leaves_a_failed_job(store):
@@ -188,7 +189,7 @@ def test_stopped_verb_may_keep_what_it_has(store):
     job = at_work(store, submit(store, "save"))
     job = jobs.stop(store, job.id, grace_s=10)
     assert job.state == "stopped"
-    assert store.model(job.result["model_ids"][0]).kind == "sparse"
+    assert store.model(job.model_ids[0]).kind == "sparse"
 
 
 def test_stop_does_not_kill_when_the_grace_is_over(store):
@@ -359,7 +360,7 @@ def test_resumed_job_goes_on_after_its_last_epoch(store):
     job = ended(store, job)
     assert job.state == "done" and (store.job_folder(job.id) / "epochs.txt").read_text() == "1\n2\n3\n"
     assert [event.payload["epoch"] for event in store.events(job.id, kinds=["epoch"])] == [1, 2, 3]
-    assert store.model(job.result["model_ids"][0]).made["spec"] == {"hold": True, "weights": "a.pt"}
+    assert store.model(job.model_ids[0]).made["spec"] == {"hold": True, "weights": "a.pt"}
     assert jobs.progress(store, job).percent == 100.0
     with pytest.raises(JobError, match="is done"):
         jobs.resume(store, job.id, command=WORKER)

@@ -18,8 +18,10 @@ from engine.latency.text import latency_text, pruned_lines
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget, SolverSettings
 from engine.settings.parser import build_parser
+from engine.settings.results import dumped, parsed
 from engine.verbs import run_verb
 from tests.models import build, graph_of
+from tests.results import written
 
 SHAPE = ConvolutionShape((3, 3), (1, 1), (1, 1), (1, 1), 1, "silu", 20, 20)
 DEPTHWISE = ConvolutionShape((3, 3), (1, 1), (1, 1), (1, 1), 0, "silu", 20, 20)
@@ -347,13 +349,13 @@ def test_pruning_to_a_latency_reports_measured_beside_predicted(to_prune):
     assert lines[2:] == list(filter(None, [result["latency_note"]]))
     status = [event["text"] for event in events if event["kind"] == "status"][-1]
     assert status == f"Latency {'. '.join(lines[1:])}"
-    assert json.loads(json.dumps(result))["latency_threads"] == 1 and "stopped" not in result
+    assert json.loads(json.dumps(dumped(result)))["latency_threads"] == 1 and result.stopped is None
 
 
 def test_the_check_can_be_left_out(to_prune):
-    parsed = build_parser().parse_args(["prune", "--weights", "a.pt", "--target-latency", "6", "--no-latency-check"])
-    result = run_verb("prune", {**to_prune, "check_latency": parsed.check_latency})
-    assert "latency_ms" in result and "latency_ms_measured" not in result and "latency_note" not in result
+    asked = build_parser().parse_args(["prune", "--weights", "a.pt", "--target-latency", "6", "--no-latency-check"])
+    result = run_verb("prune", {**to_prune, "check_latency": asked.check_latency})
+    assert result.latency_ms and result.latency_ms_measured is None and result.latency_note is None
     assert build_parser().parse_args(["prune", "--weights", "a.pt"]).check_latency is None
 
 
@@ -361,7 +363,7 @@ def test_a_model_that_cannot_be_timed_is_kept_all_the_same(to_prune, tmp_path, m
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))  # nowhere to export to
     result = run_verb("prune", to_prune)
     assert open_checkpoint(result["pruned"]).params == result["params"] and len(result["artefacts"]) == 1
-    assert "latency_ms_measured" not in result and "stopped" not in result
+    assert result.latency_ms_measured is None and result.stopped is None
     assert result["latency_note"].startswith("The pruned model is written, but its latency could not be measured: ")
     assert list(pruned_lines(result))[1:] == [result["latency_note"]]
 
@@ -461,9 +463,10 @@ def test_a_size_that_does_not_suit_the_model_is_told_with_the_model_s_own_stride
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders():
-    predicted = {"imgsz": 64, "threads": 1, "latency_ms": 1, "convolutions_ms": 1, "moving_ms": 0, "rest_ms": 0}
+    (predicted,) = written("latency --predict")["predicted"]
     paths = ("/runs/1/weights/best.pt", "/runs/2/weights/best.pt")
-    text = latency_text({"predicted": [{**predicted, "weights": path} for path in paths]})
+    told = written("latency --predict", predicted=[{**predicted, "weights": path} for path in paths])
+    text = latency_text(parsed("latency", told))
     assert "1/weights/best.pt" in text and "2/weights/best.pt" in text
 
 

@@ -90,7 +90,7 @@ def test_a_pruned_model_with_ultralytics_focus_is_reloaded_timed_and_exported(fo
     assert (opened.params, opened.channels) == (said["params"], channels)
     assert open_runner(opened.path, "torch", SIZE, 1, tmp_path).run_ms() > 0
     result = export_model(opened.path, tmp_path / "model.onnx", ExportSettings(SIZE))
-    assert result.passed and result.parity.input_shape == (1, channels, SIZE, SIZE)
+    assert result.passed and result.input_shape == (1, channels, SIZE, SIZE)
 
 
 def test_a_model_with_ultralytics_focus_is_recalibrated_and_calibrated_on_images(focus, tmp_path):
@@ -99,7 +99,7 @@ def test_a_model_with_ultralytics_focus_is_recalibrated_and_calibrated_on_images
     asked = {"weights": str(weights), "imgsz": SIZE, "prune_ratio": 0.4, "data": str(data), "recalibrate": 4}
     pruned = run_verb("prune", {**asked, "save_dir": str(tmp_path)})["pruned"]
     result = export_model(pruned, tmp_path / "model.onnx", ExportSettings(SIZE, precision="int8", data=data))
-    assert result.parity.images_compared == 6
+    assert result.images_compared == 6
 
 
 def test_a_reordered_stem_does_not_change_what_a_plan_keeps():

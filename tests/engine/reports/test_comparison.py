@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from ultralytics import YOLO
@@ -21,11 +20,13 @@ from engine.datasets import check_dataset, resolved_yaml
 from engine.demo.dataset import make_demo_dataset
 from engine.pruning.session import Slimming
 from engine.reports.comparison import changes, comparable, compare, comparison_table, dataset_digest
+from engine.settings.results import Measured, dumped, parsed
 from engine.training import TrainSettings, compared_models
 from engine.validation import validator
 from engine.verbs import run_verb
 from engine.workspace.store import Store
 from tests.models import randomise, write_checkpoint
+from tests.results import compared, written
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = {0: "motorboat", 1: "sailboat", 2: "barge"}
@@ -57,7 +58,7 @@ def another(path: Path, names: dict[int, str], kind=DetectionModel, name: str = 
 
 def test_sizes_and_accuracy_are_those_of_ultralytics_and_the_same_every_time(dense, pruned, data, tmp_path):
     result = run_verb("compare", {"weights": [str(dense), str(pruned), str(dense)], "data": str(data), **ASK})
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert parsed("compare", json.loads(json.dumps(dumped(result), allow_nan=False))) == result
     first, small, again = result["models"]
     for measured in ("metrics", "per_class", "params", "gflops", "size_mb"):
         assert first[measured] == again[measured], "the same file gives the same numbers"
@@ -92,7 +93,7 @@ def test_latency_is_measured_in_turns_with_the_reference_first_and_told_beside_t
     told = []
     spec = {"weights": [str(pruned), str(dense), str(pruned)], "reference": str(dense), "data": str(data), **ASK}
     result = run_verb("compare", {**spec, "latency": True}, told.append)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert parsed("compare", json.loads(json.dumps(dumped(result), allow_nan=False))) == result
     prepared = [event["text"] for event in told if event.get("text", "").startswith("Preparing")]
     assert prepared == ["Preparing best.pt", "Preparing pruned.pt"], "one file is timed once"
     small, first, again = result["models"]
@@ -168,12 +169,11 @@ def test_a_cache_spares_what_was_measured_until_labels_or_settings_change(dense,
 
     def validate(path, data, **settings):
         measured.append(path)
-        numbers = {"metrics": {"mAP50": 0.5}, "per_class": {}, "speed_ms": {}}
-        return SimpleNamespace(as_dict=lambda: numbers)
+        return Measured.model_validate(written("val"))
 
     def run(**more):
         measured.clear()
-        return compare([dense, pruned], data, cache=cache, validate=validate, **{**ASK, **more}).as_dict()
+        return compare([dense, pruned], data, cache=cache, validate=validate, **{**ASK, **more})
 
     first = run()
     assert len(measured) == 2 and run() == first and not measured
@@ -225,22 +225,23 @@ def test_changes_skip_what_has_no_reference():
     assert changes({"a": 0.5}, {"a": 0.0}, relative=False) == {"a": 0.5}
 
 
+def table_of(models, **changed):
+    return comparison_table(parsed("compare", written("compare", models=models, **changed)))
+
+
 def test_a_table_shows_classes_that_only_one_model_found():
-    size = {"params": 10, "gflops": 1.0, "size_mb": 1.0, "metrics": {}, "change": {}, "change_per_class": {}}
-    models = [{**size, "name": "a", "per_class": {"cat": 0.5}}, {**size, "name": "b", "per_class": {}}]
-    told = comparison_table({"models": models, "reference": "a", "split": "val", "imgsz": 64})
+    models = [compared(name="a", per_class={"cat": 0.5}), compared(name="b", per_class={})]
+    told = table_of(models)
     assert "AP cat" in told and "0.500" in told and "–" in told and "GFLOPs at 640 px" in told
-    wide = {"models": models, "reference": "a", "split": "val", "imgsz": 64, "gflops_imgsz": [384, 640]}
-    assert "GFLOPs at 384 × 640 px" in comparison_table(wide)
+    assert "GFLOPs at 384 × 640 px" in table_of(models, gflops_imgsz=[384, 640])
 
 
 def test_a_change_that_rounds_to_nothing_is_not_told():
-    size = {"gflops": 1.0, "size_mb": 1.0, "per_class": {}, "change_per_class": {}}
     told = [
-        {**size, "name": name, "params": 10, "metrics": {"mAP50": 0.5}, "change": {"params": change, "mAP50": change}}
+        compared(name=name, params=10, metrics={"mAP50": 0.5}, change={"params": change, "mAP50": change})
         for name, change in (("a", 0.0), ("b", -0.0004), ("c", -0.0006))
     ]
-    lines = comparison_table({"models": told, "reference": "a", "split": "val", "imgsz": 64}).splitlines()
+    lines = table_of(told, latency=None).splitlines()
     assert lines[1].split() == ["Parameters", "10", "10", "10", "(−0.1", "%)"]
     assert next(line for line in lines if "mAP50" in line).split() == ["mAP50", "0.500", "0.500", "0.500", "(−0.001)"]
 
@@ -296,7 +297,7 @@ def test_where_memory_is_short_a_run_s_own_batch_is_measured_with_and_kept_as_su
     settings = settings_of(dense, data, tmp_path)
     (row,) = compared_models({"child": str(dense)}, settings, data, cache, told.append)
     ((key, measured),) = cache.items()
-    assert (key.batch, key.weights) == (4, file_digest(dense)) and measured["metrics"] == row["metrics"]
+    assert (key.batch, key.weights) == (4, file_digest(dense)) and measured["metrics"] == row.metrics
     assert not compared_models({"child": str(dense)}, replace(settings, batch=16), data, Memory(), told.append)
     assert "The child is left out of the comparison: Out of memory on cpu at batch 16" in told[-1]["text"]
 
@@ -312,12 +313,12 @@ def test_neither_a_missing_file_nor_a_lost_data_set_nor_a_full_disk_ends_a_compa
     told, settings = [], settings_of(dense, data, tmp_path)
     roles = {"parent": str(tmp_path / "gone.pt"), "child": str(dense)}
     (row,) = compared_models(roles, settings, data, Full(), told.append)
-    assert row["role"] == "child" and row["metrics"]["mAP50"] > 0.3
+    assert row.role == "child" and row.metrics["mAP50"] > 0.3
     words = " ".join(event["text"] for event in told)
     assert "The parent is left out" in words and "not kept for later: The disk is full." in words
     cache = Memory()
     (again,) = compared_models({"child": str(dense)}, settings, tmp_path / "moved.yaml", cache, told.append)
-    assert again["metrics"] == row["metrics"] and not cache, "the run keeps a description that still works"
+    assert again.metrics == row.metrics and not cache, "the run keeps a description that still works"
 
 
 def test_a_wish_to_stop_ends_a_comparison_with_what_there_is(dense, data, tmp_path):
@@ -329,4 +330,4 @@ def test_a_wish_to_stop_ends_a_comparison_with_what_there_is(dense, data, tmp_pa
     rows = compared_models(
         {"parent": str(dense), "child": str(second)}, settings_of(dense, data, tmp_path), data, None, stop
     )
-    assert [row["role"] for row in rows] == ["parent"]
+    assert [row.role for row in rows] == ["parent"]

@@ -6,17 +6,18 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from engine.jobs import worker
+from engine.settings.results import Measured, Result
 from engine.validation import validator
 from engine.validation.cache import MeasurementKey
 from engine.verbs import run_verb
 from engine.workspace.store import Store, StoredMeasurements
 from engine.workspace.store.database import DATABASE_NAME, Database
 from engine.workspace.store.schema import MIGRATIONS
+from tests.results import measurement
 from tests.runs import tiny_data, write_dense
 
 KEY = MeasurementKey("a" * 64, "b" * 64, "val", 320, 16, "cpu")
@@ -105,8 +106,7 @@ def test_the_same_file_is_validated_once_by_val_and_compare_until_labels_or_size
     first = run_verb("val", {"weights": str(weights), **ask})
     assert counted == [("dense.pt", 64)]
     again = run_verb("val", {"weights": str(shutil.copy(weights, tmp_path / "copy.pt")), **ask})
-    named = {"weights", "fit"}  # these name the file
-    assert {key: again[key] for key in again.keys() - named} == {key: first[key] for key in first.keys() - named}
+    assert again.model_copy(update={"weights": first.weights, "fit": first.fit}) == first, "but for the file's name"
     assert first["images"] == 4 and len(counted) == 1
     (compared,) = run_verb("compare", {"weights": [str(weights)], **ask})["models"]
     assert compared["metrics"] == first["metrics"] and len(counted) == 1
@@ -123,13 +123,13 @@ def test_without_a_workspace_everything_is_measured(tmp_path, monkeypatch):
 
     def validate(weights, data, **settings):
         ran.append(weights)
-        return SimpleNamespace(as_dict=lambda: NUMBERS)
+        return Measured(**measurement())
 
     monkeypatch.setattr(validator, "validate", validate)
     weights = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
     data = tiny_data(tmp_path)
     for _ in range(2):
-        assert run_verb("val", {"weights": str(weights), "data": data})["metrics"] == NUMBERS["metrics"]
+        assert run_verb("val", {"weights": str(weights), "data": data}).metrics == measurement()["metrics"]
     assert len(ran) == 2
 
 
@@ -138,7 +138,7 @@ def test_a_job_s_verb_is_told_its_workspace_and_its_record_stays_as_it_was(store
 
     def run(verb, spec, report):
         told.update(spec)
-        return {"artefacts": []}
+        return Result()
 
     job = store.add_job("val", {"weights": "x.pt"}, "Validate x")
     assert worker.run(store, job.id, run) == 0

@@ -12,6 +12,7 @@ import torch
 
 from engine.base.errors import CheckpointError, DatasetError
 from engine.base.runtime import import_ultralytics
+from engine.settings.results import dumped
 from engine.validation.validator import validate
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"
@@ -83,7 +84,7 @@ def test_a_validation_counts_what_it_saw_and_leaves_nothing_behind(weights, squa
     assert set(measured.per_class) == {"square", "disc"}
     assert all(0 <= value <= 1 for value in (measured.map50, measured.map50_95, measured.precision, measured.recall))
     assert measured.speed_ms["inference"] > 0
-    assert json.loads(json.dumps(measured.as_dict())) == measured.as_dict()
+    assert json.loads(json.dumps(dumped(measured))) == dumped(measured)
     assert events[0]["kind"] == "status"
     assert (events[-1]["kind"], events[-1]["step"], events[-1]["steps"]) == ("step", 2, 2)
     assert list(working.iterdir()) == []

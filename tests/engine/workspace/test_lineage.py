@@ -1,5 +1,6 @@
 """Families of models, and commands that the terminal understands."""
 
+import json
 import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from engine.settings.parser import build_parser
 from engine.workspace.figures import Figures
 from engine.workspace.lineage import EXPORTED, command_of, family, settings_of
 from engine.workspace.store import Job, Model
+from tests.results import written
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -25,7 +27,7 @@ def model(model_id: str, parent: str | None = None, minute: int = 0, **changed) 
 
 
 def export(job_id: str, of: str, state: str = "done", **changed) -> Job:
-    result = {"format": "onnx", "precision": "fp16", "size_mb": 3.0, "metrics": {}, **changed}
+    result = json.dumps(written("export", precision="fp16", size_mb=3.0, **changed))
     return Job(
         job_id, "export", f"Export {of}", {"weights": f"/w/{of}.pt", "imgsz": 320}, state, None, None, START, START,
         START, result if state == "done" else None, None, of, False,
