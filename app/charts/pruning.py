@@ -74,8 +74,9 @@ def cost_curve(
         "Parameters": [100 * cost.params / before.params for cost in costs],
         "GFLOPs": [100 * cost.gflops / before.gflops for cost in costs],
     }
-    if hasattr(before, "latency_ms"):
-        lines["Latency"] = [100 * cost.latency_ms / before.latency_ms for cost in costs]
+    timed = [cost.latency_ms for cost in costs if cost.latency_ms is not None]
+    if len(timed) == len(costs):
+        lines["Latency"] = [100 * latency_ms / timed[0] for latency_ms in timed]
     mark = {
         "silent": True,
         "symbol": "none",

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TextIO
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OLDEST_PYTHON = (3, 11)
@@ -161,7 +162,7 @@ def _descriptor_to_stderr() -> Iterator[None]:
         os.close(saved)
 
 
-def _flush(stream: object) -> None:
+def _flush(stream: TextIO) -> None:
     with contextlib.suppress(AttributeError, ValueError, OSError):
         stream.flush()
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.base.errors import CheckpointError
 from engine.base.files import atomic_path, require_free_space
 from engine.base.runtime import import_ultralytics
+
+if TYPE_CHECKING:
+    import requests
 
 # Seconds to connect, and between two pieces of the file.
 TIMEOUT_S = (5, 20)
@@ -71,7 +75,7 @@ def _download(address: str, path: Path) -> Path:
     return path
 
 
-def _save(response, path: Path) -> None:
+def _save(response: requests.Response, path: Path) -> None:
     expected_bytes = int(response.headers.get("Content-Length", 0))
     path.parent.mkdir(parents=True, exist_ok=True)
     require_free_space(path.parent, expected_bytes)

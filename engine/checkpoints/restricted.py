@@ -12,7 +12,9 @@ import re
 import sys
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import ultralytics
@@ -29,6 +31,8 @@ DANGEROUS = frozenset(
 "Modules of Python that no model needs, and with which a pickle does harm."
 LOADING = threading.RLock()
 "Held from allowing classes to the end of loading: PyTorch's list is replaced as a whole, so threads lose each other's."
+_Allowed = Callable[..., Any] | tuple[Callable[..., Any], str]
+"What PyTorch's list takes: a class or function, alone or with the name that a file calls it by."
 _UNTRUSTED = "do not open it anywhere, and get the model from whoever trained it"
 _HELP = "this workbench opens models of plain Ultralytics layers; train one, for example from yolo11n.yaml"
 
@@ -36,7 +40,7 @@ _HELP = "this workbench opens models of plain Ultralytics layers; train one, for
 def allow_torchvision(path: str | Path) -> None:
     """Let the restricted loader make the torchvision layers that a checkpoint names, in this process from now on."""
     with LOADING:
-        layers = [layer for name in unsafe_names(path) if (layer := _torchvision_layer(name))]
+        layers: list[_Allowed] = [layer for name in unsafe_names(path) if (layer := _torchvision_layer(name))]
         if layers:
             torch.serialization.add_safe_globals(layers)
 

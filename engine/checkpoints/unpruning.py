@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from ultralytics.nn.modules import Conv
-from ultralytics.nn.tasks import WorldModel, YOLOEModel, guess_model_task, parse_model
+from ultralytics.nn.tasks import BaseModel, WorldModel, YOLOEModel, guess_model_task, parse_model
 
 OPENING = "This model was pruned"
 "How the sentence begins, in every version."
@@ -38,11 +38,12 @@ def is_marked(model: nn.Module) -> bool:
 
 def is_marked_description(description: Any) -> bool:
     """Whether a model's description carries the sentence."""
-    layers = description.get("backbone") if isinstance(description, dict) else None
-    return bool(layers) and str(layers[0][2]).startswith(OPENING)
+    if not isinstance(description, dict) or not description.get("backbone"):
+        return False
+    return str(description["backbone"][0][2]).startswith(OPENING)
 
 
-def mark_pruned(model: nn.Module) -> None:
+def mark_pruned(model: BaseModel) -> None:
     """Give a model that was pruned its own copy of its description, with the sentence in it.
 
     A model without a description, which stock training cannot build anyway, is left alone.
@@ -51,13 +52,14 @@ def mark_pruned(model: nn.Module) -> None:
     if not isinstance(description, dict) or not description.get("backbone"):
         return
     sentence = unpruning_sentence(getattr(model, "task", None) or guess_model_task(model) or "detect")
-    model.yaml = copy.deepcopy(description)
-    first = list(model.yaml["backbone"][0])
+    marked = copy.deepcopy(description)
+    first = list(marked["backbone"][0])
     first[2] = sentence
-    model.yaml["backbone"][0] = first
+    marked["backbone"][0] = first
     if isinstance(model, (WorldModel, YOLOEModel)) and "yaml_file" in description:
         # Their trainers build from the file that the description names. Its last part stays the model's name.
-        model.yaml["yaml_file"] = f"{sentence}/{PurePath(description['yaml_file']).name}"
+        marked["yaml_file"] = f"{sentence}/{PurePath(description['yaml_file']).name}"
+    model.yaml = marked
 
 
 def mark_if_narrower(model: nn.Module) -> None:
@@ -79,16 +81,18 @@ def _is_narrower(model: nn.Module) -> bool:
     whose description means something else by now), the description tells nothing.
     """
     description = getattr(model, "yaml", None)
-    if not isinstance(description, dict) or not isinstance(getattr(model, "model", None), nn.Sequential):
+    layers = getattr(model, "model", None)
+    if not isinstance(description, dict) or not isinstance(layers, nn.Sequential):
         return False
     rows = [*(description.get("backbone") or ()), *(description.get("head") or ())]
     if any(row[2] == "TorchVision" for row in rows):  # building it might download its weights
         return False
     classes = description.get("nc")
-    built = {number: _built(description, number) for number in (classes, *_source_classes(model.model[-1]))}
-    if None in built.values():
-        return False
-    return all(_has_less(model.model, full, {(classes, number)}) for number, full in built.items())
+    for number in {classes, *_source_classes(layers[-1])}:
+        full = _built(description, number)
+        if full is None or not _has_less(layers, full, {(classes, number)}):
+            return False
+    return True
 
 
 def _built(description: dict[str, Any], classes: int | None) -> nn.Sequential | None:

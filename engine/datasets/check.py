@@ -99,8 +99,9 @@ def _counted(said: DatasetInfo, description: dict) -> DatasetInfo:
     problems += describe_unused_classes(boxes_per_class)
     if said.label_kind == POLYGONS and len(names) > 1:
         names = names | {len(names): "background"}  # as ultralytics.data.utils.add_polygon_background does
-    counts = {"images": images, "labels": labels, "boxes_per_class": boxes_per_class}
-    return replace(said, names=names, problems=tuple(problems), **counts)
+    return replace(
+        said, names=names, problems=tuple(problems), images=images, labels=labels, boxes_per_class=boxes_per_class
+    )
 
 
 def _count_split(said: DatasetInfo, description: dict, split: str) -> tuple[int, int, Counter[int], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -25,6 +25,9 @@ from engine.datasets.fit import (
     fit_for_training,
     moved_classes,
 )
+
+if TYPE_CHECKING:
+    from ultralytics.nn.tasks import BaseModel
 
 
 def training_fit(
@@ -119,7 +122,7 @@ def described_facts(description: dict[str, Any]) -> DataFacts:
     return DataFacts(names, description.get("channels", 3), _keypoints(description.get("kpt_shape")))
 
 
-def move_classes(model: nn.Module, names: dict[int, str] | None) -> None:
+def move_classes(model: BaseModel, names: dict[int, str] | None) -> None:
     """Put a model's outputs for classes that the new names have too where the new names have them.
 
     Ultralytics does the same where it builds a new model; here the module itself stays, in whatever shape it has.

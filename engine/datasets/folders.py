@@ -41,7 +41,7 @@ def check_class_folder(folder: Path) -> DatasetInfo:
     names = dict(enumerate(sorted(entry.name for entry in _folders_in(root / "train"))))
     if not names:
         raise DatasetError(f"{root / 'train'} holds no folders; {_LAYOUT}.")
-    counts = {split: _counted(root, split) for split in SPLITS if _split_folder(root, split)}
+    counts = {split: _counted(found) for split in SPLITS if (found := _split_folder(root, split))}
     for split in ("train", "val"):
         if not sum(counts.get(split, Counter()).values()):
             raise DatasetError(f"There are no images in the {split} folder of {folder}; {_LAYOUT}.")
@@ -71,9 +71,8 @@ def _split_folder(root: Path, split: str) -> Path | None:
     return next((root / name for name in _SPLIT_NAMES[split] if (root / name).is_dir()), None)
 
 
-def _counted(root: Path, split: str) -> Counter[str]:
-    """Return class -> images of a split; those directly in the split's folder belong to no class."""
-    folder = _split_folder(root, split)
+def _counted(folder: Path) -> Counter[str]:
+    """Return class -> images of a split's folder; those directly in it belong to no class."""
     return Counter({entry.name: len(_images_below(entry)) for entry in _folders_in(folder)})
 
 

@@ -110,9 +110,9 @@ def draw_boats(
         shortest, longest = _LENGTHS[class_index]
         length = (shortest + (longest - shortest) * float(rng.random()) ** 1.4) * scale
         beam = float(rng.uniform(*_BEAMS[class_index]))
-        moored = neighbour is not None and rng.random() < 0.3
+        beside = neighbour if neighbour is not None and rng.random() < 0.3 else None
         for _ in range(6):
-            pose = _moor_beside(neighbour, length, beam, rng, scale) if moored else random_pose(rng, size, length)
+            pose = _moor_beside(beside, length, beam, rng, scale) if beside else random_pose(rng, size, length)
             drawing = _DRAWINGS[class_index](beam, rng)
             if claim(occupied, pose.place(drawing.outline), visible_share=0.55):
                 _paste_boat(picture, pose, drawing, light, scale)

@@ -64,7 +64,8 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
         size: side of the picture in pixels.
     """
     scale = size / _REFERENCE_SIZE
-    light = Light(*rng.uniform(-0.12, 0.12, 2).tolist(), float(rng.uniform(0.2, 0.45)))
+    shadow_x, shadow_y = rng.uniform(-0.12, 0.12, 2).tolist()
+    light = Light(shadow_x, shadow_y, float(rng.uniform(0.2, 0.45)))
     picture, land = _draw_bay(rng, size)
     _draw_water_clutter(picture, land, rng, scale)
     _draw_land_clutter(picture, land, light, rng, scale)

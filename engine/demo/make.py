@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.base.log import log_event
 from engine.base.runtime import import_ultralytics
 from engine.demo.dataset import DEMO_TRAINING, make_demo_dataset
+
+if TYPE_CHECKING:
+    from ultralytics.nn.tasks import BaseModel
 
 SPARSE_EPOCHS = 40
 SPARSE_RATIO = 0.6
@@ -46,7 +49,7 @@ def write_portable(source: Path, target: Path, data: Path, made: dict[str, Any])
 
     made = {**made, "metrics": run_verb("val", {"weights": str(source), "data": str(data)}).metrics}
     checkpoint = open_checkpoint(source)
-    model = checkpoint.model
+    model: BaseModel = checkpoint.model
     arguments = dict(model.args if isinstance(model.args, dict) else vars(model.args))
     for settings in (arguments, checkpoint.content.get("train_args", {})):
         settings.update(data="data.yaml", model="yolov8n.yaml", project=None, name="demo", save_dir=None, resume=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -95,6 +94,6 @@ def _start_worker(store: Store, job_id: str, command: Sequence[str]) -> subproce
 
 def _detached() -> dict[str, Any]:
     """Return what keeps a terminal's Ctrl-C, or its end, from reaching the worker."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

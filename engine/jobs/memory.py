@@ -30,7 +30,9 @@ def note_count(store: Store, job_id: str, groups: Path = _GROUPS, mount: Path = 
 def ran_out(store: Store, job_id: str) -> bool:
     """Whether memory ran out in the group of the job's worker since it started; False when that is not known."""
     noted = next(iter(store.latest_events(job_id, _KIND)), None)
-    count = _count(Path(noted.payload["counter"])) if noted else None
+    if noted is None:
+        return False
+    count = _count(Path(noted.payload["counter"]))
     return count is not None and count > noted.payload["count"]
 
 

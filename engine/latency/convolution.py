@@ -26,14 +26,18 @@ def convolution_model(shape: ConvolutionShape, inputs: int, outputs: int) -> byt
     groups = outputs if shape.groups == 0 else shape.groups
     weight = random.standard_normal((outputs, inputs // groups, *shape.kernel), dtype=np.float32)
     bias = random.standard_normal(outputs, dtype=np.float32)
-    attributes = {
-        "kernel_shape": list(shape.kernel),
-        "strides": list(shape.stride),
-        "pads": [*shape.padding, *shape.padding],
-        "dilations": list(shape.dilation),
-        "group": groups,
-    }
-    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv", **attributes)]
+    convolution = helper.make_node(
+        "Conv",
+        ["x", "w", "b"],
+        ["y"],
+        "conv",
+        kernel_shape=shape.kernel,
+        strides=shape.stride,
+        pads=(*shape.padding, *shape.padding),
+        dilations=shape.dilation,
+        group=groups,
+    )
+    nodes = [convolution]
     if shape.activation:
         nodes += [helper.make_node("Sigmoid", ["y"], ["s"], "gate"), helper.make_node("Mul", ["y", "s"], ["z"], "act")]
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, inputs, shape.height, shape.width])

@@ -8,7 +8,7 @@ their neighbours than alone, what moves data (in proportion to the channels that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,14 +22,6 @@ from engine.pruning.graph.structure import RaggedRows
 
 _WIDTHS_KEPT = 512
 "Of each convolution; a curve meets about a hundred."
-
-
-@dataclass(frozen=True)
-class TimedCost(Cost):
-    """Size of a model, and its time."""
-
-    latency_ms: float
-    "One image in ONNX Runtime on this machine's processor, with nothing else running."
 
 
 @dataclass(frozen=True)
@@ -78,9 +70,9 @@ class LatencyCosts:
         self._values = _values(layers, widths)
         self.before = self.cost(np.ones(graph.group_count, dtype=bool))
 
-    def cost(self, keep: np.ndarray) -> TimedCost:
-        """Return the cost for a (G,) keep mask."""
-        return TimedCost(**asdict(self.plain.cost(keep)), latency_ms=self.latency_ms(keep))
+    def cost(self, keep: np.ndarray) -> Cost:
+        """Return the cost for a (G,) keep mask, with its latency."""
+        return replace(self.plain.cost(keep), latency_ms=self.latency_ms(keep))
 
     def marginal_params(self) -> np.ndarray:
         """Return the (G,) parameters that removing each group alone saves, to first order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,29 +34,30 @@ def explain(first: Runner, runner: Runner, speedup: float, ideal: float, threads
         return f"As fast as its GFLOPs promise ({factor(speedup)} of {factor(ideal)})."
     sentences = [f"{factor(speedup)} faster where GFLOPs promise {factor(ideal)}."]
     if first.onnx_file and runner.onnx_file:
-        sentences.append(_time_words(first, runner, threads))
+        before = _parts(first.onnx_file, first.imgsz, threads)
+        after = _parts(runner.onnx_file, runner.imgsz, threads)
+        most = _largest_other(runner.onnx_file, runner.imgsz, threads)
+        sentences.append(_time_words(before, after, first.gflops, runner.gflops, most))
     if words := _width_words(runner):
         sentences.append(words)
     return " ".join(sentences)
 
 
-def _time_words(first: Runner, runner: Runner, threads: int) -> str:
-    before, after = (_parts(each.onnx_file, each.imgsz, threads) for each in (first, runner))
+def _time_words(before: ModelParts, after: ModelParts, gflops_before: float, gflops: float, most: str) -> str:
     beside, beside_before = after.moving + after.rest, before.moving + before.rest
     return (
         f"Beside convolutions it spends {milliseconds(beside)} ({percent(beside / after.total)} of its time), the "
         f"first model {milliseconds(beside_before)}: {milliseconds(after.moving)} move data without computing, "
-        f"{milliseconds(after.rest)} go to other operators, most of it to "
-        f"{_largest_other(runner, threads)}. Its convolutions, being narrower, compute "
-        f"{exact(runner.gflops / after.convolutions * 1e3)} GFLOP/s where the first model's compute "
-        f"{exact(first.gflops / before.convolutions * 1e3)}."
+        f"{milliseconds(after.rest)} go to other operators, most of it to {most}. Its convolutions, being "
+        f"narrower, compute {exact(gflops / after.convolutions * 1e3)} GFLOP/s where the first model's compute "
+        f"{exact(gflops_before / before.convolutions * 1e3)}."
     )
 
 
-def _largest_other(runner: Runner, threads: int) -> str:
+def _largest_other(onnx_file: Path, imgsz: ImageSize, threads: int) -> str:
     """Return the operator that takes most of the time outside convolutions and moving data."""
-    times: Counter[str] = Counter()
-    for operator, time_ms in node_times(runner.onnx_file, threads, runner.imgsz).values():
+    times: defaultdict[str, float] = defaultdict(float)
+    for operator, time_ms in node_times(onnx_file, threads, imgsz).values():
         if operator not in MOVING | CONVOLVING:
             times[operator] += time_ms
     return max(times, key=times.__getitem__, default="the run itself")

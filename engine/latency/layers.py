@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.base.imgsz import ImageSize, height_width
 from engine.checkpoints.inputs import image_channels, meta_copy
@@ -59,8 +60,8 @@ def convolutions(graph: ChannelGraph, model: nn.Module, imgsz: ImageSize) -> lis
     twin = meta_copy(model).eval()
     seen: dict[str, list[tuple[int, int]]] = {}
 
-    def note(name: str):
-        return lambda module, args, output: seen.setdefault(name, []).append(tuple(args[0].shape[2:]))
+    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, args, output: seen.setdefault(name, []).append(_pair(args[0].shape[2:]))
 
     modules = {name: module for name, module in twin.named_modules() if isinstance(module, nn.Conv2d)}
     channels = image_channels(twin)
@@ -71,17 +72,22 @@ def convolutions(graph: ChannelGraph, model: nn.Module, imgsz: ImageSize) -> lis
     return [_timed(graph, twin, name, modules[name], sizes) for name, sizes in seen.items()]
 
 
+def _pair(sizes: Sequence[int]) -> tuple[int, int]:
+    """Return the height and width of what PyTorch keeps as any number of numbers."""
+    height, width = sizes
+    return height, width
+
+
 def _timed(
     graph: ChannelGraph, model: nn.Module, name: str, module: nn.Conv2d, sizes: list[tuple[int, int]]
 ) -> TimedConvolution:
     depthwise = module.groups > 1 and module.groups == module.in_channels == module.out_channels
     owner = model.get_submodule(name.rpartition(".")[0])
-    padding = (0, 0) if isinstance(module.padding, str) else module.padding
     shape = ConvolutionShape(
-        kernel=module.kernel_size,
-        stride=module.stride,
-        padding=padding,
-        dilation=module.dilation,
+        kernel=_pair(module.kernel_size),
+        stride=_pair(module.stride),
+        padding=(0, 0) if isinstance(module.padding, str) else _pair(module.padding),
+        dilation=_pair(module.dilation),
         groups=0 if depthwise else module.groups,
         activation=WITH_ACTIVATION if isinstance(getattr(owner, "act", None), nn.SiLU) else "",
         height=sizes[0][0],

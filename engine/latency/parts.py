@@ -19,7 +19,7 @@ def model_parts(onnx_file: Path, imgsz: ImageSize, threads: int) -> ModelParts:
     session = open_session(onnx_file, threads)
     inputs = feed(session, imgsz)
     deadline = time.perf_counter() + _MEASURE_S
-    times = []
+    times: list[float] = []
     while len(times) < _LEAST_RUNS or (time.perf_counter() < deadline and len(times) < 200):
         times.append(own_time_ms(lambda: session.run(None, inputs), threads))
     nodes = node_times(onnx_file, threads, imgsz, budget_s=_MEASURE_S).values()

@@ -12,7 +12,7 @@ from engine.latency.costs import LatencyCosts, ModelParts
 from engine.latency.layers import convolutions
 from engine.latency.parts import checkpoint_parts
 from engine.latency.table import LatencyTable
-from engine.pruning.cost import CostModel
+from engine.pruning.cost import Costs
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget
 
@@ -69,7 +69,7 @@ class TimedSlimming(Slimming):
         self._report(status_event(f"Timing the whole model at {pixels(imgsz)}"))
         return asdict(checkpoint_parts(self.checkpoint.path, imgsz, self.table.threads))
 
-    def budget_costs(self, budget: Budget, imgsz: ImageSize) -> CostModel | LatencyCosts:
+    def budget_costs(self, budget: Budget, imgsz: ImageSize) -> Costs:
         """Return the cost model that a budget is counted by; the one that predicts latency where it names one."""
         return self.cost_model(imgsz) if budget.latency_ms is None else self.timed_costs(imgsz)
 

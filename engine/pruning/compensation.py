@@ -59,13 +59,14 @@ def compensate(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.Mo
         if reader.module not in constants:  # a branch that only training runs; inference never reads there
             continue
         module = prepared.get_submodule(reader.module)
+        assert isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))  # as _readers chose them
         weight = module.weight.flatten(2).sum(dim=2) if module.weight.dim() > 2 else module.weight  # (out, in)
         shift = weight[:, reader.removed].double() @ constants[reader.module][reader.removed]  # (out,)
         if module.bias is not None:
             module.bias += shift.to(module.bias.dtype)
         elif reader.module in graph.normalised:
-            norm = prepared.get_submodule(graph.normalised[reader.module])
-            norm.running_mean -= shift.to(norm.running_mean.dtype)
+            mean = prepared.get_buffer(f"{graph.normalised[reader.module]}.running_mean")
+            mean -= shift.to(mean.dtype)
     return prepared
 
 
@@ -91,9 +92,9 @@ def _held_constant(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> n
     probe = copy.deepcopy(model).eval()
     for layer in graph.layers:
         removed = torch.from_numpy(~keep[layer.groups])
-        norm = probe.get_submodule(layer.name)
-        norm.bias[removed & (norm.weight.abs() > CONSTANT_GAMMA)] = 0
-        norm.weight[removed] = 0
+        gamma, beta = (probe.get_parameter(f"{layer.name}.{kind}") for kind in ("weight", "bias"))
+        beta[removed & (gamma.abs() > CONSTANT_GAMMA)] = 0
+        gamma[removed] = 0
     return probe
 
 
@@ -107,7 +108,8 @@ def _centre_inputs(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
             if isinstance(module, nn.Linear):
                 seen[name].append(values.reshape(-1, values.shape[-1])[0].double())
             else:
-                seen[name].append(values[(slice(None), *(size // 2 for size in values.shape[1:]))].double())
+                centre: tuple[int | slice, ...] = (slice(None), *(size // 2 for size in values.shape[1:]))
+                seen[name].append(values[centre].double())
 
         handles.append(module.register_forward_pre_hook(read))
 

@@ -7,8 +7,10 @@ model is counted once, layer by layer; every count is a product of channel numbe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any, Protocol
 
 import numpy as np
 import thop
@@ -30,6 +32,24 @@ class Cost:
     params: int
     gflops: float
     "At the image size of the cost model, unfused, one image."
+    latency_ms: float | None = None
+    "One image in ONNX Runtime on this machine's processor, with nothing else running; None where nothing predicts it."
+
+
+class Costs(Protocol):
+    """What a budget is counted by: ``CostModel``, or one that predicts latency as well."""
+
+    before: Cost
+    "Of the whole model."
+
+    def cost(self, keep: np.ndarray) -> Cost:
+        """Return the cost for a (G,) keep mask."""
+
+    def marginal_params(self) -> np.ndarray:
+        """Return the (G,) parameters that removing each group alone saves, to first order."""
+
+    def marginal_operations(self) -> np.ndarray:
+        """Return the (G,) multiply-adds that removing each group alone saves, to first order."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +199,7 @@ class _ProductCounter(TorchFunctionMode):
         super().__init__()
         self.operations: list[int] = []
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         output = meta_result(func, args, kwargs or {})
         if getattr(func, "__name__", "").strip("_") in {"matmul", "bmm"}:
             self.operations.append(output.numel() * args[0].shape[-1])

@@ -16,7 +16,7 @@ from engine.base.imgsz import ImageSize, as_size, height_width, model_stride, op
 from engine.base.recent import Recent
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from engine.pruning.compensation import compensate
-from engine.pruning.cost import Cost, CostModel
+from engine.pruning.cost import Cost, CostModel, Costs
 from engine.pruning.criteria import ImportanceSettings, group_scores
 from engine.pruning.graph import ChannelGraph, trace
 from engine.pruning.solver import (
@@ -136,7 +136,7 @@ class Slimming:
         settings: SolverSettings | None = None,
         imgsz: ImageSize = 640,
         importance: ImportanceSettings | None = None,
-        costs: CostModel | None = None,
+        costs: Costs | None = None,
     ) -> PrunePlan:
         """Solve for a ratio from 0 to 0.95, or for a budget at an image size.
 
@@ -155,7 +155,7 @@ class Slimming:
             return solve_budget(ranking, costs or self.budget_costs(target, imgsz), target)
         return solve(ranking, target)
 
-    def budget_costs(self, budget: Budget, imgsz: ImageSize) -> CostModel:
+    def budget_costs(self, budget: Budget, imgsz: ImageSize) -> Costs:
         """Return the cost model that a budget is counted by."""
         return self.cost_model(imgsz)
 
@@ -201,7 +201,7 @@ class Slimming:
         settings: SolverSettings | None = None,
         imgsz: ImageSize = 640,
         importance: ImportanceSettings | None = None,
-        costs: CostModel | None = None,
+        costs: Costs | None = None,
     ) -> list[Cost]:
         """Return the cost at each of many ratios; kept, because a slider asks for the same curve at every move.
 
@@ -219,7 +219,7 @@ class Slimming:
         *,
         imgsz: ImageSize = 640,
         importance: ImportanceSettings | None = None,
-        costs: CostModel | None = None,
+        costs: Costs | None = None,
         compensated: bool = True,
         recalibration: Sequence[Path] = (),
     ) -> Path:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from app import charts
-from engine.latency.costs import TimedCost
 from engine.pruning.cost import Cost
 from engine.pruning.gammas import LayerGammas
 from tests.app.previews import layer_preview
@@ -97,7 +96,7 @@ def test_the_reach_is_drawn_in_amber_while_it_is_short():
 
 def test_the_cost_curve_draws_latency_where_costs_have_one():
     plain = [Cost(100, 2.0), Cost(40, 1.0)]
-    timed = [TimedCost(100, 2.0, 20.0), TimedCost(40, 1.0, 15.0)]
+    timed = [Cost(100, 2.0, 20.0), Cost(40, 1.0, 15.0)]
     assert [line["name"] for line in charts.cost_curve([0, 0.5], plain, 0.2, dark=False)["series"]] == [
         "Parameters",
         "GFLOPs",

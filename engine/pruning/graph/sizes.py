@@ -44,8 +44,8 @@ class Dim:
         self.value, self.channels = value, channels
         self._used, self._same = used, same
 
-    @property
-    def __class__(self) -> type:  # type: ignore[misc]  # every other class may be told another one
+    @property  # type: ignore[misc]  # every other object may be given another class
+    def __class__(self) -> type:
         """``isinstance(size, int)`` holds, as it does outside a trace."""
         return int
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.base.errors import PlanError
 from engine.base.numbers import exact, gflops_bound, milliseconds_bound
-from engine.pruning.cost import Cost, CostModel
+from engine.pruning.cost import Cost, Costs
 from engine.pruning.solver.plan import PrunePlan, make_plan, solve
 from engine.pruning.solver.ranking import Ranking
 from engine.pruning.solver.settings import MAX_RATIO
@@ -24,7 +24,7 @@ class Budget:
     gflops: float | None = None
     "At the image size of the cost model."
     latency_ms: float | None = None
-    "Milliseconds an image; needs a cost model whose costs have a ``latency_ms``."
+    "Milliseconds an image; needs a cost model that predicts them."
 
     def __post_init__(self) -> None:
         if self.params is None and self.gflops is None and self.latency_ms is None:
@@ -35,11 +35,11 @@ class Budget:
         return (
             (self.params is None or cost.params <= self.params)
             and (self.gflops is None or cost.gflops <= self.gflops)
-            and (self.latency_ms is None or cost.latency_ms <= self.latency_ms)
+            and (self.latency_ms is None or (cost.latency_ms is not None and cost.latency_ms <= self.latency_ms))
         )
 
 
-def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePlan:
+def solve_budget(ranking: Ranking, costs: Costs, budget: Budget) -> PrunePlan:
     """Return the plan that meets a budget most closely from below: one removal fewer would exceed it.
 
     Parameters and GFLOPs never rise along the order of removal, so the first plan that fits is found by bisection. A
@@ -50,7 +50,7 @@ def solve_budget(ranking: Ranking, costs: CostModel, budget: Budget) -> PrunePla
         PlanError: Even the smallest plan costs more; says how much that is. Or the budget names a latency, and the cost
             model predicts none.
     """
-    if budget.latency_ms is not None and not hasattr(costs.before, "latency_ms"):
+    if budget.latency_ms is not None and costs.before.latency_ms is None:
         raise PlanError(
             "Nothing here predicts the latency that this budget names; measure it first (in Python: "
             "engine.latency.TimedSlimming), or name parameters or GFLOPs."
@@ -81,12 +81,12 @@ def _cost_words(cost: Cost, budget: Budget) -> str:
     words = []
     if budget.params is not None or budget.gflops is not None:
         words.append(f"has {exact(cost.params)} parameters and {gflops_bound(cost.gflops)} GFLOPs")
-    if budget.latency_ms is not None:
+    if budget.latency_ms is not None and cost.latency_ms is not None:
         words.append(f"takes {milliseconds_bound(cost.latency_ms)}")
     return " and ".join(words)
 
 
-def savings(costs: CostModel, budget: Budget) -> np.ndarray:
+def savings(costs: Costs, budget: Budget) -> np.ndarray:
     """Return the (G,) share of what a budget limits that removing each group alone saves, to first order.
 
     With both parameters and GFLOPs limited, the mean of the two shares. Scores divided by it order the removals as the
@@ -118,6 +118,6 @@ def _keep(ranking: Ranking, candidate: float) -> np.ndarray:
     return ranking.keep_mask(ranking.rounded(counts))
 
 
-def cost_curve(ranking: Ranking, costs: CostModel, ratios: Sequence[float]) -> list[Cost]:
+def cost_curve(ranking: Ranking, costs: Costs, ratios: Sequence[float]) -> list[Cost]:
     """Return the cost at each ratio, for the plot behind the slider."""
     return [costs.cost(ranking.keep_mask(ranking.rounded(ranking.counts_at(ratio)))) for ratio in ratios]

@@ -173,18 +173,18 @@ class Ranking:
         """(L,) what shapes each layer at any ratio: own ratio, coupled, equal parts."""
         reasons: list[dict[str, None]] = [{} for _ in self.graph.layers]
         for number, footprint in enumerate(self.units.footprints):
-            for layer, _ in footprint:
+            for index, _ in footprint:
                 if self.own[number]:
-                    reasons[layer]["own ratio"] = None
+                    reasons[index]["own ratio"] = None
                 if len(footprint) > 1:
-                    reasons[layer]["coupled"] = None
+                    reasons[index]["coupled"] = None
         pieces = [piece for constraint in self.graph.equal_counts for piece in constraint.pieces]
         equal = np.zeros(self.graph.group_count, dtype=bool)
         equal[np.concatenate([*pieces, np.zeros(0, dtype=np.int64)])] = True
-        for index, layer in enumerate(self.graph.layers):
+        for known, layer in zip(reasons, self.graph.layers, strict=True):
             if equal[layer.groups].any():
-                reasons[index]["equal parts"] = None
-        return tuple(tuple(layer) for layer in reasons)
+                known["equal parts"] = None
+        return tuple(tuple(known) for known in reasons)
 
 
 def rank(graph: ChannelGraph, scores: np.ndarray, settings: SolverSettings | None = None) -> Ranking:
