@@ -29,7 +29,7 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
     chosen = st.multiselect(
         "Models",
         list(by_id),
-        format_func=lambda model_id: labels.get(model_id, model_id),
+        format_func=format.labels_of(labels),
         key=key,
         placeholder="Choose models",
         help="Any number of models of the same task and classes; the current model and its relatives to start with.",
@@ -40,7 +40,7 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
         "Changes against",
         chosen,
         index=chosen.index(wanted) if wanted else None,
-        format_func=lambda model_id: labels.get(model_id, model_id),
+        format_func=format.labels_of(labels),
         key=f"compare reference {current.id}",
         placeholder="Choose models first",
         help="The model that every change is told against: the dense ancestor to start with.",
@@ -83,19 +83,23 @@ def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | No
         ("split", split, "val"),
     ):
         address.keep(name, value, usual)
-    return (Conditions(data, split, **spec) if data else None), spec["imgsz"]
+    return (Conditions(data, split, **spec) if data and split else None), spec["imgsz"]
 
 
 def offer_measurements(found: SideBySide, conditions: Conditions | None, busy: bool) -> None:
     count = len(found.missing) if conditions else 0
     with st.container(horizontal=True, vertical_alignment="center"):
-        if count and st.button(
-            "Measure it" if count == 1 else f"Measure {count} models",
-            key="measure",
-            type="primary",
-            icon=":material/speed:",
-            disabled=busy,
-            help="Validates, in the background, what was not measured under these conditions; the rest is known.",
+        if (
+            conditions
+            and count
+            and st.button(
+                "Measure it" if count == 1 else f"Measure {count} models",
+                key="measure",
+                type="primary",
+                icon=":material/speed:",
+                disabled=busy,
+                help="Validates, in the background, what was not measured under these conditions; the rest is known.",
+            )
         ):
             with explained(stop=True):
                 st.query_params["job"] = side_by_side.start_comparison(found, conditions, model).id

@@ -10,6 +10,7 @@ from app.frame.session import explained, require_model, slimming, store
 from app.jobs.live import show_job
 from app.jobs.starting import start_export
 from app.training.settings import written_size
+from app.words import format
 from engine.base.imgsz import as_size, model_stride, rounding_words
 from engine.base.tasks import TASKS
 from engine.checkpoints.checkpoint import Checkpoint
@@ -60,7 +61,12 @@ def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
     grid = st.grid(2, min_column_width=240)
     options: dict[str, Any] = {
         "format": grid.segmented_control(
-            "Format", available_formats(), default="onnx", required=True, format_func=FORMATS.get, key="format"
+            "Format",
+            available_formats(),
+            default="onnx",
+            required=True,
+            format_func=format.labels_of(FORMATS),
+            key="format",
         )
     }
     options["precision"] = grid.segmented_control(
@@ -68,7 +74,7 @@ def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
         PRECISIONS[options["format"]],
         default="fp32",
         required=True,
-        format_func=WORDS.get,
+        format_func=format.labels_of(WORDS),
         key=f"precision {options['format']}",
     )
     if has_end2end_head(checkpoint.model):
@@ -77,7 +83,7 @@ def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
             HEADS,
             default=END2END,
             required=True,
-            format_func=HEAD_WORDS.get,
+            format_func=format.labels_of(HEAD_WORDS),
             key="head",
             help="This model has two. End-to-end, which it was designed for, puts out final boxes, one for an object; "
             "one-to-many puts out several, to be suppressed.",
@@ -142,13 +148,16 @@ st.markdown("Writes a file for deployment, runs it beside the PyTorch model, and
 options = choose_options(model, opened.checkpoint)
 fits = options is None or not options.get("data") or goes_together(opened, options["data"], "export")
 name = FORMATS[options["format"]] if options else "ONNX"
-if st.button(
-    f"Export to {name}",
-    key="export",
-    type="primary",
-    icon=":material/ios_share:",
-    disabled=options is None or isinstance(options["imgsz"], str) or not fits,
-    help="Takes seconds; where accuracy is measured on a data set, minutes.",
+if (
+    st.button(
+        f"Export to {name}",
+        key="export",
+        type="primary",
+        icon=":material/ios_share:",
+        disabled=options is None or isinstance(options["imgsz"], str) or not fits,
+        help="Takes seconds; where accuracy is measured on a data set, minutes.",
+    )
+    and options is not None
 ):
     with explained(stop=True):
         st.query_params["job"] = start_export(model, options).id

@@ -83,11 +83,12 @@ def show_comparison(model: Model, layers: tuple[LayerGammas, ...]) -> None:
     if not others:
         st.caption("Open a second checkpoint, or run sparse training, to see before and after over each other.")
         return
+    parent = model.parent_id if model.parent_id in others else None
     chosen = st.selectbox(
         "Other model",
         list(others),
-        index=list(others).index(model.parent_id) if model.parent_id in others else None,
-        format_func=format.distinct_labels({other.id: other.name for other in others.values()}).get,
+        index=None if parent is None else list(others).index(parent),
+        format_func=format.labels_of(format.distinct_labels({other.id: other.name for other in others.values()})),
         placeholder="Choose a model",
         key=f"other {model.id}",
         help="The model that this one was made from, where it is known.",

@@ -27,7 +27,7 @@ def models_table(models: list[Model]) -> pd.DataFrame:
             heading: [format.judged(told[model.id].metrics, heading) for model in models],
             "Measured": [told[model.id].conditions or numbers.UNKNOWN for model in models],
             "Kind": [format.KINDS.get(model.kind, model.kind) for model in models],
-            "Made by": [format.made_by(model, by_id.get(model.parent_id)) for model in models],
+            "Made by": [format.made_by(model, by_id.get(model.parent_id or "")) for model in models],
             "Created": [format.ago(model.created_at) for model in models],
         }
     )

@@ -78,22 +78,26 @@ with right:
         "Device",
         list(names),
         index=list(names).index(wanted) if wanted else 0,
-        format_func=names.get,
+        format_func=format.labels_of(names),
         key=f"recipe device {wanted}",
         help="For every step, whatever the recipe says.",
     )
     missing = recipe is not None and data is None and needs_data(recipe)
     agreed = recipe is None or data is None or recipe_goes_together(recipe, model, data)
-    if st.button(
-        "Run the recipe",
-        key="run recipe",
-        type="primary",
-        icon=":material/play_arrow:",
-        disabled=recipe is None or missing or not agreed,
-        help=f"Starts with {model.name}; you may leave the page.",
+    if (
+        st.button(
+            "Run the recipe",
+            key="run recipe",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=recipe is None or missing or not agreed,
+            help=f"Starts with {model.name}; you may leave the page.",
+        )
+        and recipe is not None
     ):
         with explained(stop=True):
             chain = start_recipe(recipe, model, data, device)
+        assert chain.job_id is not None  # the job of its first step
         st.switch_page(PAGES / "jobs.py", query_params={"job": chain.job_id, "model": model.id})
     if recipe is None:
         st.caption("Choose a recipe first.")

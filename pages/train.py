@@ -19,12 +19,9 @@ from engine.pruning.session import Slimming
 from engine.verbs.training import sparsity_settings
 from engine.workspace.store import Model
 
-KINDS = {
-    "sparsify": ("Sparse training", 50, 0.01),
-    "train": ("Normal training", 100, 0.01),
-    "finetune": ("Fine-tuning", 50, 0.005),
-    "val": ("Validation", None, None),
-}
+KINDS = {"sparsify": "Sparse training", "train": "Normal training", "finetune": "Fine-tuning", "val": "Validation"}
+USUAL = {"sparsify": (50, 0.01), "train": (100, 0.01), "finetune": (50, 0.005)}
+"Epochs and initial learning rate that a training begins with."
 PURPOSES = {
     "sparsify": "Trains on and drives the gammas of unimportant channels to zero, so that pruning can tell them apart.",
     "train": "Plain training from the current weights, without any penalty on gammas.",
@@ -35,7 +32,7 @@ PURPOSES = {
 
 def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, Any] | None:
     """Show the settings of a training and return them, None while they cannot work."""
-    _, epochs, lr0 = KINDS[kind]
+    epochs, lr0 = USUAL[kind]
     key = f"train {kind}"
     choose_preset(key, epochs=epochs)
     aim: dict[str, Any] | None = {}
@@ -100,7 +97,7 @@ kind = st.segmented_control(
     list(KINDS),
     default="finetune" if model.kind == "pruned" else "sparsify",
     required=True,
-    format_func=lambda kind: KINDS[kind][0],
+    format_func=KINDS.__getitem__,
     key=f"kind {model.id}",
     persist_state="session",
     label_visibility="collapsed",
@@ -118,13 +115,16 @@ if kind == "sparsify" and spec and data:
         foretell(model, spec, data)
 # Below both columns: where they stand one above the other, the data set comes before the press that needs it.
 agreed = data is None or goes_together(opened, data, kind, spec)
-if st.button(
-    f"Start {KINDS[kind][0].lower()}",
-    key="start",
-    type="primary",
-    icon=":material/play_arrow:",
-    disabled=data is None or spec is None or not agreed,
-    help="Runs in the background; you may leave the page.",
+if (
+    st.button(
+        f"Start {KINDS[kind].lower()}",
+        key="start",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=data is None or spec is None or not agreed,
+        help="Runs in the background; you may leave the page.",
+    )
+    and spec is not None
 ):
     with explained(stop=True):
         job = start_training(kind, model, {"data": data, **spec})

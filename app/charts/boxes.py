@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -25,7 +25,7 @@ LEGEND = (
 
 
 def boxes_on_image(
-    jpeg: bytes, size: tuple[int, int], boxes: Boxes, alone: Sequence[int], names: dict[int, str]
+    jpeg: bytes, size: tuple[int, int], boxes: Boxes, alone: Iterable[int], names: dict[int, str]
 ) -> str:
     """Return an SVG of an image and its boxes.
 

@@ -69,10 +69,9 @@ def show_predictions(found: SideBySide, data: str, split: str, imgsz: int) -> No
             help="Boxes below it are left out; 0.25 is what Ultralytics predicts with.",
         )
         with st.spinner("Looking for objects…"):
-            both = [boxes_of(model, image, imgsz).above(confidence) for model in (first, second)]
-        matches = match_boxes(*both)
+            left, right = (boxes_of(model, image, imgsz).above(confidence) for model in (first, second))
         st.html(LEGEND)
-        _show_pair((first, second), both, matches, image, found)
+        _show_pair((first, second), (left, right), match_boxes(left, right), image, found)
 
 
 def difference_sentence(name: str, found: int, alone: int) -> str:
@@ -116,7 +115,7 @@ def _choose_image(images: Sequence[str], key: str) -> str:
         return st.selectbox(
             f"Image {at + 1} of {len(images)}",
             images,
-            format_func=format.distinct_labels({path: Path(path).name for path in images}).get,
+            format_func=format.labels_of(format.distinct_labels({path: Path(path).name for path in images})),
             key=state,
             help="An image of the split that is measured on.",
         )

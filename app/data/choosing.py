@@ -61,7 +61,7 @@ def choose_data(model: Model, key: str, *, details: bool = False) -> str | None:
 
 
 def _is_demo(path: str | None) -> bool:
-    return bool(path) and Path(path).parent == store().folder / "datasets" / "demo"
+    return path is not None and Path(path).parent == store().folder / "datasets" / "demo"
 
 
 @st.cache_data(max_entries=8, ttl=60, show_spinner="Checking the data set…")

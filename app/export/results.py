@@ -27,12 +27,12 @@ _GATES = {
     "latency": "Latency",
     "accuracy": "Accuracy",
 }
-_BADGES = {
+_BADGES: dict[bool | None, tuple[str, str, format.Colour]] = {
     True: ("Passed", ":material/check_circle:", "green"),
     False: ("Failed", ":material/error:", "red"),
     None: ("Not tested", ":material/remove:", "gray"),
 }
-_MEASURED = ("Measured", ":material/straighten:", "gray")
+_MEASURED: tuple[str, str, format.Colour] = ("Measured", ":material/straighten:", "gray")
 
 
 def show_export(job: Job, result: ExportResult) -> None:

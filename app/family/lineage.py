@@ -170,7 +170,10 @@ def _show_numbers(member: Member) -> None:
             "that score above 0.25.",
         ),
         "Ratio": (numbers.ratio(member.ratio), "Share of channels cut, or faded to be."),
-        "Latency": (numbers.milliseconds(timed and timed.time_ms), timed and f"Of one image, {timed.conditions}."),
+        "Latency": (
+            numbers.milliseconds(timed.time_ms if timed else None),
+            f"Of one image, {timed.conditions}." if timed else None,
+        ),
         "File": (numbers.megabytes(member.size_mb), None),
     }
     known = {name: told for name, told in tiles.items() if told[0] != numbers.UNKNOWN}

@@ -8,7 +8,7 @@ from app.frame import session
 from app.frame.session import PAGES, store
 from app.words import format
 from engine import jobs
-from engine.base.tasks import main_metric, metric_label
+from engine.base.tasks import score_heading
 from engine.workspace.figures import Figures
 from engine.workspace.store import ACTIVE_STATES, Job
 
@@ -33,7 +33,7 @@ def _show_model_picker() -> None:
         "Current model",
         list(models),
         # A list finds what was picked by its label, so two models of one name need two labels.
-        format_func=labels.get,
+        format_func=format.labels_of(labels),
         key="model_picker",
         on_change=_pick,
         placeholder="Choose a model",
@@ -49,7 +49,7 @@ def _show_model_picker() -> None:
 
 
 def _measured(told: Figures) -> str | None:
-    return f"{metric_label(main_metric(told.metrics))}: {format.plain(told.conditions)}." if told.conditions else None
+    return f"{score_heading([told.metrics])}: {format.plain(told.conditions)}." if told.conditions else None
 
 
 def _pick() -> None:

@@ -29,7 +29,7 @@ def layer_plan(opened: Slimming, name: str, ratio: float) -> LayerPlan:
     threshold = float(opened.scores[~plan.keep].max()) if not plan.keep.all() else None
     layer = next((layer for layer in opened.graph.layers if layer.name == name), None)
     if layer is None:
-        size = len(opened.checkpoint.model.get_submodule(name).weight)
+        size = len(opened.checkpoint.model.get_parameter(f"{name}.weight"))
         return LayerPlan(np.ones(size, dtype=bool), threshold, f"{name} takes no part in a forward pass.")
     kept = plan.keep[layer.groups]
     note = f"{name}: {int(kept.sum())} of {layer.channels} channels survive at ratio {numbers.ratio(ratio)}."

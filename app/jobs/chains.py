@@ -12,7 +12,7 @@ from engine.base.errors import JobError
 from engine.jobs import ChainStatus, ChainStep
 from engine.workspace.store import Job
 
-_WAITING = ("Waiting", "gray", ":material/schedule:")
+_WAITING: tuple[str, format.Colour, str] = ("Waiting", "gray", ":material/schedule:")
 _POLL_S = 2.0
 
 
@@ -50,7 +50,7 @@ def is_restarted_with_its_chain(job: Job) -> bool:
     return status.failed_step is not None and status.steps[status.failed_step - 1].job_id == job.id
 
 
-def _state(step: ChainStep) -> tuple[str, str, str]:
+def _state(step: ChainStep) -> tuple[str, format.Colour, str]:
     return format.STATES.get(step.state, _WAITING)
 
 
@@ -66,7 +66,7 @@ def _show(chain_id: str, job_id: str, expected_moving: bool) -> None:
             for number, step in enumerate(status.steps, start=1):
                 _show_step(chain_id, number, step, current=step.job_id == job_id)
         if status.failed_step is not None:
-            _offer_restart(chain_id, status)
+            _offer_restart(chain_id, status.failed_step, status.steps[status.failed_step - 1].verb)
 
 
 def _show_step(chain_id: str, number: int, step: ChainStep, *, current: bool) -> None:
@@ -75,21 +75,23 @@ def _show_step(chain_id: str, number: int, step: ChainStep, *, current: bool) ->
         help_text = f"{word}; there is no job to open."
     else:
         help_text = f"{word}. This is the job below." if current else f"{word}. Opens the job of this step."
-    if st.button(
-        f":primary[**{step_label(number, step)}**]" if current else step_label(number, step),
-        key=f"step {chain_id} {number}",
-        icon=icon,
-        disabled=step.job_id is None,
-        help=help_text,
+    if (
+        st.button(
+            f":primary[**{step_label(number, step)}**]" if current else step_label(number, step),
+            key=f"step {chain_id} {number}",
+            icon=icon,
+            disabled=step.job_id is None,
+            help=help_text,
+        )
+        and step.job_id is not None
     ):
         st.query_params["job"] = step.job_id
         st.rerun()
 
 
-def _offer_restart(chain_id: str, status: ChainStatus) -> None:
-    verb = status.steps[status.failed_step - 1].verb
+def _offer_restart(chain_id: str, failed_step: int, verb: str) -> None:
     if st.button(
-        f"Restart at step {status.failed_step}, {verb_word(verb).lower()}",
+        f"Restart at step {failed_step}, {verb_word(verb).lower()}",
         key=f"restart {chain_id}",
         type="primary",
         icon=":material/restart_alt:",

@@ -123,7 +123,7 @@ def _scores(epochs: list[dict[str, Any]]) -> tuple[str, ...]:
     return task.metrics[:4]
 
 
-def _score_delta(name: str, change: float | None) -> dict[str, str]:
+def _score_delta(name: str, change: float | None) -> format.Delta:
     if change is None:
         return {}
     return format.delta(numbers.score_change(change), change, less_is_better=not METRICS[name].larger_is_better)

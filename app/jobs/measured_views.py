@@ -16,7 +16,7 @@ from app.words.measured import about_study
 from engine.base import numbers
 from engine.base.errors import StorageError
 from engine.base.imgsz import pixels
-from engine.base.tasks import SHOWN, main_metric, main_score, metric_label, task_of
+from engine.base.tasks import SHOWN, main_score, metric_label, score_difference, score_heading, telling_metrics
 from engine.settings.results import (
     AccuracyCurve,
     AccuracyResult,
@@ -116,12 +116,14 @@ def latency_table(results: Sequence[Timing], names: Mapping[str, str]) -> pd.Dat
 
 def show_accuracy(job: Job, result: AccuracyResult) -> None:
     """Show accuracy by ratio as a line and a table, and lead to the page where it serves."""
-    if not result.dense:
+    whole, score = main_score(result.dense), score_heading([result.dense])
+    if whole is None:
         return
-    whole, score = main_score(result.dense), metric_label(main_metric(result.dense))
     st.markdown("**Accuracy right after the cut**")
     if result.points:
-        pairs = sorted((point.ratio_achieved, main_score(point.metrics)) for point in result.points)
+        pairs = sorted(
+            (point.ratio_achieved, at) for point in result.points if (at := main_score(point.metrics)) is not None
+        )
         figure = accuracy_line([(0.0, whole), *pairs], whole=whole, score=score, dark=dark())
         with st.container(width=_CHART_WIDTH):
             st.plotly_chart(figure, config=charts.CONFIG, key="measured accuracy")
@@ -145,7 +147,7 @@ def accuracy_table(result: AccuracyCurve) -> pd.DataFrame:
     """Return one line for each ratio, the whole model first."""
     points, whole = result.points, result.dense
     scores = [whole, *(point.metrics for point in points)]
-    name, *others = task_of(whole).metrics[:2]
+    name, *others = telling_metrics(whole)
     return pd.DataFrame(
         {
             "Ratio": [0.0, *(point.ratio_achieved for point in points)],
@@ -181,14 +183,14 @@ def show_sensitivity(job: Job, result: SensitivityResult) -> None:
         [block.kind for block in blocks],
         result.shares,
         changes,
-        score=metric_label(main_metric(result.repaired)),
+        score=score_heading([result.repaired]),
         dark=dark(),
     )
     with st.container(width=_CHART_WIDTH):
         st.plotly_chart(figure, config=charts.CONFIG, key="measured sensitivity")
     study = read_study(result.file)
     _say(
-        f"Change of {metric_label(main_metric(result.repaired))} with one block alone pruned.",
+        f"Change of {score_heading([result.repaired])} with one block alone pruned.",
         about_study(study) if study else "",
     )
     _lead_to_pruning(job)
@@ -197,11 +199,10 @@ def show_sensitivity(job: Job, result: SensitivityResult) -> None:
 def block_changes(result: Sensitivity) -> list[list[float | None]]:
     """Return by block, then share, the change of the metric that judges; None where a floor forbids it or it is not
     known."""
-    whole = main_score(result.repaired)
-    if whole is None:
+    if main_score(result.repaired) is None:
         return []
     measured = [[block.metrics.get(f"{share:g}") for share in result.shares] for block in result.blocks]
-    return [[None if metrics is None else main_score(metrics) - whole for metrics in row] for row in measured]
+    return [[score_difference(metrics or {}, result.repaired) for metrics in row] for row in measured]
 
 
 def _say(*sentences: str) -> None:

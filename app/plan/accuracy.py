@@ -153,14 +153,18 @@ def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> Non
     spec["imgsz"] = told_size(spec["imgsz"], model_stride(opened.checkpoint.model))
     names = {device: name for device, name in devices().items() if "," not in device}
     spec["device"] = grid.selectbox(
-        "Device", list(names), format_func=names.get, key="measure device", help="One job at a time uses a device."
+        "Device",
+        list(names),
+        format_func=format.labels_of(names),
+        key="measure device",
+        help="One job at a time uses a device.",
     )
     if verb == "accuracy":
         step = st.segmented_control(
             "Ratios",
             list(STEPS),
             default=0.1,
-            format_func=STEPS.get,
+            format_func=format.labels_of(STEPS),
             required=True,
             key="measure step",
             help="Between measured ratios the curve is a straight line.",

@@ -77,7 +77,7 @@ def predicted_latency(costs: LatencyCosts | None, imgsz: ImageSize, keep: np.nda
     if costs is None:
         return None
     about = f"Predicted for one image at {pixels(imgsz)}, {_where(costs.threads)}."
-    return PredictedLatency(costs.before.latency_ms, costs.latency_ms(keep), about)
+    return PredictedLatency(costs.whole_ms, costs.latency_ms(keep), about)
 
 
 def choose_latency(
@@ -92,7 +92,7 @@ def choose_latency(
         costs: What predicts its latency.
         chosen: Limits and scores, under the verb's names.
     """
-    whole = costs.before.latency_ms
+    whole = costs.whole_ms
     target = st.number_input(
         "At most so many milliseconds an image",
         0.01,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -48,7 +48,7 @@ def show_numbers(
     """
     count, gflops = numbers.count, numbers.gflops
     size = f"GFLOPs at {pixels(preview.imgsz)}"
-    rows = [
+    rows: list[tuple[str, Callable[[float | None], str], float, float, str]] = [
         ("Parameters", count, preview.params_before, preview.params, f"{numbers.exact(preview.params)} exactly."),
         (size, gflops, preview.gflops_before, preview.gflops, "As Ultralytics counts them."),
         ("Channels", numbers.exact, preview.channels_before, preview.channels, "Of all BatchNorm layers."),
@@ -79,7 +79,7 @@ def show_numbers(
             _show_accuracy(preview, accuracy)
 
 
-def _cost_change(before: float, after: float) -> dict[str, str]:
+def _cost_change(before: float, after: float) -> format.Delta:
     change = numbers.relative(before, after) or 0.0
     return format.delta(numbers.percent_change(change), change, less_is_better=True)
 

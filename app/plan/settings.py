@@ -10,6 +10,7 @@ import streamlit as st
 from app.plan.accuracy import blocks_of
 from app.plan.latency import choose_latency, latency_costs, offer_latency
 from app.training.settings import written_size
+from app.words import format
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size
 from engine.base.numbers import GFLOPS_IMGSZ
@@ -171,14 +172,14 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
             "scope": grid.selectbox(
                 "Scope",
                 list(SCOPES),
-                format_func=SCOPES.get,
+                format_func=format.labels_of(SCOPES),
                 key="scope",
                 help="Rank all channels together, or take the same ratio from every layer.",
             ),
             "round_to": grid.selectbox(
                 "Widths",
                 list(ROUNDINGS),
-                format_func=ROUNDINGS.get,
+                format_func=format.labels_of(ROUNDINGS),
                 key="round to",
                 help="Rounds every layer up; most hardware is fastest at multiples of 8.",
             ),

@@ -45,7 +45,7 @@ def choose_trackers(key: str, persist: Literal["session"] | None) -> dict[str, A
         "Experiment trackers",
         installed,
         selection_mode="multi",
-        format_func=TRACKER_NAMES.get,
+        format_func=format.labels_of(TRACKER_NAMES),
         key=f"{key} tracker",
         persist_state=persist,
         help="Record the run there too, with its gammas. TensorBoard and MLflow write into the job's folder, MLflow to "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import streamlit as st
 
 from app.training.more_settings import automatic_batch, choose_arguments, choose_automatic_batch, choose_trackers
+from app.words import format
 from engine.base.devices import gpu_names, has_apple_gpu
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
@@ -125,7 +126,7 @@ def run_settings(
     spec["device"] = grid.selectbox(
         "Device",
         list(names),
-        format_func=names.get,
+        format_func=format.labels_of(names),
         key=f"{key} device",
         persist_state=persist,
         help="One job at a time uses a device.",
@@ -134,8 +135,15 @@ def run_settings(
     return spec
 
 
-def own_size(opened: Slimming) -> dict[str, int]:
-    """Return the image size that a model was trained at, and its stride, in pixels, as ``run_settings`` takes them."""
+class OwnSize(TypedDict):
+    """Image size of a model and what its sizes are multiples of, in pixels, as ``run_settings`` takes them."""
+
+    imgsz: int
+    stride: int
+
+
+def own_size(opened: Slimming) -> OwnSize:
+    """Return the image size that a model was trained at, and its stride."""
     return {"imgsz": opened.checkpoint.imgsz, "stride": model_stride(opened.checkpoint.model)}
 
 

@@ -104,14 +104,16 @@ def _choose_budget(opened: Slimming) -> dict[str, Any] | None:
         help=f"At {BUDGET_IMGSZ} px, as parameters. Empty: no limit.",
     )
     right.caption(f"{numbers.gflops(now.gflops)} now, at {BUDGET_IMGSZ} px")
-    limits = {"params": params, "gflops": gflops}
-    limits = {name: value for name, value in limits.items() if value is not None}
-    if not limits:
+    if params is None and gflops is None:
         st.caption("Give at least one of the two.")
         return None
     with explained():
-        st.caption(_budget_sentence(opened, Budget(**limits)))
-        return {**{f"max_{name}": value for name, value in limits.items()}, "budget_imgsz": BUDGET_IMGSZ}
+        st.caption(_budget_sentence(opened, Budget(params, gflops)))
+        limits = {"max_params": params, "max_gflops": gflops}
+        return {
+            **{name: value for name, value in limits.items() if value is not None},
+            "budget_imgsz": BUDGET_IMGSZ,
+        }
     return None
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from engine.base.numbers import NO_CHANGE, ratio, score
 from engine.base.tasks import main_metric, main_score, metric_label
@@ -22,7 +22,9 @@ KINDS = {
     "demo": "Demo",
 }
 VERBS = WORDS
-STATES = {
+Colour = Literal["red", "orange", "blue", "green", "gray"]
+"Those of Streamlit's badges that mean something here."
+STATES: dict[str, tuple[str, Colour, str]] = {
     "queued": ("Queued", "gray", ":material/hourglass_empty:"),
     "running": ("Running", "blue", ":material/play_arrow:"),
     "stopping": ("Stopping", "orange", ":material/pending:"),
@@ -31,6 +33,19 @@ STATES = {
     "failed": ("Failed", "red", ":material/error:"),
     "interrupted": ("Interrupted", "orange", ":material/link_off:"),
 }
+
+
+class Delta(TypedDict, total=False):
+    """What a metric needs to show a change."""
+
+    delta: str
+    delta_color: Literal["gray", "green", "red"]
+    delta_arrow: Literal["up", "down", "off"]
+
+
+def labels_of(labels: Mapping[Any, str]) -> Callable[[Any], str]:
+    """Return how a widget shows its options: by their labels, and what is no option any more as it is."""
+    return lambda option: labels.get(option, str(option))
 
 
 def plain(text: str) -> str:
@@ -84,7 +99,8 @@ def made_by(model: Model, parent: Model | None = None) -> str:
 
 def distinct_labels(names: Mapping[str, str]) -> dict[str, str]:
     """Return id -> name, numbered where several share a name."""
-    given, seen = Counter(names.values()), Counter()
+    given = Counter(names.values())
+    seen: Counter[str] = Counter()
     labels = {}
     for key, name in names.items():
         seen[name] += 1
@@ -106,7 +122,7 @@ def run_time(job: Job, now: datetime | None = None) -> float | None:
     return ((job.finished_at or now or datetime.now(UTC)) - job.started_at).total_seconds()
 
 
-def delta(text: str, change: float, *, less_is_better: bool = False) -> dict[str, str]:
+def delta(text: str, change: float, *, less_is_better: bool = False) -> Delta:
     """Return what a metric needs to show a change: green for the better, red for the worse, grey for none.
 
     Streamlit tells a fall by the hyphen before it, which a true minus is not.
@@ -114,8 +130,11 @@ def delta(text: str, change: float, *, less_is_better: bool = False) -> dict[str
     if abs(change) < NO_CHANGE:
         return {"delta": text, "delta_color": "gray", "delta_arrow": "off"}
     better = (change < 0) == less_is_better
-    arrow = "up" if change > 0 else "down"
-    return {"delta": text, "delta_color": "green" if better else "red", "delta_arrow": arrow}
+    return {
+        "delta": text,
+        "delta_color": "green" if better else "red",
+        "delta_arrow": "up" if change > 0 else "down",
+    }
 
 
 def judged(metrics: Mapping[str, Any], heading: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.base.tasks import main_metric, main_score, metric_label
+from engine.base.tasks import main_score, score_difference, score_heading
 from engine.validation.study import Study, interpolated
 
 
@@ -52,29 +52,29 @@ class MeasuredBlocks:
 def measured_curve(study: Study) -> MeasuredCurve | None:
     """Return the curve of a study of accuracy, None while only the whole model was measured."""
     metrics = study.metrics("dense")
-    dense, pairs = main_score(metrics), sorted((at["ratio_achieved"], main_score(at["metrics"])) for at in study.cuts())
+    dense = main_score(metrics)
+    pairs = sorted(
+        (at["ratio_achieved"], score) for at in study.cuts() if (score := main_score(at["metrics"])) is not None
+    )
     if dense is None or not pairs:
         return None
-    return MeasuredCurve(metric_label(main_metric(metrics)), dense, ((0.0, dense), *pairs), about_study(study))
+    return MeasuredCurve(score_heading([metrics]), dense, ((0.0, dense), *pairs), about_study(study))
 
 
 def measured_blocks(study: Study) -> MeasuredBlocks | None:
     """Return the heat map of a study of sensitivity, None before the first block was measured."""
-    cut = {(at["block"], at["share"]): main_score(at["metrics"]) for at in study.cuts()}
+    repaired = study.metrics("repaired")
+    cut = {(at["block"], at["share"]): score_difference(at["metrics"], repaired) for at in study.cuts()}
     if not cut:
         return None
-    repaired = study.metrics("repaired")
-    whole = main_score(repaired)
     shares = tuple(sorted({share for _, share in cut}))
     names = tuple(block["block"] for block in study.blocks)
     return MeasuredBlocks(
-        score=metric_label(main_metric(repaired)),
+        score=score_heading([repaired]),
         names=names,
         kinds=tuple(block["kind"] for block in study.blocks),
         shares=shares,
-        changes=tuple(
-            tuple(None if (name, share) not in cut else cut[name, share] - whole for share in shares) for name in names
-        ),
+        changes=tuple(tuple(cut.get((name, share)) for share in shares) for name in names),
         about=about_study(study),
     )
 

@@ -127,7 +127,7 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         if refers and id(node) not in self._sizes:
             raise DocumentError("refers to itself")
-        if not refers:
+        if node is not None and not refers:
             self._sizes[id(node)] = self._size(node)
         return node
 

@@ -137,6 +137,12 @@ def main_score(metrics: Mapping[str, Any]) -> float | None:
     return None if name is None else float(metrics[name])
 
 
+def score_difference(metrics: Mapping[str, Any], whole: Mapping[str, Any]) -> float | None:
+    """Return what ``main_score`` gained against that of the whole model, None where either was not measured."""
+    now, before = main_score(metrics), main_score(whole)
+    return None if now is None or before is None else now - before
+
+
 def score_words(metrics: Mapping[str, Any]) -> str:
     """Return the metric that judges in words, such as 'mAP50-95 0.716'."""
     name = main_metric(metrics)
@@ -147,6 +153,11 @@ def task_of(metrics: Mapping[str, Any]) -> Task | None:
     """Return a task that measures these metrics; of those judged alike, the first."""
     name = main_metric(metrics)
     return next((task for task in _TABLE if task.metric == name), None)
+
+
+def telling_metrics(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the short names of the two metrics that tell most, the one that judges first."""
+    return (task_of(metrics) or _TABLE[0]).metrics[:2]
 
 
 def metric_label(name: str) -> str:

@@ -68,7 +68,8 @@ class LatencyCosts:
         # How much longer convolutions take between their neighbours than alone.
         self.anchor = parts.convolutions / self._table_ms(widths)
         self._values = _values(layers, widths)
-        self.before = self.cost(np.ones(graph.group_count, dtype=bool))
+        whole = np.ones(graph.group_count, dtype=bool)
+        self.before, self.whole_ms = self.cost(whole), self.latency_ms(whole)
 
     def cost(self, keep: np.ndarray) -> Cost:
         """Return the cost for a (G,) keep mask, with its latency."""

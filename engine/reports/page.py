@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.base import numbers
-from engine.base.tasks import TASKS, main_metric, main_score, metric_label
+from engine.base.tasks import TASKS, metric_label, score_difference, score_heading
 from engine.reports import svg
 from engine.reports.gather import Facts, ReportedModel, ReportedStudy, plain_settings
 from engine.reports.style import STYLE
@@ -164,11 +164,17 @@ def _curve(facts: Facts) -> str:
 
 
 def _sensitivity(facts: Facts) -> str:
-    study = facts.sensitivity.study if facts.sensitivity else None
-    if not study or not (repaired := study.metrics("repaired")):
+    if facts.sensitivity is None:
         return ""
-    whole = main_score(repaired)
-    cut = {(at["block"], at["share"]): main_score(at["metrics"]) - whole for at in study.cuts()}
+    study = facts.sensitivity.study
+    repaired = study.metrics("repaired")
+    if not repaired:
+        return ""
+    cut = {
+        (at["block"], at["share"]): change
+        for at in study.cuts()
+        if (change := score_difference(at["metrics"], repaired)) is not None
+    }
     shares = sorted({share for _, share in cut})
     worst = max([0.02, *(-change for change in cut.values())])
     head = "".join(f"<th>{numbers.percent(share, 0)} removed</th>" for share in shares)
@@ -178,7 +184,7 @@ def _sensitivity(facts: Facts) -> str:
         + "</tr>"
         for block in study.blocks
     )
-    about = _about(facts.sensitivity, f"Change of {metric_label(main_metric(repaired))} with one block alone pruned.")
+    about = _about(facts.sensitivity, f"Change of {score_heading([repaired])} with one block alone pruned.")
     return f'{about}<div class="scroll"><table class="heat"><tr><th>Block</th>{head}</tr>{rows}</table></div>'
 
 

@@ -70,7 +70,7 @@ def _measured(
     weights_digest = "" if cache is None else file_digest(weights)
     # The run's own description still works where the person's has been moved away since.
     source = settings.data if cache is None else data
-    batches = (BATCH,) if settings.batch >= BATCH else (BATCH, settings.batch)
+    batches = (BATCH,) if settings.whole_batch >= BATCH else (BATCH, settings.whole_batch)
     for batch in batches:
         key = MeasurementKey(weights_digest, digest, _SPLIT, settings.imgsz, batch, str(settings.device))
         try:

@@ -17,11 +17,11 @@ import sys
 import threading
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from engine.base import errors
 from engine.base.errors import StopRequested, TrainingError
-from engine.base.events import Report
+from engine.base.events import AnyEvent, Report
 from engine.base.files import write_text_atomic
 from engine.base.runtime import compute_threads, worker_environment
 from engine.training.settings import TrainResult, TrainSettings
@@ -29,6 +29,22 @@ from engine.training.settings import TrainResult, TrainSettings
 ADDRESS, KEY = "SLIMMING_REPORT_ADDRESS", "SLIMMING_REPORT_KEY"
 _SETTINGS_NAME = "distributed.json"
 _LOOK_S = 0.5
+
+Failure = TypedDict("Failure", {"kind": Literal["error"], "class": str, "text": str})
+"""What ended the training: an exception of ``engine.base.errors`` and its sentence."""
+
+
+class Outcome(TypedDict):
+    """The fields of a ``TrainResult``, paths as text."""
+
+    kind: Literal["result"]
+    result: dict[str, Any]
+
+
+Message = AnyEvent | Failure | Outcome
+"""What the first process sends, one JSON text each."""
+_Messages = queue.Queue[tuple[Message, Connection] | None]
+"With the connection to answer on; None once the process has ended."
 
 
 def run_distributed(settings: TrainSettings, task: str, report: Report) -> TrainResult:
@@ -63,9 +79,9 @@ def run_distributed(settings: TrainSettings, task: str, report: Report) -> Train
         described.unlink(missing_ok=True)
 
 
-def _events(listener: Listener) -> queue.Queue[tuple[dict[str, Any], Connection] | None]:
-    """Return a queue that fills with what the first process sends, each with the connection to answer on."""
-    received: queue.Queue[tuple[dict[str, Any], Connection] | None] = queue.Queue()
+def _events(listener: Listener) -> _Messages:
+    """Return a queue that fills with what the first process sends."""
+    received: _Messages = queue.Queue()
 
     def receive() -> None:
         try:
@@ -79,9 +95,7 @@ def _events(listener: Listener) -> queue.Queue[tuple[dict[str, Any], Connection]
     return received
 
 
-def _relay(
-    received: queue.Queue[tuple[dict[str, Any], Connection] | None], launcher: subprocess.Popen, report: Report
-) -> TrainResult:
+def _relay(received: _Messages, launcher: subprocess.Popen, report: Report) -> TrainResult:
     """Pass events on, answer each with whether to stop, and return the result that comes last."""
     result: TrainResult | None = None
     while True:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed, nn
-from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import get_num_params
 
@@ -18,7 +17,7 @@ from engine.base.events import AnyEvent, EpochEvent, Report, status_event, step_
 from engine.base.tasks import short_metrics
 from engine.pruning.gammas import collect_gammas
 from engine.pruning.graph import ChannelGraph, trace
-from engine.training.resumable import EpochCutShort
+from engine.training.resumable import EpochCutShort, Resumable
 from engine.training.resuming import OLD_SPARSITY_NAME
 from engine.training.settings import TrainSettings
 from engine.training.sparsity import Sparsifier
@@ -43,7 +42,7 @@ class Progress:
         self._told_failures: set[str] = set()
         self._last_step_time, self._epoch_start = 0.0, 0.0
 
-    def attach(self, trainer: BaseTrainer) -> None:
+    def attach(self, trainer: Resumable) -> None:
         """Hang on the trainer's own callbacks."""
         for event, callback in {
             "on_train_start": self._start,
@@ -58,12 +57,12 @@ class Progress:
             # Before the trackers' own callbacks: some of them end the step there.
             trainer.callbacks["on_fit_epoch_end"].insert(0, self._track)
 
-    def _track(self, trainer: BaseTrainer) -> None:
+    def _track(self, trainer: Resumable) -> None:
         if trainer.epoch >= trainer.epochs or not self._epoch_start:
             return  # the call after the last epoch repeats the validation of best.pt
-        strength = None
-        if self._sparsifier and self._settings.sparsity.method != "targeted":
-            strength = self._settings.sparsity.strength_at(self._sparsifier.progress)
+        strength, sparsity = None, self._settings.sparsity
+        if self._sparsifier and sparsity and sparsity.method != "targeted":
+            strength = sparsity.strength_at(self._sparsifier.progress)
         values = np.concatenate([layer.values for layer in collect_gammas(student_of(trainer.model))])
         working = [name for name in self._settings.tracker if name not in trainer.tracker_failures]
         trainer.tracker_failures.update(log_gammas(trainer, working, GammaRecord(values, strength)))
@@ -72,7 +71,7 @@ class Progress:
             text = f"The tracker {name} failed and records no more: {trainer.tracker_failures[name]}"
             self._send(trainer, status_event(text))
 
-    def _send(self, trainer: BaseTrainer, event: AnyEvent) -> None:
+    def _send(self, trainer: Resumable, event: AnyEvent) -> None:
         if RANK > 0:
             return
         try:
@@ -80,7 +79,7 @@ class Progress:
         except StopRequested:
             trainer.stopped = True
 
-    def _start(self, trainer: BaseTrainer) -> None:
+    def _start(self, trainer: Resumable) -> None:
         model = student_of(trainer.model)
         if self._settings.sparsity:
             graph = trace(model)
@@ -97,21 +96,21 @@ class Progress:
             self._send(trainer, status_event(text))
         self._send(trainer, status_event(f"Training {get_num_params(model):,} parameters"))
 
-    def _sparsifier_state(self, trainer: BaseTrainer) -> dict[str, Any] | None:
+    def _sparsifier_state(self, trainer: Resumable) -> dict[str, Any] | None:
         if trainer.saved_state:
             return trainer.saved_state["sparsifier"]
         old = trainer.wdir / OLD_SPARSITY_NAME
         return read_plain(old) if self._settings.resume and old.exists() else None
 
-    def _epoch_starts(self, trainer: BaseTrainer) -> None:
+    def _epoch_starts(self, trainer: Resumable) -> None:
         self._epoch_start = time.monotonic()
 
-    def _batch_starts(self, trainer: BaseTrainer) -> None:
+    def _batch_starts(self, trainer: Resumable) -> None:
         if self._sparsifier:
             done = trainer.epoch + (trainer.batches_done + 1) / len(trainer.train_loader)
             self._sparsifier.progress = min(done / trainer.epochs, 1.0)
 
-    def _batch_ends(self, trainer: BaseTrainer) -> None:
+    def _batch_ends(self, trainer: Resumable) -> None:
         now, steps = time.monotonic(), len(trainer.train_loader)
         is_last = trainer.batches_done == steps
         if now - self._last_step_time >= STEP_INTERVAL_S or is_last:
@@ -125,18 +124,18 @@ class Progress:
             self._epoch_start = 0.0
             raise EpochCutShort
 
-    def _report_step(self, trainer: BaseTrainer, steps: int) -> None:
+    def _report_step(self, trainer: Resumable, steps: int) -> None:
         losses = {name: float(value) for name, value in (trainer.tloss or {}).items()}
         at = {"epoch": trainer.epoch + 1, "epochs": trainer.epochs}
         self._send(trainer, step_event(trainer.batches_done, steps, **at, losses=losses))
 
-    def _epoch_trained(self, trainer: BaseTrainer) -> None:
+    def _epoch_trained(self, trainer: Resumable) -> None:
         if self._sparsifier and distributed.is_initialized() and not self._sparsifier.agrees():
             raise TrainingError("The training processes ended up with different gammas; start the run anew on one.")
         if self._sparsifier and trainer.ema:
             self._sparsifier.carry_zeros(student_of(trainer.ema.ema))
 
-    def _epoch_ends(self, trainer: BaseTrainer) -> None:
+    def _epoch_ends(self, trainer: Resumable) -> None:
         if not self._epoch_start:
             return  # the call after the last epoch repeats the validation of best.pt
         ended = trainer.stop
@@ -170,7 +169,7 @@ def _refuse_frozen(model: nn.Module, graph: ChannelGraph, extra: Mapping[str, An
     frozen = [
         layer.name
         for layer in graph.layers
-        if (layer.groups > 0).any() and not model.get_submodule(layer.name).weight.requires_grad
+        if (layer.groups > 0).any() and not model.get_parameter(f"{layer.name}.weight").requires_grad
     ]
     if frozen:
         raise TrainingError(
@@ -180,7 +179,7 @@ def _refuse_frozen(model: nn.Module, graph: ChannelGraph, extra: Mapping[str, An
         )
 
 
-def _losses(trainer: BaseTrainer) -> dict[str, float]:
+def _losses(trainer: Resumable) -> dict[str, float]:
     training = trainer.label_loss_items(trainer.tloss) if trainer.tloss else {}
     validation = {name: value for name, value in (trainer.metrics or {}).items() if name.startswith("val/")}
     return {name: float(value) for name, value in {**training, **validation}.items()}

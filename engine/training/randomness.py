@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from ultralytics.data.build import InfiniteDataLoader
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
@@ -52,8 +53,8 @@ class Orders:
     next epoch, or of several, is drawn before this one ends.
     """
 
-    def __init__(self, loader: DataLoader) -> None:
-        """Take the place of the sampler of an ``InfiniteDataLoader``."""
+    def __init__(self, loader: InfiniteDataLoader) -> None:
+        """Take the place of a loader's sampler."""
         self.sampler = loader.batch_sampler.sampler
         self._generator = loader.generator
         self._drawn_from: deque[torch.Tensor] = deque()
@@ -87,12 +88,19 @@ class Orders:
         self._before_next = act
 
 
+def orders_of(loader: DataLoader) -> Orders:
+    """Return what draws the orders of a loader that was given to ``Orders``."""
+    orders = loader.batch_sampler
+    assert isinstance(orders, Orders)
+    return orders
+
+
 def loader_state(loader: DataLoader) -> dict[str, Any]:
     """Return what the next epoch's images depend on, of a loader whose orders ``Orders`` draws, between two epochs."""
-    dataset = loader.dataset
+    dataset: Any = loader.dataset
     return {
         "generator": loader.generator.get_state(),
-        "order": loader.batch_sampler.last_drawn_from,
+        "order": orders_of(loader).last_drawn_from,
         "buffer": [int(index) for index in getattr(dataset, "buffer", ())],
         "images": len(dataset),
         "augmenters": [_generator_state(generator) for generator in _generators(getattr(dataset, "transforms", None))],
@@ -108,22 +116,25 @@ def set_loader_state(loader: DataLoader, state: dict[str, Any], *, begins_anew: 
         begins_anew: Whether the other one would have begun a new iterator here as well, which draws a number of its
             own from the generator and throws away what had been fetched ahead.
     """
-    if state["images"] != len(loader.dataset):
+    dataset: Any = loader.dataset
+    if state["images"] != len(dataset):
         return  # the data are others now: no order and no buffer fits
     loader.generator.set_state(state["generator"])
     if state["buffer"]:
-        _fill_buffer(loader.dataset, state["buffer"])
+        _fill_buffer(dataset, state["buffer"])
     if begins_anew or state["order"] is None:
         return
 
+    orders = orders_of(loader)
+
     def act() -> None:
-        loader.batch_sampler.draw_after(state["order"])
-        generators = _generators(getattr(loader.dataset, "transforms", None))
+        orders.draw_after(state["order"])
+        generators = _generators(getattr(dataset, "transforms", None))
         if len(generators) == len(state["augmenters"]):
             for generator, saved in zip(generators, state["augmenters"], strict=True):
                 _set_generator_state(generator, saved)
 
-    loader.batch_sampler.before_next(act)
+    orders.before_next(act)
 
 
 def _fill_buffer(dataset: Any, indices: list[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
@@ -13,13 +13,13 @@ from typing import Any
 
 from engine.base.errors import StopRequested, WorkbenchError
 from engine.base.events import silent
-from engine.training.distributed import ADDRESS, KEY
+from engine.training.distributed import ADDRESS, KEY, Failure, Message
 from engine.training.settings import TrainSettings
 
 
-def _sender(connection: Connection) -> Callable[[Mapping[str, Any]], None]:
-    def send(event: Mapping[str, Any]) -> None:
-        connection.send_bytes(json.dumps(event).encode())
+def _sender(connection: Connection) -> Callable[[Message], None]:
+    def send(message: Message) -> None:
+        connection.send_bytes(json.dumps(message).encode())
         if connection.recv_bytes() == b"stop":
             raise StopRequested
 
@@ -51,9 +51,8 @@ def main(arguments: list[str]) -> int:
         try:
             result = train_here(settings, task, _sender(connection))
         except WorkbenchError as error:
-            connection.send_bytes(
-                json.dumps({"kind": "error", "class": type(error).__name__, "text": str(error)}).encode()
-            )
+            failure: Failure = {"kind": "error", "class": type(error).__name__, "text": str(error)}
+            connection.send_bytes(json.dumps(failure).encode())
             return 1
         values = {**asdict(result), "best": str(result.best), "last": str(result.last)}
         _sender(connection)({"kind": "result", "result": values})

@@ -8,13 +8,16 @@ was cut short leaves no trace and is done again.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from ultralytics.data.build import InfiniteDataLoader
+from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
 
 from engine.base.tasks import short_metrics
-from engine.training.randomness import Orders
+from engine.training.randomness import Orders, orders_of
 from engine.training.resuming import STATE_NAME, note_trained
 from engine.training.sparsity import Sparsifier
 from engine.training.state import capture, differences, restore, restore_images, write_state
@@ -24,7 +27,7 @@ class EpochCutShort(Exception):
     """Raised in every process after the same batch to leave an epoch that is not done."""
 
 
-class Resumable:
+class Resumable(BaseTrainer):
     """Keeps the state of a run at every epoch's end, and goes on from one."""
 
     keeps_state = False
@@ -46,6 +49,16 @@ class Resumable:
     _held_back = 0
     "By how many batches Ultralytics, which counts from its own start, would step too early."
     _in_epoch = _begun = False
+
+    # What Ultralytics sets
+    epoch: int
+    start_epoch: int
+    metrics: dict[str, Any] | None
+    train_loader: InfiniteDataLoader
+    train_time_start: float
+    stop: bool
+    save_dir: Path
+    wdir: Path
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up as Ultralytics does, and watch the epochs."""
@@ -94,7 +107,7 @@ class Resumable:
         """Resume as Ultralytics does, and know the metrics of the last epoch."""
         super().resume_training(ckpt)
         if ckpt and self.resume and RANK in {-1, 0}:
-            self.metrics = dict(ckpt.get("train_metrics") or self.metrics)
+            self.metrics = dict(ckpt.get("train_metrics") or self.metrics or {})
             self.fitness = self.metrics.pop("fitness", None)
 
     def _begin_run(self) -> None:
@@ -153,7 +166,7 @@ class Resumable:
         self.batches_done += 1
 
     def _end_order(self) -> None:
-        self.train_loader.batch_sampler.end_epoch()
+        orders_of(self.train_loader).end_epoch()
 
     def _end_epoch(self) -> None:
         under_way, self._in_epoch = self._in_epoch, False

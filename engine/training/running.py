@@ -154,7 +154,7 @@ def measure(weights: Path, settings: TrainSettings, report: Report) -> dict[str,
         weights,
         settings.data,
         imgsz=settings.imgsz,
-        batch=settings.batch,
+        batch=settings.whole_batch,
         device=settings.device,
         report=only("status", report),
     ).metrics
@@ -168,4 +168,4 @@ def errors_explained(settings: TrainSettings) -> Iterator[None]:
     except (TrainingError, DatasetError, StorageError):
         raise
     except Exception as error:
-        raise explained(error, settings.device, settings.batch, settings.imgsz, settings.data) from error
+        raise explained(error, settings.device, settings.whole_batch, settings.imgsz, settings.data) from error

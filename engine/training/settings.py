@@ -85,6 +85,11 @@ class TrainSettings:
         return self.batch == -1 or 0 < self.batch < 1
 
     @property
+    def whole_batch(self) -> int:
+        """The batch, once it is chosen."""
+        return int(self.batch)
+
+    @property
     def world_size(self) -> int:
         """Processes that train together; each takes an equal share of the batch."""
         return max(len(device_indices(self.device)), self.processes)

@@ -15,6 +15,7 @@ import torch
 import ultralytics
 from torch import Tensor, distributed, nn
 from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -71,9 +72,10 @@ def read_plain(path: Path, *, lazily: bool = False) -> dict[str, Any]:
 
 def capture(trainer: BaseTrainer) -> dict[str, Any] | None:
     """Return the state of a trainer between two epochs. Every process must ask; all but the first get None."""
-    parts = [_own_part(trainer)]
+    own = _own_part(trainer)
+    parts: list[dict[str, Any] | None] = [own]
     if distributed.is_initialized():
-        own, parts = parts[0], [None] * distributed.get_world_size()
+        parts = [None] * distributed.get_world_size()
         distributed.all_gather_object(parts, own)
     if RANK > 0:
         return None
@@ -206,7 +208,7 @@ def _criterion(model: nn.Module) -> dict[str, Any]:
     return {} if loss is None else {name: value for name, value in vars(loss).items() if type(value) in _PLAIN}
 
 
-def _set_criterion(model: nn.Module, numbers: dict[str, Any]) -> None:
+def _set_criterion(model: BaseModel, numbers: dict[str, Any]) -> None:
     if numbers:
         model.criterion = model.init_criterion()
         vars(model.criterion).update(numbers)

@@ -95,8 +95,8 @@ def tracked(names: Sequence[str], save_dir: Path) -> Iterator[None]:
         yield
     finally:
         dict.update(SETTINGS, before)
-        for key, value in environment.items():
-            os.environ.pop(key, None) if value is None else os.environ.__setitem__(key, value)
+        for key, earlier in environment.items():
+            os.environ.pop(key, None) if earlier is None else os.environ.__setitem__(key, earlier)
 
 
 def _mlflow_environment(save_dir: Path) -> dict[str, str]:

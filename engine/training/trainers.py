@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import distributed, nn
@@ -34,6 +35,9 @@ class KeepsModule(Resumable):
 
     It also trains with several processes on the CPU, which Ultralytics does on GPUs alone.
     """
+
+    last: Path
+    best: Path
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up as Ultralytics does, and count the processes on a CPU too."""
@@ -102,7 +106,7 @@ class KeepsModule(Resumable):
         With several processes, whoever started them validates: Ultralytics' own way needs GPUs.
         """
         if RANK == -1:
-            with _whole_files():
+            with _replaced(trainer_module, "strip_optimizer", _strip):  # Ultralytics' own would write over the files
                 super().final_eval()
         elif RANK == 0:
             strip_checkpoints(self.last, self.best)
@@ -113,7 +117,9 @@ class KeepsModule(Resumable):
         return distributed.init_process_group("gloo", rank=RANK, world_size=self.world_size)
 
     def _setup_train(self) -> None:
-        with _parallel_on_cpu() if self.device.type == "cpu" else contextlib.nullcontext():
+        on_cpu = self.device.type == "cpu"
+        parallel = _ParallelOnCpu if on_cpu else nn.parallel.DistributedDataParallel
+        with _replaced(nn.parallel, "DistributedDataParallel", parallel):
             super()._setup_train()
 
 
@@ -133,14 +139,14 @@ def _strip(path: Path, updates: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _whole_files() -> Iterator[None]:
-    """Let Ultralytics strip checkpoints as ``_strip`` does: it would write over them."""
-    original = trainer_module.strip_optimizer
-    trainer_module.strip_optimizer = _strip
+def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    """Let something of a module be another one inside the block."""
+    original = getattr(module, name)
+    setattr(module, name, value)
     try:
         yield
     finally:
-        trainer_module.strip_optimizer = original
+        setattr(module, name, original)
 
 
 class _ParallelOnCpu(nn.parallel.DistributedDataParallel):
@@ -148,16 +154,6 @@ class _ParallelOnCpu(nn.parallel.DistributedDataParallel):
 
     def __init__(self, module: nn.Module, device_ids: Any = None, **options: Any) -> None:
         super().__init__(module, **options)
-
-
-@contextlib.contextmanager
-def _parallel_on_cpu() -> Iterator[None]:
-    original = nn.parallel.DistributedDataParallel
-    nn.parallel.DistributedDataParallel = _ParallelOnCpu
-    try:
-        yield
-    finally:
-        nn.parallel.DistributedDataParallel = original
 
 
 class DetectionTrainer(KeepsModule, yolo.detect.DetectionTrainer):

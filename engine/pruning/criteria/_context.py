@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
+from ultralytics.nn.tasks import BaseModel
 
 from engine.base.errors import PlanError
 from engine.pruning.graph import ChannelGraph
@@ -27,7 +28,7 @@ class Criterion(Protocol):
         ...
 
 
-def task_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+def task_loss(model: BaseModel, batch: Batch) -> torch.Tensor:
     """Return the loss that Ultralytics trains a model with, summed over its parts."""
     given = model.args if isinstance(model.args, dict) else vars(model.args)
     model.args = get_cfg(overrides={key: value for key, value in given.items() if key in DEFAULT_CFG_DICT})

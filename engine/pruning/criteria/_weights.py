@@ -11,7 +11,7 @@ from engine.pruning.graph import ChannelGraph
 
 def gammas(graph: ChannelGraph, model: nn.Module) -> list[np.ndarray]:
     """Return for each layer the (C,) absolute scale factors of its BatchNorm."""
-    return [_absolute(model.get_submodule(layer.name).weight) for layer in graph.layers]
+    return [_absolute(model.get_parameter(f"{layer.name}.weight")) for layer in graph.layers]
 
 
 def weight_sums(graph: ChannelGraph, model: nn.Module, *, reading: bool) -> np.ndarray:
@@ -35,7 +35,7 @@ def weight_dims(module: nn.Module) -> tuple[np.ndarray, int, int]:
     A transposed convolution has its inputs first: (in, out, ...) instead of (out, in, ...).
     """
     transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-    return _absolute(module.weight), *((0, 1) if transposed else (1, 0))
+    return _absolute(module.get_parameter("weight")), *((0, 1) if transposed else (1, 0))
 
 
 def sums_along(weight: np.ndarray, dim: int) -> np.ndarray:

@@ -81,12 +81,12 @@ def learning_rates(length: TrainingLength) -> tuple[np.ndarray, np.ndarray]:
     batches, epochs = length.batches, length.epochs
     gathered = min(max(round(length.nbs / length.batch), 1), batches * epochs)
     warmup = round(min(length.warmup_epochs, max(epochs - 1, 0)) * batches)
-    steps, last = [], -1
+    rising, last = [], -1
     for index in range(min(warmup + 1, batches * epochs) if warmup else 0):
         if index - last >= max(1, int(np.interp(index, [0, warmup], [1, gathered]).round())):
-            steps.append(index)
+            rising.append(index)
             last = index
-    steps = np.concatenate([np.array(steps, dtype=int), np.arange(last + gathered, batches * epochs, gathered)])
+    steps = np.concatenate([np.array(rising, dtype=int), np.arange(last + gathered, batches * epochs, gathered)])
     epoch = steps // batches
     share = (1 - np.cos(epoch * pi / epochs)) / 2 if length.cos_lr else epoch / epochs
     rates = length.lr0 * (1 - share * (1 - length.lrf))

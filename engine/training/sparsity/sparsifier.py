@@ -25,7 +25,7 @@ from engine.pruning.solver import PrunePlan, rank, savings, solve, solve_budget
 from engine.training.sparsity.settings import LOOK_SHARE, SHRINK_END, SparsitySettings
 
 
-def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
     """Return the gradients; zero where the loss did not reach a parameter in this step."""
     return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
 
@@ -55,9 +55,8 @@ class Sparsifier:
         self.progress = 0.0
         "Share of the run that is done, 0 to 1; set by the trainer before each step."
         self._graph = graph
-        norms = [model.get_submodule(layer.name) for layer in graph.layers]
-        self._gammas = [norm.weight for norm in norms]
-        self._betas = [norm.bias for norm in norms]
+        self._gammas: list[Tensor] = [model.get_parameter(f"{layer.name}.weight") for layer in graph.layers]
+        self._betas: list[Tensor] = [model.get_parameter(f"{layer.name}.bias") for layer in graph.layers]
         device = self._gammas[0].device
         self._sizes = [len(gamma) for gamma in self._gammas]
         self._groups = torch.from_numpy(np.concatenate([layer.groups for layer in graph.layers])).to(device)  # (N,)
@@ -135,7 +134,7 @@ class Sparsifier:
         if self._targets is None:
             if self.progress < LOOK_SHARE:
                 return
-            self._choose()
+            self._targets = self._choose()
         position = (self.progress - LOOK_SHARE) / (SHRINK_END - LOOK_SHARE)
         wanted = (1 + cos(pi * min(position, 1.0))) / 2 if position < 1 else 0.0
         factor = min(wanted / self._faded, 1.0) if self._faded else 0.0
@@ -144,7 +143,8 @@ class Sparsifier:
         self._scale(self._gammas, factors)
         self._scale(self._betas, factors)
 
-    def _choose(self) -> None:
+    def _choose(self) -> Tensor:
+        """Return the (N,) bool channels that go."""
         seen = self._steps_seen.clone()
         if distributed.is_initialized():
             distributed.broadcast(seen, src=0)  # all go on, or none does
@@ -159,13 +159,13 @@ class Sparsifier:
             removed = removed.to(torch.uint8)
             distributed.broadcast(removed, src=0)
             removed = removed.bool()
-        self._targets = removed[self._groups]
+        return removed[self._groups]
 
     def _plan(self, scores: np.ndarray) -> PrunePlan:
         """Return what the solver removes by (G,) scores."""
-        if self._costs is None:
-            return solve(rank(self._graph, scores), self.settings.ratio)
         budget = self.settings.budget
+        if self._costs is None or budget is None:
+            return solve(rank(self._graph, scores), self.settings.ratio)
         scores = scores / np.maximum(savings(self._costs, budget), 1e-12)
         return solve_budget(rank(self._graph, scores), self._costs, budget)
 
@@ -194,7 +194,7 @@ class Sparsifier:
         self._targets = state["targets"].to(self._groups.device) if len(state["targets"]) else None
         self._faded = float(state["faded"])
 
-    def _scale(self, parameters: list[nn.Parameter], factors: Tensor) -> None:
+    def _scale(self, parameters: list[Tensor], factors: Tensor) -> None:
         torch._foreach_mul_(parameters, factors.to(parameters[0].dtype).split(self._sizes))
 
     @torch.no_grad()
@@ -215,9 +215,9 @@ class Sparsifier:
         An average only approaches zero; checkpoints store the average.
         """
         for layer, gamma, beta in zip(self._graph.layers, self._gammas, self._betas, strict=True):
-            norm = average.get_submodule(layer.name)
-            norm.weight[gamma.to(norm.weight.device) == 0] = 0
-            norm.bias[(gamma == 0).to(norm.bias.device) & (beta == 0).to(norm.bias.device)] = 0
+            weight, bias = (average.get_parameter(f"{layer.name}.{kind}") for kind in ("weight", "bias"))
+            weight[gamma.to(weight.device) == 0] = 0
+            bias[(gamma == 0).to(bias.device) & (beta == 0).to(bias.device)] = 0
 
     def statistics(self) -> GammaStatistics:
         """Return what the page shows of the gammas after an epoch: quantiles, shares, histogram, free ratio."""
