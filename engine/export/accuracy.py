@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from engine.base.errors import ExportError, StopRequested
 from engine.base.events import Report, step_event
@@ -62,7 +63,7 @@ def validation_map(
         return float(getattr(metrics, _MEASURED.get(task, "box")).map)
 
 
-def _report(validator, report: Report) -> None:
+def _report(validator: Any, report: Report) -> None:
     step, steps = validator.batch_i + 1, len(validator.dataloader)
     if step % 10 == 0 or step == steps:
         report(step_event(step, steps))

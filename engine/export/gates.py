@@ -39,7 +39,7 @@ def checker_gate(complaint: str) -> Gate:
 def difference_gate(parity: Parity, precision: str, limit: float | None = None) -> Gate:
     """Raw outputs against PyTorch's."""
     value = parity.max_rel_difference
-    if value is None:
+    if value is None or parity.max_abs_difference is None or parity.mean_abs_difference is None:
         return _gate("difference", None, None, None, "Outputs are final boxes or classes, so only these are compared.")
     limit = DIFFERENCE_LIMITS.get(precision) if limit is None else limit
     most, mean = short(parity.max_abs_difference), short(parity.mean_abs_difference)

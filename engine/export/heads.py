@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from torch import nn
 from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.tasks import BaseModel
 
 from engine.base.errors import ExportError
 from engine.export.settings import END2END, ONE_TO_MANY
@@ -59,7 +60,7 @@ def choose_head(model: nn.Module, name: str, asked: str | None, nms: bool) -> st
     return asked or (ONE_TO_MANY if nms else END2END)
 
 
-def select_head(model: nn.Module, head: str, size: tuple[int, int]) -> None:
+def select_head(model: BaseModel, head: str, size: tuple[int, int]) -> None:
     """Make a model put out what a file made of this head does.
 
     Args:

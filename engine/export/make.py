@@ -8,9 +8,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from ultralytics.nn.tasks import BaseModel
 
 from engine.base import numbers
 from engine.base.errors import ExportError, StorageError
@@ -91,7 +93,9 @@ def export_model(
         parity = _compare(checkpoint, backend, settings, size, compared)
         times = _latencies(backend, open_backend(full, settings.format) if full else None, parity.input_shape)
         unmeasured = _why_no_accuracy(checkpoint, settings, size)
-        accuracy = {} if unmeasured else _accuracies(checkpoint, exported, settings, head, size[0], report)
+        accuracy: dict[str, float] = {}
+        if settings.data is not None and not unmeasured:
+            accuracy = _accuracies(checkpoint, exported, settings, settings.data, head, size[0], report)
         packed = _packed(exported)
         size_mb = packed.stat().st_size / 1e6
         found = [
@@ -104,8 +108,8 @@ def export_model(
         if unmeasured:
             found.append(gate.no_accuracy_gate(unmeasured))
         else:
-            measured = accuracy.values()
-            found.append(gate.accuracy_gate(*measured, settings.precision, checkpoint.task))
+            measured, full_measured = accuracy.values()
+            found.append(gate.accuracy_gate(measured, full_measured, settings.precision, checkpoint.task))
         verified = gate.detections_tested(found) or not _needs_detections(settings)
         if strict and (gate.failures(found) or not verified):
             save_path = failed_path(save_path)
@@ -212,21 +216,9 @@ def _convert(source: Path, target: Path, checkpoint: Checkpoint, settings: Expor
     height, width = ast.literal_eval(read_metadata(source)["imgsz"])
     paths = _dataset_images(settings, "train", settings.calibration_images)
     report(status_event(f"Calibrating on {len(paths)} training images"))
-    form = checkpoint.channels, height, width, checkpoint.task
-    to_int8(source, target, _Images(paths, *form), report)
-
-
-class _Images(Sequence):
-    """Images of some (channels, height, width) for a task, read when asked for: a set need not fit into memory."""
-
-    def __init__(self, paths: list[Path], *form: int | str) -> None:
-        self._paths, self._form = paths, form
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return read_input(self._paths[index], *self._form)
+    # Read one by one when asked for: a set need not fit into memory.
+    images = (read_input(path, checkpoint.channels, height, width, checkpoint.task) for path in paths)
+    to_int8(source, target, images, len(paths), report)
 
 
 def _complaint(exported: Path) -> str:
@@ -242,7 +234,8 @@ def _complaint(exported: Path) -> str:
 
 def _stride(checkpoint: Checkpoint) -> int:
     """Return what image sizes are multiples of, in pixels: 32 for most models, 64 for those with a fourth scale."""
-    return int(max(checkpoint.model.stride))
+    model: BaseModel = checkpoint.model
+    return int(max(model.stride))
 
 
 def _rounded(checkpoint: Checkpoint, settings: ExportSettings) -> tuple[int, int]:
@@ -299,8 +292,7 @@ def _latencies(backend: Backend, full: Backend | None, shape: tuple[int, ...]) -
 
     image = np.random.default_rng(0).random((1, *shape[1:]), dtype=np.float32)
     times = [
-        [timed_ms(lambda run=run: run(image)) for run in (backend, full) if run is not None]
-        for _ in range(_LATENCY_RUNS)
+        [timed_ms(partial(run, image)) for run in (backend, full) if run is not None] for _ in range(_LATENCY_RUNS)
     ]
     medians = np.median(np.array(times[3:]), axis=0).tolist()
     return medians[0], medians[1] if full else None
@@ -321,7 +313,13 @@ def _why_no_accuracy(checkpoint: Checkpoint, settings: ExportSettings, size: tup
 
 
 def _accuracies(
-    checkpoint: Checkpoint, exported: Path, settings: ExportSettings, head: str, imgsz: int, report: Report
+    checkpoint: Checkpoint,
+    exported: Path,
+    settings: ExportSettings,
+    data: Path,
+    head: str,
+    imgsz: int,
+    report: Report,
 ) -> dict[str, float]:
     """Return the metric that judges, of the file, then of the checkpoint, on square images of ``imgsz`` pixels."""
     from engine.export.accuracy import validation_map
@@ -329,9 +327,17 @@ def _accuracies(
     report(status_event("Measuring accuracy on the validation split, of the file and of the checkpoint"))
     metric = TASKS[checkpoint.task].metric
     files = {metric: exported, f"{metric} fp32": checkpoint.path}
-    limits = {"cut": settings.nms, "head": head, "single_cls": checkpoint.single_cls}
     return {
-        name: validation_map(file, checkpoint.task, settings.data, imgsz, report, **limits)
+        name: validation_map(
+            file,
+            checkpoint.task,
+            data,
+            imgsz,
+            report,
+            cut=settings.nms,
+            head=head,
+            single_cls=checkpoint.single_cls,
+        )
         for name, file in files.items()
     }
 

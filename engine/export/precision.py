@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def _drop_twins(model: Any) -> None:
         seen.update(node.output)
 
 
-def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Report = silent) -> None:
+def to_int8(source: Path, target: Path, images: Iterable[np.ndarray], count: int, report: Report = silent) -> None:
     """Write an ONNX file whose convolutions compute with 8 bits (QDQ), calibrated on images.
 
     Weights have one scale a channel, activations one a tensor. Only convolutions and matrix products are quantised:
@@ -90,6 +90,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Re
         source: a float32 file with named nodes.
         target: where the quantised file goes.
         images: (1, C, H, W) arrays of the training split.
+        count: how many there are.
         report: receives ``step`` events, and may raise ``StopRequested``.
 
     Raises:
@@ -106,7 +107,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Re
         quantize_static(
             str(source),
             str(target),
-            _reader(model.graph.input[0].name, images, report),
+            _reader(model.graph.input[0].name, images, count, report),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -119,7 +120,7 @@ def to_int8(source: Path, target: Path, images: Sequence[np.ndarray], report: Re
         raise ExportError(f"The ONNX file could not be quantised: {first_line(error)}") from error
 
 
-def _reader(name: str, images: Sequence[np.ndarray], report: Report) -> Any:
+def _reader(name: str, images: Iterable[np.ndarray], count: int, report: Report) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):
@@ -130,8 +131,8 @@ def _reader(name: str, images: Sequence[np.ndarray], report: Report) -> Any:
 
         def _all(self) -> Iterator[dict[str, np.ndarray]]:
             for number, image in enumerate(images, 1):
-                if number % 8 == 0 or number == len(images):
-                    report(step_event(number, len(images)))
+                if number % 8 == 0 or number == count:
+                    report(step_event(number, count))
                 yield {name: image}
 
         def get_next(self) -> dict[str, np.ndarray] | None:

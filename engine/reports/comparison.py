@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.base import numbers
 from engine.base.errors import CheckpointError, DatasetError, WorkbenchError
@@ -22,6 +22,7 @@ from engine.settings.results import ComparedModel, Comparison, Measured, TimedWi
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 from engine.validation.size import ModelSize, measure_size
 
+FilePath = TypeVar("FilePath", str, Path)
 _RELATIVE = ("params", "gflops", "size_mb")
 
 
@@ -88,8 +89,9 @@ def compare(
         counting = _counting(report, len(measured), len(sizes))
         measured.append(measured_once(size.path, data, key, cache=cache, report=counting, validate=validate))
         report(step_event(len(measured), len(sizes)))
-    told = {"data": str(data), "split": split, "imgsz": imgsz, "gflops_imgsz": gflops_imgsz}
-    comparison = side_by_side(sizes, measured, first, **told)
+    comparison = side_by_side(
+        sizes, measured, first, data=str(data), split=split, imgsz=imgsz, gflops_imgsz=gflops_imgsz
+    )
     comparison = comparison.model_copy(update={"fit": fit.told()})
     return _with_latency(comparison, timed, first, conditions) if conditions else comparison
 
@@ -151,7 +153,7 @@ def check_alike(size: ModelSize, base: ModelSize) -> None:
         raise CheckpointError(f"{mine} and {other}; compare models for the same data.")
 
 
-def comparable(weights: Sequence[str | Path], report: Report = silent) -> list[str | Path]:
+def comparable(weights: Sequence[FilePath], report: Report = silent) -> list[FilePath]:
     """Return the checkpoints that can be measured on what the last one was made for; a status names each other.
 
     Training takes the classes, keypoints and image channels of its data set, so what a chain started from may know

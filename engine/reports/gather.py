@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine.base.errors import CheckpointError, DatasetError
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
@@ -202,7 +202,7 @@ def _accuracy(scores: Mapping[str, FamilyScore], digest: str) -> dict[str, Any]:
     return {"metrics": score.metrics, "shared": score.shared, "conditions": score.conditions}
 
 
-def _is_table(results: Any) -> bool:
+def _is_table(results: Any) -> TypeGuard[dict[str, list[float]]]:
     return isinstance(results, dict) and all(isinstance(column, list) for column in results.values())
 
 

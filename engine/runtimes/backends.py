@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ def torch_backend(model: nn.Module) -> Backend:
     return run
 
 
-def _arrays(output: object) -> Outputs:
+def _arrays(output: Any) -> Outputs:
     """Return the outputs that the exporter keeps: the decoded predictions, without the raw maps beside them."""
     decoded = output[0] if isinstance(output, (tuple, list)) else output
     tensors = decoded if isinstance(decoded, (tuple, list)) else [decoded]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from ultralytics.nn.tasks import BaseModel
 
 from engine.base.errors import ExportError
 from engine.base.imgsz import ImageSize, height_width, model_stride, option_text
@@ -87,7 +88,7 @@ def _onnx(onnx_file: Path, imgsz: ImageSize, threads: int) -> Callable[[], float
     return lambda: timed_ms(lambda: session.run(None, inputs))
 
 
-def _torch(model: nn.Module, imgsz: ImageSize, threads: int, device: str) -> Callable[[], float]:
+def _torch(model: BaseModel, imgsz: ImageSize, threads: int, device: str) -> Callable[[], float]:
     if device == "cuda" and not torch.cuda.is_available():
         raise ExportError("There is no CUDA device on this machine; measure onnx or torch.")
     channels = image_channels(model)

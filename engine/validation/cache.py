@@ -78,9 +78,18 @@ def measured_once(
         report(status_event(f"{Path(path).name} was measured before"))
         return found
     if validate is None:
-        from engine.validation.validator import validate
-    settings = {"imgsz": key.imgsz, "batch": key.batch, "device": key.device, "split": key.split}
-    measured = validate(Path(path), Path(data), **settings, report=report)
+        from engine.validation import validator
+
+        validate = validator.validate
+    measured = validate(
+        Path(path),
+        Path(data),
+        imgsz=key.imgsz,
+        batch=key.batch,
+        device=key.device,
+        split=key.split,
+        report=report,
+    )
     if cache is not None:
         try:
             cache.put(key, dumped(measured))

@@ -118,4 +118,5 @@ def interpolated(points: Sequence[tuple[float, float]], ratio: float) -> float |
     """Return the value at a ratio between (ratio, value) points, by straight lines; None beyond the last one."""
     if not points or not points[0][0] - 1e-9 <= ratio <= points[-1][0] + 1e-9:
         return None
-    return float(np.interp(ratio, *zip(*points, strict=True)))
+    ratios, values = zip(*points, strict=True)
+    return float(np.interp(ratio, ratios, values))

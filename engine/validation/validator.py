@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +95,12 @@ def _check_fit(checkpoint: Checkpoint, info: DatasetInfo, split: str, single_cls
     require_measurable(checkpoint, info, single_cls=single_cls)
 
 
-def _observe(model, report: Report) -> list:
+def _observe(model: Any, report: Report) -> list[Any]:
     """Report batches while validators run; return the list in which finished validators appear."""
-    finished: list = []
+    finished: list[Any] = []
     last_report_s = 0.0
 
-    def report_batch(validator) -> None:
+    def report_batch(validator: Any) -> None:
         nonlocal last_report_s
         now_s = time.monotonic()
         step, steps = validator.batch_i + 1, len(validator.dataloader)
@@ -136,6 +136,7 @@ def _validation(validator: Any) -> Measured:
 def _per_class(validator: Any) -> dict[str, float]:
     """Return class name -> its own score, of the classes that the split shows; empty for depth, which has none."""
     metrics, task = validator.metrics, validator.args.task
+    scored: Iterable[tuple[Any, Any]]
     if hasattr(metrics, "box"):
         scored = zip(metrics.box.ap_class_index, metrics.box.ap, strict=True)
     elif task == "classify":

@@ -143,14 +143,18 @@ def plan_arguments(spec: Spec) -> PlanArguments:
     if spec.get("target_latency") is not None:
         budget["latency_ms"] = spec["target_latency"]
     ratio = spec.get("prune_ratio")
-    if (ratio is None) == (not budget):
+    target: float | Budget
+    if budget and ratio is None:
+        target = Budget(**budget)
+    elif ratio is not None and not budget:
+        target = float(ratio)
+        check_ratio(target)
+    else:
         raise PlanError(
             "Say what to prune to: either --prune-ratio, or --max-params, --max-gflops and --target-latency."
         )
-    if ratio is not None:
-        check_ratio(float(ratio))
     return PlanArguments(
-        target=Budget(**budget) if budget else float(ratio),
+        target=target,
         settings=SolverSettings(
             protect_residual=bool(spec.get("protect_residual")),
             floor=given(spec, "floor", DEFAULT_FLOOR),

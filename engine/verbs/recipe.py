@@ -101,7 +101,9 @@ def run_recipe(
         WorkbenchError: a step failed; the message names it.
     """
     if run_verb is None:
-        from engine.verbs import run_verb
+        from engine import verbs
+
+        run_verb = verbs.run_verb
     run = _prepared(recipe, weights, data, save_dir, device)
     identity, records = run.identity(), []
     if (run.save_dir / STATE_FILE).exists():

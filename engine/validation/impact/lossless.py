@@ -23,7 +23,7 @@ def is_free(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> bool:
     removed = zero = 0
     for layer in graph.layers:
         cut = ~keep[layer.groups]
-        gammas = model.get_submodule(layer.name).weight.detach().cpu().numpy()
+        gammas = model.get_parameter(f"{layer.name}.weight").detach().cpu().numpy()
         removed += int(cut.sum())
         zero += int((cut & (gammas == 0)).sum())
     return removed - zero <= TOLERANCE * removed

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.base.errors import StopRequested
-from engine.base.events import Report, only, status_event, step_event
+from engine.base.events import Report, StepEvent, only, status_event, step_event
 from engine.base.tasks import score_words
 from engine.checkpoints.checkpoint import save_checkpoint
 from engine.pruning.compensation import compensate
@@ -135,10 +135,15 @@ def fill(file: StudyFile, cuts: Sequence[Cut], bench: Bench, report: Report) -> 
                 step = step_event(done, len(cuts))
                 report(step)
                 if cut.name not in file.study.points:
-                    metrics = bench.metrics(cut.keep, lambda event, step=step: report(step))
+                    metrics = bench.metrics(cut.keep, _repeated(step, report))
                     file.put(cut.name, {**cut.about, "metrics": metrics})
                 report(status_event(f"{cut.told}: {score_words(file.study.metrics(cut.name))}"))
             report(step_event(len(cuts), len(cuts)))
     except StopRequested:
         return False
     return True
+
+
+def _repeated(step: StepEvent, report: Report) -> Report:
+    """Return a report that tells this step, whatever it is told."""
+    return lambda event: report(step)

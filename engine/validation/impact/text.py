@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from engine.base import numbers
-from engine.base.tasks import main_metric, main_score, metric_label, task_of
+from engine.base.tasks import main_score, metric_label, score_difference, score_heading, telling_metrics
 from engine.settings.results import AccuracyCurve, Metrics, Sensitivity
 
 
 def accuracy_text(result: AccuracyCurve) -> str:
     """Return an accuracy curve as a table."""
-    names = _shown(result.dense)
+    names = tuple(reversed(telling_metrics(result.dense)))  # the one that judges last
     heads = "".join(f"{metric_label(name):>{_width(name)}}" for name in names)
     rows = [f"{'ratio':>8}{'parameters':>14}{'GFLOPs':>9}{heads}{'recalibrated':>14}"]
     rows.append(f"{'dense':>8}{'':>14}{'':>9}{_cells(result.dense, names)}")
@@ -32,21 +32,14 @@ def sensitivity_text(result: Sensitivity) -> str:
         cells = (_loss(result, row.metrics.get(share)) for share in shares)
         rows.append(f"{row.block + ' ' + row.kind:<22}{row.channels:>9}" + "".join(cells))
     if result.repaired:
-        name, whole = main_metric(result.repaired), numbers.score(main_score(result.repaired))
-        rows.append(f"change of {metric_label(name)} against {whole}; '{numbers.UNKNOWN}': a floor forbids it")
+        name, whole = score_heading([result.repaired]), numbers.score(main_score(result.repaired))
+        rows.append(f"change of {name} against {whole}; '{numbers.UNKNOWN}': a floor forbids it")
     return "\n".join([*rows, _where(result)])
 
 
 def _loss(result: Sensitivity, metrics: Metrics | None) -> str:
-    if metrics is None:
-        return f"{numbers.UNKNOWN:>9}"
-    return f"{numbers.score_change(main_score(metrics) - main_score(result.repaired)):>9}"
-
-
-def _shown(metrics: Metrics) -> tuple[str, ...]:
-    """Return the two metrics that tell most, the one that judges last."""
-    task = task_of(metrics)
-    return tuple(reversed(task.metrics[:2])) if task else ("mAP50", "mAP50-95")
+    change = score_difference(metrics or {}, result.repaired)
+    return f"{numbers.UNKNOWN if change is None else numbers.score_change(change):>9}"
 
 
 def _width(name: str) -> int:

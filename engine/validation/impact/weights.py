@@ -18,7 +18,7 @@ from pathlib import Path
 
 from engine.base.errors import PlanError
 from engine.base.files import expanded
-from engine.base.tasks import main_score
+from engine.base.tasks import score_difference
 from engine.validation.study import Study, read_study
 
 DAMPING = 0.1
@@ -46,10 +46,12 @@ def sensitivity_factors(losses: Mapping[str, Mapping[float, float]]) -> Factors:
 
 def losses_of(study: Study) -> dict[str, dict[float, float]]:
     """Return block -> removed share -> loss of mAP, from a study of sensitivity."""
-    whole = main_score(study.metrics("repaired") or study.metrics("dense"))
+    whole = study.metrics("repaired") or study.metrics("dense")
     losses: dict[str, dict[float, float]] = {}
     for point in study.cuts():
-        losses.setdefault(point["block"], {})[float(point["share"])] = whole - main_score(point["metrics"])
+        change = score_difference(point["metrics"], whole)
+        if change is not None:
+            losses.setdefault(point["block"], {})[float(point["share"])] = -change
     return losses
 
 
