@@ -17,8 +17,9 @@ from app.words import format
 from engine.base import numbers
 from engine.base.tasks import metric_label
 from engine.checkpoints.checkpoint import open_checkpoint
+from engine.settings.command import command_of
 from engine.workspace.family_scores import families
-from engine.workspace.lineage import EXPORTED, Member, command_of, family, missing_files, settings_of
+from engine.workspace.lineage import EXPORTED, Member, family, missing_files, settings_of
 from engine.workspace.store import Job, Model
 
 DEMO_COMMAND = "python -m engine.demo.make --save-dir runs/demo"

@@ -8,22 +8,17 @@
       - finetune: {epochs: 50, distill: true}
       - compare
 
-The settings of a step are the options that the terminal has for the same verb, with underscores; they are checked
-against the terminal's own parser. ``distill`` stands for a teacher: the model that the recipe starts from, and
+The settings of a step are those of the same verb on the terminal, with underscores, and are checked against the same
+table, ``engine.settings``. ``distill`` stands for a teacher: the model that the recipe starts from, and
 ``ultralytics`` for further arguments of Ultralytics: ``ultralytics: {mosaic: 0.5, freeze: 10}``.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import math
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +26,10 @@ import yaml
 
 from engine.base.errors import WorkbenchError
 from engine.base.files import expanded
-from engine.settings.verb_facts import MODEL_MAKERS, STEP_VERBS, TAKES_ARGUMENTS
+from engine.settings.fields import NUMBER, SWITCH, TEXT, Kind, Setting, SettingsError, fields_of, shown, unknown
+from engine.settings.parser import ARGUMENTS
+from engine.settings.requests import request_of
+from engine.settings.verb_facts import MODEL_MAKERS, STEP_VERBS
 
 SUPPLIED = frozenset(
     "help json weights data download save_dir project name exist_ok reference resume teacher chain".split()
@@ -40,7 +38,6 @@ SUPPLIED = frozenset(
 MOST_BYTES = 64 * 1024
 MOST_STEPS = 100
 _KEYS = ("name", "description", "weights", "data", "download", "device", "steps")
-_LARGEST_INTEGER = 10**12
 _SHIPPED = ("quick-look", "careful", "small-gpu")
 
 
@@ -139,7 +136,7 @@ def recipe_from_dict(content: Any, default_name: str = "Recipe") -> Recipe:
         steps=checked,
         weights=_text(content, "weights"),
         data=_text(content, "data"),
-        download=_switch(content, "download"),
+        download=_taken("The recipe", "download", content.get("download", False), SWITCH),
         device=_text(content, "device"),
     )
 
@@ -151,14 +148,12 @@ def recipe_from_job(verb: str, spec: Mapping[str, Any], name: str | None = None)
         RecipeError: the verb cannot be a step, or the settings are not ones that the terminal takes.
     """
     _check_verb(verb, 1)
-    known = setting_options(verb)
+    known = step_settings(verb)
     settings = {
         key: value for key, value in spec.items() if key in known and key != "device" and _is_said(value, known[key])
     }
     if spec.get("teacher"):
         settings["distill"] = True
-    if spec.get("ultralytics") and verb in TAKES_ARGUMENTS:
-        settings["ultralytics"] = spec["ultralytics"]
     return recipe_from_dict({"name": name or verb.capitalize(), "steps": [{verb: settings}]})
 
 
@@ -169,21 +164,12 @@ def recipe_to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=float("inf"))
 
 
-# Settings, as the terminal's parser knows them
+# Settings, as the table has them
 
 
-@cache
-def verb_options(verb: str) -> dict[str, argparse.Action]:
-    """Return every option that the terminal has for a verb, by its key."""
-    from engine.settings.parser import build_parser
-
-    verbs = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return {action.dest: action for action in verbs.choices[verb]._actions if action.option_strings}
-
-
-def setting_options(verb: str) -> dict[str, argparse.Action]:
-    """Return the options of a verb that a step may set."""
-    return {key: action for key, action in verb_options(verb).items() if key not in SUPPLIED}
+def step_settings(verb: str) -> dict[str, Setting]:
+    """Return the settings of a verb that a step may set."""
+    return {name: setting for name, setting in fields_of(request_of(verb)).items() if name not in SUPPLIED}
 
 
 def _step(entry: Any, number: int) -> Step:
@@ -196,10 +182,9 @@ def _step(entry: Any, number: int) -> Step:
         raise RecipeError(f"{where} has distill, which only finetune knows; leave it out.")
     if supplied := sorted(SUPPLIED.intersection(map(str, settings))):
         raise RecipeError(f"{where} sets {supplied[0]}, which the run itself decides; leave it out.")
-    own = (*(("distill",) if verb == "finetune" else ()), *(("ultralytics",) if verb in TAKES_ARGUMENTS else ()))
-    options = setting_options(verb)
-    _refuse_unknown(settings, (*options, *own), where)
-    return Step(verb, {key: _value(where, key, value, options.get(key)) for key, value in settings.items()})
+    known = step_settings(verb)
+    _refuse_unknown(settings, (*known, *(("distill",) if verb == "finetune" else ())), where)
+    return Step(verb, {key: _value(where, key, value, known.get(key)) for key, value in settings.items()})
 
 
 def _verb_and_settings(entry: Any, number: int) -> tuple[Any, Any]:
@@ -213,7 +198,7 @@ def _verb_and_settings(entry: Any, number: int) -> tuple[Any, Any]:
 
 def _check_verb(verb: Any, number: int) -> None:
     if verb not in STEP_VERBS:
-        raise RecipeError(f"Step {number} is {_shown(verb)}, which is no step; use one of {', '.join(STEP_VERBS)}.")
+        raise RecipeError(f"Step {number} is {shown(verb)}, which is no step; use one of {', '.join(STEP_VERBS)}.")
 
 
 def _refuse_too_early(steps: tuple[Step, ...]) -> None:
@@ -229,98 +214,44 @@ def _refuse_too_early(steps: tuple[Step, ...]) -> None:
 def _refuse_unknown(content: Mapping[Any, Any], known: Iterable[str], where: str) -> None:
     known = tuple(known)
     for key in content:
-        if key in known:
-            continue
-        close = difflib.get_close_matches(str(key)[:80], known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"it knows {', '.join(sorted(known))}."
-        raise RecipeError(f"{where} does not know {_shown(key)}; {hint}")
+        if key not in known:
+            raise RecipeError(f"{where} {unknown(key, known)}")
 
 
-def _value(where: str, key: str, value: Any, option: argparse.Action | None) -> Any:
-    """Return a setting's value in the type that the terminal would give it."""
+def _value(where: str, key: str, value: Any, setting: Setting | None) -> Any:
+    """Return a setting's value in the type that the terminal would give it; ``distill`` is none of the table's."""
+    if setting is None:
+        return _taken(where, key, value, SWITCH)
+    if setting.name == ARGUMENTS:
+        return _arguments(where, value)
+    if value == []:
+        raise RecipeError(f"{where} has {key}: {shown(value)}; it must be a list with at least one entry.")
     try:
-        if key == "ultralytics":
-            return _arguments(value)
-        if option is None or option.nargs == 0:
-            return _boolean(value)
-        if option.nargs in ("+", "*") or isinstance(option, argparse._AppendAction):
-            entries = value if isinstance(value, list) else [value]
-            if not entries:
-                raise ValueError("a list with at least one entry")
-            return [_single(entry, option) for entry in entries]
-        return _single(value, option)
-    except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
-        raise RecipeError(f"{where} has {key}: {_shown(value)}; it must be {error}.") from error
+        if value is None:
+            raise SettingsError(setting.refusal(value))
+        return setting.checked(value)
+    except SettingsError as error:
+        raise RecipeError(f"{where} has {key}: {error}.") from error
 
 
-def _arguments(value: Any) -> dict[str, Any]:
+def _arguments(where: str, value: Any) -> dict[str, Any]:
     """Return further arguments of Ultralytics; whether it knows them is looked at before a run, not here."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ValueError("a group of Ultralytics arguments, {mosaic: 0.5}")
+        raise RecipeError(
+            f"{where} has {ARGUMENTS}: {shown(value)}; it must be a group of Ultralytics arguments, {{mosaic: 0.5}}."
+        )
     for entry in value.values():
         for each in entry if isinstance(entry, list) else [entry]:
-            if isinstance(each, float):
-                _number(each)
-            elif not (each is None or isinstance(each, bool) or _is_integer(each)):
-                _plain(each)
+            if not (each is None or isinstance(each, bool)):
+                _taken(where, ARGUMENTS, each, NUMBER if isinstance(each, float) else TEXT)
     return value
 
 
-def _single(value: Any, option: argparse.Action) -> Any:
-    if option.type is int:
-        result: Any = _integer(value)
-    elif option.type is float:
-        result = _number(value)
-    elif option.type in (None, str):
-        result = _plain(str(value) if _is_integer(value) else value)
-    else:
-        try:
-            result = option.type(str(value))
-        except argparse.ArgumentTypeError as error:
-            raise ValueError(str(error)) from error
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"as --help of this verb says ({error})") from error
-    if option.choices is not None and result not in option.choices:
-        raise ValueError(f"one of {', '.join(map(str, option.choices))}")
-    return result
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_INTEGER
-
-
-def _integer(value: Any) -> int:
-    if not _is_integer(value):
-        raise ValueError("a whole number")
-    return value
-
-
-def _number(value: Any) -> float:
-    # YAML reads 1e-3, without a point, as text.
-    if not isinstance(value, (float, str)) and not _is_integer(value):
-        raise ValueError("a number")
+def _taken(where: str, key: str, value: Any, kind: Kind) -> Any:
     try:
-        number = float(value)
-    except ValueError as error:
-        raise ValueError("a number") from error
-    if not math.isfinite(number):
-        raise ValueError("a finite number")
-    return number
-
-
-def _plain(value: Any) -> str:
-    """Return text that is not empty and fits on one line."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("text")
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in value):
-        raise ValueError("text on one line")
-    return value
+        return kind.take(value)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"{where} has {key}: {shown(value)}; it must be {kind.words}.") from error
 
 
 def _text(content: Mapping[str, Any], key: str) -> str | None:
@@ -329,23 +260,14 @@ def _text(content: Mapping[str, Any], key: str) -> str | None:
         return None
     if key == "description" and isinstance(value, str) and "\n" in value:  # YAML's way of writing long text
         value = " ".join(value.split())
-    try:
-        return _plain(str(value) if _is_integer(value) else value)
-    except ValueError as error:
-        raise RecipeError(f"The recipe has {key}: {_shown(value)}; it must be {error}.") from error
+    text: str = _taken("The recipe", key, value, TEXT)
+    return text
 
 
-def _switch(content: Mapping[str, Any], key: str) -> bool:
-    try:
-        return _boolean(content.get(key, False))
-    except ValueError as error:
-        raise RecipeError(f"The recipe has {key}: {_shown(content[key])}; it must be {error}.") from error
-
-
-def _is_said(value: Any, option: argparse.Action) -> bool:
+def _is_said(value: Any, setting: Setting) -> bool:
     """Whether a job's specification decides something with this value."""
-    switched_off = isinstance(option, argparse._StoreTrueAction) and value is False
-    return not (value is None or switched_off or value == [])
+    switched_off = setting.is_switch and value is False and setting.default is False
+    return not (value in (None, [], {}) or switched_off)
 
 
 def _located(name: str | None, folder: Path) -> str | None:
@@ -365,20 +287,6 @@ def _is_official(name: str) -> bool:
 
     stem, _, suffix = name.rpartition(".")
     return is_official_name(f"{stem}.pt") and suffix in ("pt", "yaml")
-
-
-def _shown(value: Any) -> str:
-    """Return a value as a person may see it in a sentence: short, on one line."""
-    if isinstance(value, (dict, list)):
-        return f"a {'list' if isinstance(value, list) else 'group'} of {len(value)}"
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        return "a very large number"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # YAML

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from engine.base.errors import WorkbenchError
 from engine.base.events import Report, silent
+from engine.settings.requests import read_request
 from engine.settings.results import Result
 from engine.verbs.accuracy import accuracy, sensitivity
-from engine.verbs.common import Spec, required, resolve_weights
+from engine.verbs.common import Spec, resolve_weights
 from engine.verbs.comparing import compare
 from engine.verbs.evaluating import val
 from engine.verbs.exporting import export
@@ -52,7 +53,7 @@ def run_verb(verb: str, spec: Spec, report: Report = silent) -> Result:
 
     if verb not in VERBS:
         raise WorkbenchError(f"There is no verb {verb!r}; the verbs are {', '.join(VERBS)}.")
-    required(spec, "weights")
+    read_request(verb, spec)
     import_ultralytics()
     if spec.get("download") and spec.get("data"):
         from engine.datasets import download_folder, fetch_if_missing

@@ -19,8 +19,10 @@ from engine.base.errors import StorageError, WorkbenchError
 from engine.base.events import Report, silent, status_event
 from engine.base.files import expanded, file_digest, write_text_atomic
 from engine.base.tasks import metric_label
-from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names, verb_options
+from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
+from engine.settings.fields import fields_of
+from engine.settings.requests import request_of
 from engine.settings.results import (
     CompareResult,
     ListedRecipe,
@@ -138,7 +140,7 @@ def run_spec(run: Run, number: int, made: Sequence[str], *, resume: bool = False
     step = run.recipe.steps[number - 1]
     devices = {"device": run.device, "recipe_device": run.recipe.device}
     spec = step_spec(step.verb, step.settings, run.base, made, data=run.data, **devices)
-    if "save_dir" in verb_options(step.verb):
+    if "save_dir" in fields_of(request_of(step.verb)):
         spec["save_dir"] = str(run.folder(number))
     return {**spec, "resume": True} if resume else spec
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from engine.base.imgsz import option_text
 from engine.base.tasks import main_metric, main_score
 from engine.settings.arguments import argument_words
-from engine.settings.parser import build_parser, image_size
 from engine.settings.results import ExportResult
 from engine.workspace.figures import Figures
 from engine.workspace.store import Job, Model
@@ -96,21 +92,6 @@ def family(models: Sequence[Model], jobs: Sequence[Job], figures: Mapping[str, F
     return list(below(root, 0))
 
 
-def command_of(verb: str | None, spec: Mapping[str, Any]) -> str | None:
-    """Return the terminal command that does what a job with this specification does, None where there is none.
-
-    Settings that the terminal does not know, such as those of a chain of jobs, are left out.
-    """
-    options = _options_of(verb)
-    if options is None or any(option.required and spec.get(option.dest) is None for option in options):
-        return None
-    words = ["python", "-m", "engine", str(verb)]
-    for option in options:
-        if spec.get(option.dest) is not None and option.dest != "resume":
-            words += _words_of(option, spec[option.dest])
-    return shlex.join([*words, *argument_words(spec.get("ultralytics") or {})])
-
-
 def missing_files(spec: Mapping[str, Any]) -> list[str]:
     """Return the files that a command made from this specification would look for in vain, as it names them.
 
@@ -183,34 +164,6 @@ def _export_change(measured: Mapping[str, Any]) -> float | None:
     """Return what an export changed of the metric that judges, None where it did not measure both sides."""
     full = measured.get(f"{main_metric(measured)} fp32")
     return None if full is None else main_score(measured) - full
-
-
-def _options_of(verb: str | None) -> list[argparse.Action] | None:
-    """Return the options of a verb, as the terminal declares them."""
-    verbs = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    parser = verbs.choices.get(verb or "")
-    return None if parser is None else [action for action in parser._actions if action.option_strings]
-
-
-def _words_of(option: argparse.Action, value: Any) -> list[str]:
-    flag = option.option_strings[-1]
-    if option.nargs == 0:  # a switch, which says what it sets
-        return [flag] if value == option.const else []
-    if isinstance(option, argparse._AppendAction):
-        return [f"{flag}={each}" for each in _listed(value)]
-    if option.nargs == "+":
-        return [flag, *(_no_flag(str(each)) for each in _listed(value))]
-    text = option_text(value) if option.type is image_size else str(value)
-    return [f"{flag}={text}"] if text.startswith("-") or not text else [flag, text]
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _no_flag(text: str) -> str:
-    """Return a path that cannot be mistaken for an option."""
-    return f"./{text}" if text.startswith("-") else text
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from engine import jobs
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.workspace.lineage import command_of
+from engine.settings.command import command_of
 from engine.workspace.store import Store
 
 IMGSZ = 640

@@ -6,16 +6,16 @@ import onnx
 import pytest
 from ultralytics.utils.torch_utils import get_flops
 
-from engine.base.errors import PlanError, TrainingError
+from engine.base.errors import PlanError, WorkbenchError
 from engine.base.imgsz import as_size, height_width, option_text, pixels, size_for_json
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.latency.table import LatencyTable
 from engine.pruning.session import Slimming
 from engine.recipes import recipe_from_dict, recipe_to_yaml
 from engine.recipes.format import load_recipe
+from engine.settings.command import command_of
 from engine.settings.parser import build_parser
 from engine.verbs import run_verb
-from engine.workspace.lineage import command_of
 from tests.models import build
 
 PAIR = [384, 640]
@@ -109,7 +109,7 @@ def test_where_ultralytics_takes_one_number_one_sentence_says_so(verb, capsys):
 @pytest.mark.parametrize("verb", ["val", "accuracy"])
 def test_a_job_that_asks_to_validate_at_height_and_width_is_refused_in_a_sentence(verb, tiny_checkpoint, tmp_path):
     spec = {"weights": str(tiny_checkpoint()), "imgsz": PAIR, "data": "coco8.yaml", "save_dir": str(tmp_path)}
-    with pytest.raises(TrainingError, match="Image size 384,640 is none to train or validate at: Ultralytics trains"):
+    with pytest.raises(WorkbenchError, match="it must be one number of pixels such as 640: Ultralytics trains"):
         run_verb(verb, spec, **quiet)
 
 

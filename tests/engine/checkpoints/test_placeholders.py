@@ -6,8 +6,9 @@ from contextlib import closing
 import pytest
 
 from engine.base.errors import JobError, StorageError
+from engine.settings.command import command_of
 from engine.workspace.figures import figures_of
-from engine.workspace.lineage import command_of, family, missing_files
+from engine.workspace.lineage import family, missing_files
 from engine.workspace.store import Store
 from engine.workspace.store.database import DATABASE_NAME, Database
 from engine.workspace.store.schema import MIGRATIONS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.base import numbers
-from engine.base.errors import ExportError, PlanError, StopRequested, StorageError
+from engine.base.errors import ExportError, PlanError, StopRequested, StorageError, WorkbenchError
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.latency import LatencyTable, TimedSlimming, known_costs, measure, table_path
 from engine.latency.checking import LatencyCheck, check_latency
@@ -406,7 +406,7 @@ def test_predicting_takes_no_runtime_and_no_impossible_threads(tiny_checkpoint):
     for more in ({"runtime": ["torch"]}, {"repeats": 50}):
         with pytest.raises(ExportError, match="leave out --runtime and --repeats"):
             run_verb("latency", {**spec, **more})
-    with pytest.raises(PlanError, match="-1 threads"):
+    with pytest.raises(WorkbenchError, match="--threads is -1; it must be a whole number of at least 1"):
         run_verb("latency", {**spec, "threads": -1})
 
 

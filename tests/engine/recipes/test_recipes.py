@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import given
 from hypothesis import strategies as st
 from ultralytics.utils.torch_utils import get_num_params
@@ -23,10 +24,8 @@ from engine.recipes import (
     shipped_names,
     shipped_recipes,
 )
-from engine.recipes.format import MODEL_MAKERS, MOST_BYTES, MOST_STEPS, STEP_VERBS, setting_options
+from engine.recipes.format import MODEL_MAKERS, MOST_BYTES, MOST_STEPS, STEP_VERBS, step_settings
 from engine.recipes.steps import made_models, step_spec
-from engine.settings.options import batch_size
-from engine.settings.parser import image_side, image_size
 from engine.verbs.recipe import check_run, run_recipe
 from tests.models import write_checkpoint
 from tests.runs import write_dense
@@ -39,31 +38,33 @@ TINY = {"epochs": 1, "imgsz": 64, "batch": 4, "nbs": 4, "workers": 0}
 words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=30).filter(str.strip)
 
 
-def values(option):
-    """Return a strategy for the values that a terminal option takes."""
-    if option.nargs == 0:
-        return st.booleans()
-    if option.choices:
-        one = st.sampled_from(list(option.choices))
-    elif option.type is int:
-        one = st.integers(-(10**12), 10**12)
-    elif option.type is float:
-        one = st.floats(allow_nan=False, allow_infinity=False)
-    elif option.type is image_side:
-        one = st.integers(1, 10**6)
-    elif option.type is image_size:
-        one = st.integers(1, 10**6) | st.sampled_from([[384, 640], [640, 384]])
-    elif option.type is batch_size:
-        one = st.integers(-1, 64) | st.just(0.5)
-    else:
-        one = words
-    return st.lists(one, min_size=1, max_size=3) if type(option).__name__ == "_AppendAction" else one
+def values(setting):
+    """Return a strategy for the values that a setting takes."""
+    low, high = setting.bound(Ge), setting.bound(Le)
+    above, below = setting.bound(Gt), setting.bound(Lt)
+    kinds = {
+        "switch": st.booleans(),
+        "whole number": st.integers(int(low or 0), int(high or 10**12)),
+        "number": st.floats(
+            low if above is None else above,
+            high if below is None else below,
+            exclude_min=above is not None,
+            exclude_max=below is not None,
+            allow_nan=False,
+            allow_infinity=False,
+        ),
+        "pixels": st.integers(32, 10**6),
+        "image size": st.integers(1, 10**6) | st.sampled_from([[384, 640], [640, 384]]),
+        "images": st.integers(1, 64) | st.sampled_from([-1, 0.5]),
+    }
+    one = st.sampled_from(setting.choices) if setting.choices else kinds.get(setting.kind.name, words)
+    return st.lists(one, min_size=1, max_size=3) if setting.several else one
 
 
 @st.composite
 def step_strategy(draw, verbs=STEP_VERBS):
     verb = draw(st.sampled_from(verbs))
-    options = dict(setting_options(verb))
+    options = {name: setting for name, setting in step_settings(verb).items() if name != "ultralytics"}
     settings = {key: draw(values(options[key])) for key in draw(st.sets(st.sampled_from(sorted(options))))}
     if verb == "finetune" and draw(st.booleans()):
         settings["distill"] = draw(st.booleans())

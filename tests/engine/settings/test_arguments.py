@@ -14,13 +14,14 @@ from engine.cli import main
 from engine.recipes import load_recipe, recipe_from_job, recipe_to_yaml
 from engine.settings import arguments
 from engine.settings.arguments import argument_words, checked_arguments, merged_arguments, parsed_arguments
+from engine.settings.command import command_of
 from engine.settings.parser import read_terminal
 from engine.settings.verb_facts import TAKES_ARGUMENTS
 from engine.training import TrainSettings
 from engine.training.sparsity import SparsitySettings, TrainingLength, images_taken, reach
 from engine.verbs import run_verb
 from engine.verbs.recipe import check_recipe
-from engine.workspace.lineage import command_of, settings_of
+from engine.workspace.lineage import settings_of
 from tests.runs import spec
 
 LINE = "mosaic=0.5 freeze=10 fraction=0.3 single_cls=True cache=ram weight_decay=0.001"
@@ -190,7 +191,7 @@ def test_a_strength_of_zero_is_plain_training_and_sparse_training_says_so(dense,
     assert read_terminal(["train", "--weights", "a.pt", "--data", "d", "--sr", "0"])["sr"] == 0
     result = run_verb("train", spec(dense, data, tmp_path / "run", epochs=1, sr=0.0))
     assert result["sparsity"] is None
-    with pytest.raises(TrainingError, match=r"plain training \(train\)"):
+    with pytest.raises(WorkbenchError, match=r"plain training \(train\)"):
         run_verb("sparsify", spec(dense, data, tmp_path / "no", sr=0.0))
 
 

@@ -4,21 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.recipes.format import verb_options
 from engine.settings import verb_facts
+from engine.settings.requests import REQUESTS
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def takers(option: str) -> set[str]:
-    return {verb for verb in verb_facts.STEP_VERBS if option in verb_options(verb)}
+    return {verb for verb in verb_facts.STEP_VERBS if option in REQUESTS[verb].model_fields}
 
 
-def test_they_agree_with_the_options_of_the_terminal():
+def test_they_agree_with_the_options_of_the_table():
     assert takers("data") == set(verb_facts.TAKES_DATA)
     assert takers("device") == set(verb_facts.TAKES_DEVICE)
     assert takers("resume") == set(verb_facts.TRAINING)
-    required = {verb for verb in verb_facts.STEP_VERBS if (data := verb_options(verb).get("data")) and data.required}
+    required = {verb for verb in verb_facts.STEP_VERBS if REQUESTS[verb].model_fields["data"].is_required()}
     assert required == {verb for verb in verb_facts.STEP_VERBS if verb_facts.needs_data(verb, {})}
 
 

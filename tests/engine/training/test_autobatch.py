@@ -1,13 +1,11 @@
 """A batch of -1 is chosen as Ultralytics chooses it, said, and written down as the number that it became."""
 
-import argparse
 import json
 
 import pytest
 import torch
 
 from engine.base.errors import TrainingError
-from engine.settings.options import batch_size
 from engine.settings.parser import read_terminal
 from engine.training import TrainSettings, batch, resumed_settings, with_batch
 from engine.training.resuming import note_start
@@ -72,11 +70,12 @@ def test_a_batch_that_is_no_number_of_images_is_refused(dense, tmp_path, wrong):
         TrainSettings(str(dense), tmp_path, tmp_path, 1, 64, batch=wrong)
 
 
-def test_the_terminal_takes_it_as_ultralytics_does():
+def test_the_terminal_takes_it_as_ultralytics_does(capsys):
     needed = ["train", "--weights", "a.pt", "--data", "d.yaml"]
     assert read_terminal([*needed, "--batch", "-1"])["batch"] == -1
     assert read_terminal([*needed, "--batch", "0.7"])["batch"] == 0.7
     assert read_terminal([*needed, "--batch", "8"])["batch"] == 8
     for wrong in ("many", "nan"):
-        with pytest.raises(argparse.ArgumentTypeError):
-            batch_size(wrong)
+        with pytest.raises(SystemExit):
+            read_terminal([*needed, "--batch", wrong])
+        assert "is not a whole number of images, -1, or a share" in capsys.readouterr().err

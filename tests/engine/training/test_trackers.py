@@ -12,11 +12,11 @@ from ultralytics.utils import SETTINGS
 
 from engine import recipes
 from engine.base.errors import TrainingError
+from engine.settings.command import command_of
 from engine.settings.parser import read_terminal
 from engine.settings.verb_facts import TRACKERS
 from engine.training import TrainSettings, trackers
 from engine.training.trackers import GammaRecord, check_trackers, tracked, tracker_of
-from engine.workspace.lineage import command_of
 from tests.runs import tiny_data, write_dense
 
 ROOT = Path(__file__).resolve().parents[3]

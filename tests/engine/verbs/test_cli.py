@@ -228,7 +228,7 @@ def test_criteria_and_scopes_choose_different_channels(tiny_checkpoint, told):
         (("--prune-ratio", 0.3, "--layer-ratio", "model.0.bn=1"), ("0.95", "model.0.bn")),
         (("--prune-ratio", 0.3, "--round-to", 0), ("multiple",)),
         (("--prune-ratio", 0.3, "--criterion", "magic"), ("magic",)),
-        (("--prune-ratio", 0.3, "--floor-share", 2), ("floor share",)),
+        (("--prune-ratio", 0.3, "--floor-share", 2), ("--floor-share", "from 0 to 1")),
     ],
 )
 def test_targets_and_limits_that_make_no_sense_are_refused(options, words, tiny_checkpoint, terminal):

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.settings.command import command_of
 from engine.settings.parser import build_parser
 from engine.workspace.figures import Figures
-from engine.workspace.lineage import EXPORTED, command_of, family, settings_of
+from engine.workspace.lineage import EXPORTED, family, settings_of
 from engine.workspace.store import Job, Model
 from tests.results import written
 

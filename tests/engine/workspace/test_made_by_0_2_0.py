@@ -10,11 +10,12 @@ from engine import jobs
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.cli import main
 from engine.recipes import load_recipe, recipe_from_job, recipe_to_yaml
+from engine.settings.command import command_of
 from engine.settings.parser import build_parser
 from engine.settings.verb_facts import MODEL_MAKERS, STEP_VERBS
 from engine.verbs.recipe import check_recipe
 from engine.workspace.figures import figures_of
-from engine.workspace.lineage import command_of, family
+from engine.workspace.lineage import family
 from engine.workspace.store import Model, Store
 from tests.made_by import unpack
 from tests.runs import TINY
