@@ -74,7 +74,7 @@ def _input_points(layer: TimedConvolution, inputs: int, aligned: bool) -> list[i
     if layer.input_axis < 0 and layer.shape.groups == 1:
         return [layer.inputs]
     if aligned and inputs < block:
-        return [ALIGNMENT, block - ALIGNMENT]
+        return sorted({ALIGNMENT, block - ALIGNMENT})  # the same width where a block is 8
     full = ceil_to(layer.inputs, block)
     # One channel off a multiple of 4 stands for every width that is not one.
     return sorted({width + (0 if aligned else 1) for width in _widths_up_to(full)})

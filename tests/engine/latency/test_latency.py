@@ -8,7 +8,7 @@ import pytest
 from engine.base import numbers
 from engine.base.errors import ExportError, PlanError, StopRequested, StorageError, WorkbenchError
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.latency import LatencyTable, TimedSlimming, known_costs, measure, table_path
+from engine.latency import LatencyTable, TimedSlimming, grid, known_costs, measure, table_path
 from engine.latency.checking import LatencyCheck, check_latency
 from engine.latency.convolution import convolution_ms
 from engine.latency.costs import LatencyCosts, ModelParts
@@ -76,6 +76,19 @@ def test_inputs_that_are_no_multiple_of_four_are_looked_up_among_their_own():
 
     assert predict(layer(), 48, 64, lookup) == pytest.approx(1.0)
     assert predict(layer(), 47, 64, lookup) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("block", [8, 16])
+def test_few_inputs_are_predicted_on_every_machine(block, monkeypatch):
+    monkeypatch.setattr(grid, "block_channels", lambda: block)
+    asked = set()
+
+    def lookup(inputs, outputs):
+        asked.add((inputs, outputs))
+        return 1.0
+
+    assert [predict(layer(), inputs, 32, lookup) for inputs in range(1, block)] == [1.0] * (block - 1)
+    assert asked <= set(grid_points(layer()))
 
 
 def test_only_points_of_the_grid_are_ever_looked_up():
