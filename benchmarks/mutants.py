@@ -58,11 +58,17 @@ def read_mutants(only: str = "") -> list[Mutant]:
     return [mutant for mutant in mutants if re.search(only, f"{mutant.file} {mutant.name}")]
 
 
+def _place(copy: Path, test: str) -> str:
+    """Return where a test lies, in whichever room of tests/ its file stands."""
+    file, _, name = test.partition("::")
+    return "::".join(filter(None, (str(next((copy / "tests").rglob(file))), name)))
+
+
 def failing(
     copy: Path, tests: Sequence[str], timeout_s: float | None = None, *, first_alone: bool = False
 ) -> list[str]:
     """Return the tests that fail, such as ``test_reach.py::test_steps``, or what pytest says where none could run."""
-    paths = [str(Path("tests", "engine", test)) for test in tests]
+    paths = [_place(copy, test) for test in tests]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(["-x"] if first_alone else []), *paths]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # a mutant must not be taken for the code before it
     try:

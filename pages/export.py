@@ -11,6 +11,7 @@ from app.jobs.live import show_job
 from app.jobs.starting import start_export
 from app.training.settings import written_size
 from app.words import format
+from app.words.fields import labelled, setting
 from engine.base.imgsz import as_size, model_stride, rounding_words
 from engine.base.tasks import TASKS
 from engine.checkpoints.checkpoint import Checkpoint
@@ -58,28 +59,28 @@ def choose_options(model: Model, checkpoint: Checkpoint) -> dict[str, Any] | Non
 
 def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
     """Show what kind of file it is to be, and return format, precision and, of a model that has two, the head."""
-    grid = st.grid(2, min_column_width=240)
+    grid, kind = st.grid(2, min_column_width=240), setting("export", "format")
     options: dict[str, Any] = {
         "format": grid.segmented_control(
-            "Format",
+            kind.label,
             available_formats(),
-            default="onnx",
+            default=kind.default,
             required=True,
             format_func=format.labels_of(FORMATS),
             key="format",
         )
     }
     options["precision"] = grid.segmented_control(
-        "Precision",
+        setting("export", "precision").label,
         PRECISIONS[options["format"]],
-        default="fp32",
+        default=setting("export", "precision").default,
         required=True,
         format_func=format.labels_of(WORDS),
         key=f"precision {options['format']}",
     )
     if has_end2end_head(checkpoint.model):
         options["head"] = grid.segmented_control(
-            "Head",
+            setting("export", "head").label,
             HEADS,
             default=END2END,
             required=True,
@@ -105,21 +106,19 @@ def choose_size(place: Any, checkpoint: Checkpoint) -> int | list[int] | str:
 def choose_opset(place: Any, least: int) -> int | None:
     """Show the ONNX operator sets and return the chosen one, None for the exporter's own choice."""
     chosen = place.selectbox(
-        "Opset",
-        [AUTOMATIC, *range(20, least - 1, -1)],
+        **labelled(setting("export", "opset")),
+        options=[AUTOMATIC, *range(20, least - 1, -1)],
         key=f"opset {least}",
-        help="The ONNX operator set. Choose an older one only if your runtime asks for it.",
     )
     return None if chosen == AUTOMATIC else chosen
 
 
 def choose_switches(options: dict[str, Any], checkpoint: Checkpoint) -> dict[str, bool]:
     """Show what a file of this kind may do besides, and return it."""
-    switches = {"dynamic": st.toggle("Dynamic shapes", key="dynamic", help="Accept any batch and any image size.")}
+    switches = {"dynamic": st.toggle(**labelled(setting("export", "dynamic")), key="dynamic")}
     if options["format"] == "onnx":
-        switches["simplify"] = st.toggle(
-            "Simplify", True, key="simplify", help="Folds constants and removes what is not needed."
-        )
+        simplify = setting("export", "simplify")
+        switches["simplify"] = st.toggle(**labelled(simplify), value=simplify.default, key="simplify")
     if checkpoint.task in NMS_TASKS:
         final = options.get("head") == END2END or gives_centres(checkpoint.model)
         why_not = (
@@ -129,7 +128,9 @@ def choose_switches(options: dict[str, Any], checkpoint: Checkpoint) -> dict[str
         )
         impossible = final or switches["dynamic"]
         help = f"Puts non-maximum suppression into the file: it then finds final boxes. {why_not if impossible else ''}"
-        switches["nms"] = st.toggle("Suppress boxes", key="nms", disabled=impossible, help=help) and not impossible
+        switches["nms"] = (
+            st.toggle(setting("export", "nms").label, key="nms", disabled=impossible, help=help) and not impossible
+        )
     return switches
 
 

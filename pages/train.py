@@ -13,6 +13,7 @@ from app.training.reach import show_outlook, training_images
 from app.training.settings import advanced_settings, choose_preset, optimizer_settings, own_size, run_settings
 from app.training.sparsity import STRENGTH_KEY, choose_sparsity
 from app.words import format
+from app.words.fields import setting
 from engine.base.tasks import TASKS
 from engine.pruning.gammas import summarise_gammas
 from engine.pruning.session import Slimming
@@ -20,8 +21,6 @@ from engine.verbs.training import sparsity_settings
 from engine.workspace.store import Model
 
 KINDS = {"sparsify": "Sparse training", "train": "Normal training", "finetune": "Fine-tuning", "val": "Validation"}
-USUAL = {"sparsify": (50, 0.01), "train": (100, 0.01), "finetune": (50, 0.005)}
-"Epochs and initial learning rate that a training begins with."
 PURPOSES = {
     "sparsify": "Trains on and drives the gammas of unimportant channels to zero, so that pruning can tell them apart.",
     "train": "Plain training from the current weights, without any penalty on gammas.",
@@ -32,7 +31,7 @@ PURPOSES = {
 
 def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, Any] | None:
     """Show the settings of a training and return them, None while they cannot work."""
-    epochs, lr0 = USUAL[kind]
+    epochs, lr0 = (setting(kind, name).default for name in ("epochs", "lr0"))
     key = f"train {kind}"
     choose_preset(key, epochs=epochs)
     aim: dict[str, Any] | None = {}
@@ -41,9 +40,7 @@ def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, An
             aim = choose_sparsity(opened)
     spec = run_settings(key, **own_size(opened), epochs=epochs, columns=2, persist="session")
     spec |= optimizer_settings(key, lr0=lr0, persist="session")
-    # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
-    patience = 0 if kind == "sparsify" else 100
-    advanced = advanced_settings(key, kind, spec, patience=patience, persist="session")
+    advanced = advanced_settings(key, kind, spec, persist="session")
     if kind == "finetune":
         if TASKS[opened.checkpoint.task].boxes:  # Ultralytics distils no other models
             spec |= choose_teacher(model)
@@ -58,7 +55,7 @@ def choose_teacher(model: Model) -> dict[str, Any]:
         f"Distill from {format.plain(ancestor.name)}",
         key=f"distil {model.id}",
         persist_state="session",
-        help="The dense model's features guide the smaller one. Often a bit more accurate; every epoch takes longer.",
+        help=setting("finetune", "teacher").option.more,
     )
     return {"teacher": str(ancestor.path)} if distil else {}
 
@@ -68,11 +65,11 @@ def validation_settings(opened: Slimming) -> dict[str, Any] | None:
     spec["split"] = st.segmented_control(
         "Split",
         ["val", "test", "train"],
-        default="val",
+        default=setting("val", "split").default,
         required=True,
         key="split",
         persist_state="session",
-        help="Which images to measure on.",
+        help=setting("val", "split").sentence,
     )
     with st.expander("Advanced", icon=":material/tune:"):
         arguments = choose_arguments("train val", "val", spec, "session")

@@ -14,6 +14,7 @@ from app.frame.session import dark, explained, store
 from app.jobs.measure_button import Measurement, offer_measuring, remember
 from app.training.settings import devices, told_size
 from app.words import format
+from app.words.fields import numeric, setting
 from app.words.measured import MeasuredBlocks, MeasuredCurve, measured_blocks, measured_curve
 from engine import jobs
 from engine.base.imgsz import model_stride
@@ -117,37 +118,21 @@ def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> Non
     """Ask on which images to measure, and start the job."""
     st.markdown(f"**{VERBS[verb]}** of {format.plain(model.name)}")
     data = choose_data(model, "measure")
-    grid = st.grid(2, min_column_width=160)
+    grid, repair = st.grid(2, min_column_width=160), setting(verb, "recalibrate")
     spec: dict[str, Any] = {
         "images": grid.number_input(
-            "Validation images",
-            1,
-            5000,
-            64,
-            16,
-            key="measure images",
-            help="Evenly spread over the validation split. More are slower and more exact.",
+            **numeric(setting(verb, "images")), value=setting(verb, "images").default, key="measure images"
         ),
         "recalibrate": grid.number_input(
-            "Recalibrate on so many",
-            0,
-            1024,
-            None if verb == "accuracy" else 32,
-            16,
+            **numeric(repair, f"{repair.sentence} {f'Empty: {repair.option.usual}.' if repair.option.usual else ''}"),
+            value=repair.default,
             placeholder="Automatic",
             key=f"measure recalibrate {verb}",
-            help="Training images to re-estimate the BatchNorm statistics on after each cut, as under After the cut. "
-            + ("Empty: 32, but none where all removed gammas are zero. " if verb == "accuracy" else "")
-            + "0: not at all.",
         ),
         "imgsz": grid.number_input(
-            "Image size",
-            32,
-            2048,
-            opened.checkpoint.imgsz,
-            32,
+            **numeric(setting(verb, "imgsz")),
+            value=opened.checkpoint.imgsz,
             key=f"measure size {opened.checkpoint.digest}",
-            help="Longest side in pixels.",
         ),
     }
     spec["imgsz"] = told_size(spec["imgsz"], model_stride(opened.checkpoint.model))

@@ -11,18 +11,23 @@ from app.plan.accuracy import blocks_of
 from app.plan.latency import choose_latency, latency_costs, offer_latency
 from app.training.settings import written_size
 from app.words import format
+from app.words.fields import choice, labelled, numeric, setting
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size
 from engine.base.numbers import GFLOPS_IMGSZ
-from engine.pruning.criteria import AGGREGATES, ImportanceSettings
 from engine.pruning.session import Slimming
-from engine.pruning.solver import DEFAULT_FLOOR, MAX_RATIO
 from engine.settings.choices import CRITERIA
+from engine.settings.fields import Setting
+from engine.settings.plan import RECALIBRATION_IMAGES
 from engine.workspace.store import Model
 
 TARGETS = ("Ratio", "Parameters", "GFLOPs", "Latency")
 SCOPES = {"global": "One threshold for all", "uniform": "Same ratio in every layer"}
 ROUNDINGS = {1: "No rounding", 8: "Multiples of 8", 16: "Multiples of 16", 32: "Multiples of 32"}
+
+
+def _field(name: str) -> Setting:
+    return setting("prune", name)
 
 
 def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
@@ -45,14 +50,11 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
         most = opened.checkpoint.params
         return {
             "max_params": st.number_input(
-                "At most so many parameters",
-                1,
-                most,
-                most // 2,
-                max(most // 50, 1),
+                **numeric(_field("max_params"), _field("max_params").option.more)
+                | {"max_value": most, "step": max(most // 50, 1)},
+                value=most // 2,
                 key=f"max params {opened.checkpoint.digest}",
                 persist_state="session",
-                help="The plan comes as close to this as it can, from below.",
             )
         }, ""
     if target == "GFLOPs":
@@ -60,15 +62,7 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
     if target == "Latency":
         return _choose_latency(model, opened)
     ratio = st.slider(
-        "Prune ratio",
-        0.0,
-        MAX_RATIO,
-        0.0,
-        0.01,
-        key="ratio",
-        bind="query-params",
-        persist_state="session",
-        help="Share of the prunable channels to remove, the least important first.",
+        **numeric(_field("prune_ratio")), value=0.0, key="ratio", bind="query-params", persist_state="session"
     )
     st.session_state["last ratio"] = ratio
     return {"prune_ratio": ratio}, "" if ratio else "Choose a ratio above 0 first."
@@ -82,15 +76,14 @@ def _choose_gflops(opened: Slimming) -> dict[str, Any]:
         return {"prune_ratio": 0.0}
     return {
         "max_gflops": st.number_input(
-            "At most so many GFLOPs",
-            0.001,
-            max(most, 0.001),
-            max(round(most / 2, 3), 0.001),
-            max(round(most / 50, 3), 0.001),
+            **numeric(
+                _field("max_gflops"), f"At the image size chosen under Limits. {_field('max_gflops').option.more}"
+            )
+            | {"max_value": max(most, 0.001), "step": max(round(most / 50, 3), 0.001)},
+            value=max(round(most / 2, 3), 0.001),
             format="%.3f",
             key=f"max gflops {opened.checkpoint.digest} {imgsz}",
             persist_state="session",
-            help="At the image size chosen under Limits. The plan comes as close as it can, from below.",
         )
     }
 
@@ -144,22 +137,10 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
         grid = st.grid(3, min_column_width=180)
         spec = {
             "floor": grid.number_input(
-                "Floor",
-                1,
-                64,
-                DEFAULT_FLOOR,
-                key="floor",
-                bind="query-params",
-                help="Channels that every layer keeps at least.",
+                **numeric(_field("floor")), value=_field("floor").default, key="floor", bind="query-params"
             ),
             "floor_share": grid.number_input(
-                "Floor as a share",
-                0.0,
-                1.0,
-                0.0,
-                0.05,
-                key="floor share",
-                help="The same as a share of each layer; the larger of the two holds.",
+                **numeric(_field("floor_share")), value=_field("floor_share").default, key="floor share"
             ),
             "imgsz": written_size(
                 grid,
@@ -169,41 +150,27 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
                 "Of GFLOPs and latency: pixels, or height and width such as 384,640, multiples of 32. Decides the plan "
                 "only where it prunes to one of them.",
             ),
-            "scope": grid.selectbox(
-                "Scope",
-                list(SCOPES),
-                format_func=format.labels_of(SCOPES),
-                key="scope",
-                help="Rank all channels together, or take the same ratio from every layer.",
-            ),
+            "scope": grid.selectbox(**choice(_field("scope")), format_func=format.labels_of(SCOPES), key="scope"),
             "round_to": grid.selectbox(
-                "Widths",
-                list(ROUNDINGS),
+                **labelled(_field("round_to")),
+                options=list(ROUNDINGS),
                 format_func=format.labels_of(ROUNDINGS),
                 key="round to",
-                help="Rounds every layer up; most hardware is fastest at multiples of 8.",
             ),
             "lock": grid.multiselect(
-                "Locked layers",
-                [layer.name for layer in opened.graph.layers if layer.prunable_channels],
+                **labelled(_field("lock"), "These keep all their channels, and so do layers that are tied to them."),
+                options=[layer.name for layer in opened.graph.layers if layer.prunable_channels],
                 key=f"locked {opened.checkpoint.digest}",
-                help="These keep all their channels, and so do layers that are tied to them.",
             ),
             "layer_ratio": _own_ratios(opened),
-            "protect_residual": st.toggle(
-                "Protect residual channels",
-                key="protect",
-                bind="query-params",
-                help="Keeps every channel that a residual add ties to others, as the classic recipe does. "
-                "Off: tied channels are pruned together.",
-            ),
+            "protect_residual": st.toggle(**labelled(_field("protect_residual")), key="protect", bind="query-params"),
         }
     return spec
 
 
 def _own_ratios(opened: Slimming) -> list[str]:
     text = st.text_input(
-        "Layers with a ratio of their own",
+        _field("layer_ratio").label,
         key=f"own ratios {opened.checkpoint.digest}",
         placeholder="model.0.bn=0.3, model.1.bn=0.5",
         help="Name and ratio of BatchNorm layers, separated by commas; the names stand in the table of layers.",
@@ -225,32 +192,21 @@ def choose_scores(sensitivity: Path | None = None) -> dict[str, Any]:
         grid = st.grid(4, min_column_width=170)
         spec = {
             "criterion": grid.selectbox(
-                "Criterion",
-                list(CRITERIA),
-                list(CRITERIA).index(ImportanceSettings.criterion),
+                **choice(
+                    _field("criterion"), "\n".join(f"- {entry.label}: {entry.text}" for entry in CRITERIA.values())
+                ),
                 format_func=lambda name: CRITERIA[name].label,
                 key="criterion",
-                help="\n".join(f"- {entry.label}: {entry.text}" for entry in CRITERIA.values()),
             ),
-            "aggregate": grid.selectbox(
-                "Tied channels", AGGREGATES, key="aggregate", help="How the scores of tied channels become one."
-            ),
-            "per_layer": grid.toggle(
-                "Relative to the layer",
-                key="per layer",
-                help="Divides scores by their layer's mean, so that layers compete on equal terms.",
-            ),
-            "per_flop": grid.toggle(
-                "Per FLOP",
-                key="per flop",
-                help="Divides scores by the FLOPs that removal saves, so that a budget is spent where it buys most.",
-            ),
+            "aggregate": grid.selectbox(**choice(_field("aggregate")), key="aggregate"),
+            "per_layer": grid.toggle(**labelled(_field("per_layer")), key="per layer"),
+            "per_flop": grid.toggle(**labelled(_field("per_flop")), key="per flop"),
         }
         spared = st.toggle(
-            "Spare sensitive blocks",
+            _field("sensitivity").label,
             key="spare",
             disabled=sensitivity is None,
-            help="Multiplies the scores of a block's layers by how much mAP its channels were measured to be worth. "
+            help=f"{_field('sensitivity').option.more} "
             + ("Measure the sensitivity first, below." if sensitivity is None else "See the heat map below."),
         )
         return {**spec, "sensitivity": str(sensitivity)} if spared and sensitivity else spec
@@ -262,20 +218,17 @@ def choose_repair() -> dict[str, Any]:
         grid = st.grid(2, min_column_width=220)
         return {
             "compensate": grid.toggle(
-                "Compensate",
-                True,
-                key="compensate",
-                help="Folds the constant that a removed channel still emitted into the layers that read it.",
+                **labelled(_field("compensate")), value=_field("compensate").default, key="compensate"
             ),
             "recalibrate": grid.number_input(
-                "Recalibrate on so many images",
-                0,
-                1024,
-                None,
-                16,
+                **numeric(
+                    _field("recalibrate"),
+                    "Re-estimates the BatchNorm statistics on training images of the data set above. Empty: on "
+                    f"{RECALIBRATION_IMAGES}, but not where all removed gammas are zero, or without a data set. "
+                    f"{_field('recalibrate').option.more}",
+                ),
+                value=None,
                 placeholder="Automatic",
                 key="recalibrate",
-                help="Re-estimates the BatchNorm statistics on training images of the data set above. Empty: on 32, "
-                "but not where all removed gammas are zero, or without a data set. 0: not at all.",
             ),
         }

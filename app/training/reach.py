@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import charts
 from app.frame.session import dark
+from app.words.fields import numeric, setting
 from engine.base import numbers
 from engine.datasets import check_dataset
 from engine.pruning.gammas import GammaSummary
@@ -26,7 +27,7 @@ FEW_STEPS = 100
 "Optimizer steps below which gammas hardly move, whatever the strength."
 FAR = 4.0
 "Reach in medians from which a penalty pulls down the gammas that matter, too."
-LARGEST_STRENGTH = 1000.0
+LARGEST_STRENGTH = numeric(setting("sparsify", "sr"))["max_value"]
 
 
 @dataclass(frozen=True)

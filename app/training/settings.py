@@ -10,13 +10,13 @@ import streamlit as st
 
 from app.training.more_settings import automatic_batch, choose_arguments, choose_automatic_batch, choose_trackers
 from app.words import format
+from app.words.fields import numeric, setting
 from engine.base.devices import gpu_names, has_apple_gpu
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
 from engine.pruning.session import Slimming
 
-OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop")
-COMMON = {"batch": 16, "workers": 2, "nbs": 64}
+COMMON: dict[str, int] = {name: setting("train", name).default for name in ("batch", "workers", "nbs")}
 "What every training starts with, unless a preset says otherwise."
 PRESETS: dict[str, dict[str, int]] = {
     "Standard": {},
@@ -95,31 +95,19 @@ def run_settings(
     grid = st.grid(min(columns, 4 if epochs else 3), min_column_width=120)
     if epochs:
         spec["epochs"] = grid.number_input(
-            "Epochs",
-            1,
-            1000,
-            key=_preset(f"{key} epochs", epochs),
-            persist_state=persist,
-            help="Passes over the training images.",
+            **numeric(setting("train", "epochs")), key=_preset(f"{key} epochs", epochs), persist_state=persist
         )
     # The size belongs to the model, so another model starts with its own.
     size = grid.number_input(
-        "Image size",
-        32,
-        2048,
-        step=32,
+        **numeric(setting("train", "imgsz"), f"Longest side in pixels, a multiple of {stride}."),
         key=_preset(f"{key} imgsz {imgsz}", imgsz),
         persist_state=persist,
-        help=f"Longest side in pixels, a multiple of {stride}.",
     )
     spec["batch"] = grid.number_input(
-        "Batch",
-        1,
-        512,
+        **numeric(setting("val", "batch")),
         key=_preset(f"{key} batch", COMMON["batch"]),
         persist_state=persist,
         disabled=automatic_batch(key),
-        help="Images at a time; lower it when memory runs out.",
     )
     # A measurement takes one device; only training spreads over several.
     names = {device: name for device, name in devices().items() if epochs or "," not in device}
@@ -129,7 +117,7 @@ def run_settings(
         format_func=format.labels_of(names),
         key=f"{key} device",
         persist_state=persist,
-        help="One job at a time uses a device.",
+        help=setting("train", "device").option.more,
     )
     spec["imgsz"] = told_size(size, stride)
     return spec
@@ -170,62 +158,37 @@ def optimizer_settings(key: str, *, lr0: float, persist: Kept = None) -> dict[st
     grid = st.grid(2, min_column_width=160)
     optimizer = grid.selectbox(
         "Optimizer",
-        OPTIMIZERS,
+        [name for name in setting("train", "optimizer").choices if name != "auto"],
         key=f"{key} optimizer",
         persist_state=persist,
         help="Chosen openly: an automatic one ignores the learning rate.",
     )
     rate = grid.number_input(
-        "Learning rate",
-        0.00001,
-        1.0,
-        step=0.001,
+        **numeric(setting("train", "lr0")),
         format="%.5g",
         key=_preset(f"{key} lr0", lr0),
         persist_state=persist,
-        help="At the start; it falls over the run. AdamW wants about a tenth of what SGD does.",
     )
     return {"optimizer": optimizer, "lr0": rate}
 
 
-def advanced_settings(
-    key: str, verb: str, spec: dict[str, Any], *, patience: int, persist: Kept = None
-) -> dict[str, Any] | None:
+def advanced_settings(key: str, verb: str, spec: dict[str, Any], persist: Kept = None) -> dict[str, Any] | None:
     """Show, folded away, what is seldom changed; return it under the verbs' names, None while it cannot work.
 
     Args:
         key: Prefix of the widgets' keys.
         verb: What is trained.
         spec: The settings chosen so far.
-        patience: Default patience in epochs.
         persist: Whether the widgets keep their values across pages.
     """
-    fields = {
-        "nbs": (
-            "Nominal batch",
-            1,
-            1024,
-            COMMON["nbs"],
-            "Gradients of about so many images are gathered before the optimizer takes a step. "
-            "A smaller one gives more steps.",
-        ),
-        "workers": (
-            "Loader processes",
-            0,
-            32,
-            COMMON["workers"],
-            "Processes that load images; 0 loads them in the training's own and takes the least memory.",
-        ),
-        "seed": ("Seed", 0, 2**31 - 1, 0, "Start of all random numbers; another one gives another run."),
-        "patience": ("Patience", 0, 1000, patience, "Ends after so many epochs without a better score; 0: never."),
-    }
+    fields = [setting(verb, name) for name in ("nbs", "workers", "seed", "patience")]
     with st.expander("Advanced", icon=":material/tune:"):
         grid = st.grid(2, min_column_width=120)
         chosen = {
-            name: grid.number_input(
-                label, low, high, key=_preset(f"{key} {name}", default), persist_state=persist, help=text
+            field.name: grid.number_input(
+                **numeric(field), key=_preset(f"{key} {field.name}", field.default), persist_state=persist
             )
-            for name, (label, low, high, default, text) in fields.items()
+            for field in fields
         }
         chosen |= choose_automatic_batch(key, persist) | choose_trackers(key, persist)
         arguments = choose_arguments(key, verb, {**spec, **chosen}, persist)

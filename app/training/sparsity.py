@@ -7,11 +7,10 @@ from typing import Any
 import streamlit as st
 
 from app.frame.session import explained
-from app.training.reach import LARGEST_STRENGTH
+from app.words.fields import choice, numeric, setting
 from engine.base import numbers
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget
-from engine.training.sparsity import SCHEDULES
 
 METHODS = {
     "targeted": "Looks at first, then chooses which channels matter least and fades only those to zero. "
@@ -20,7 +19,7 @@ METHODS = {
     "classic": "The L1 penalty of the Network Slimming paper, added to the gradient. Gammas become small, seldom zero.",
 }
 RATIO, BUDGET = "Ratio", "Budget"
-BUDGET_IMGSZ = 640
+BUDGET_IMGSZ: int = setting("sparsify", "budget_imgsz").default
 STRENGTH_KEY = "strength"
 
 
@@ -28,12 +27,7 @@ def choose_sparsity(opened: Slimming) -> dict[str, Any] | None:
     """Show the method and its settings and return them under the verb's names, None while they cannot work."""
     left, right = st.columns(2)
     method = left.selectbox(
-        "Method",
-        list(METHODS),
-        format_func=str.capitalize,
-        key="method",
-        persist_state="session",
-        help="How gammas are driven to zero.",
+        **choice(setting("sparsify", "method")), format_func=str.capitalize, key="method", persist_state="session"
     )
     if method == "targeted":
         with right:
@@ -60,15 +54,12 @@ def _choose_target() -> str:
 
 
 def _choose_ratio() -> dict[str, Any]:
+    field = setting("sparsify", "prune_ratio")
     ratio = st.slider(
-        "Ratio",
-        0.05,
-        0.95,
-        0.5,
-        0.05,
+        **numeric(field, f"Share of the prunable channels that ends at zero. {field.option.more}"),
+        value=field.default,
         key="sparsity ratio",
         persist_state="session",
-        help="Share of the prunable channels that ends at zero. Prune at the same ratio afterwards.",
     )
     return {"prune_ratio": ratio}
 
@@ -128,37 +119,18 @@ def _budget_sentence(opened: Slimming, budget: Budget) -> str:
 
 
 def _choose_strength() -> float:
-    st.session_state.setdefault(STRENGTH_KEY, 0.01)
+    field = setting("sparsify", "sr")
+    st.session_state.setdefault(STRENGTH_KEY, field.default)
     return st.number_input(
-        "Strength",
-        0.00001,
-        LARGEST_STRENGTH,
-        step=0.001,
-        format="%.5g",
-        key=STRENGTH_KEY,
-        persist_state="session",
-        help="How hard gammas are pulled towards zero. Too little reaches no zero, too much flattens all of them.",
+        **numeric(field, field.option.more), format="%.5g", key=STRENGTH_KEY, persist_state="session"
     )
 
 
 def _choose_course() -> dict[str, Any]:
     left, right = st.columns(2)
     schedule = left.selectbox(
-        "Schedule",
-        SCHEDULES,
-        format_func=str.capitalize,
-        key="schedule",
-        persist_state="session",
-        help="How the strength runs over the training: constant, or falling to a tenth by its end.",
+        **choice(setting("sparsify", "schedule")), format_func=str.capitalize, key="schedule", persist_state="session"
     )
-    warmup = right.slider(
-        "Warm-up",
-        0.0,
-        0.5,
-        0.0,
-        0.05,
-        key="sparsity warmup",
-        persist_state="session",
-        help="Share of the run over which the strength first rises from zero.",
-    )
+    warming = setting("sparsify", "sr_warmup")
+    warmup = right.slider(**numeric(warming), value=warming.default, key="sparsity warmup", persist_state="session")
     return {"schedule": schedule, "sr_warmup": warmup}

@@ -43,10 +43,9 @@ def _section(verb: str, request: type[VerbRequest]) -> Iterator[str]:
 
 
 def _cells(setting: Setting) -> list[str]:
-    option = setting.option
     return [
         _flag(setting),
-        " ".join(filter(None, [f"{option.help[0].upper()}{option.help[1:]}.", option.more])),
+        setting.sentence,
         values_words(setting),
         _default(setting),
     ]

@@ -306,6 +306,12 @@ class Setting:
         return self.option.label or self.name.replace("_", " ").capitalize()
 
     @property
+    def sentence(self) -> str:
+        """What it is, in whole sentences, for pages and documents."""
+        clause = self.option.help.removeprefix("or: ")
+        return " ".join(filter(None, (f"{clause[0].upper()}{clause[1:]}.", self.option.more)))
+
+    @property
     def usual_words(self) -> str:
         """What holds where nothing is said, in words; empty where that needs none."""
         if self.option.usual or self.required or self.is_switch or self.default in (None, ()):
@@ -435,6 +441,30 @@ def _sentence(request: type[Request], error: ValidationError) -> str:
     if setting is None:
         return f"{name} is {shown(first['input'])}, which it cannot be."
     return f"{flag} is {setting.refusal(first['input'])}."
+
+
+def default_of(request: type[Request], name: str) -> Any:
+    """Return the default of a setting, for what is asked for in Python without a request."""
+    return fields_of(request)[name].default
+
+
+def check_values(request: type[Request], values: Mapping[str, Any], error: type[WorkbenchError]) -> None:
+    """Hold values that were given in Python to the table.
+
+    Args:
+        request: where their fields stand.
+        values: by the names of those fields.
+        error: what to raise.
+
+    Raises:
+        WorkbenchError: as ``error``; a value is of the wrong type or out of bounds.
+    """
+    table = fields_of(request)
+    for name, value in values.items():
+        try:
+            table[name].checked(value)
+        except SettingsError as refusal:
+            raise error(f"{name} is {refusal}.") from refusal
 
 
 def unknown(key: Any, known: Iterable[str]) -> str:

@@ -152,7 +152,7 @@ class Limits(Request):
             metavar="N",
             group=_LIMITS,
             unit="channels",
-            why="without any a layer would be empty",
+            why="fewer would empty layers",
             most=64,
         ),
     ] = 4

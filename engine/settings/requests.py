@@ -282,6 +282,10 @@ class LatencyRequest(Models, VerbRequest):
 class ReportRequest(Saves, Download, Model, VerbRequest):
     ABOUT = "write SAVE_DIR/report.html, everything about one model in one file"
 
+    imgsz: Annotated[
+        Side | None,
+        Option("does nothing here: a report tells the sizes that were measured", metavar="PX", unit="px"),
+    ] = None
     data: Annotated[FilePath | None, Option("data set for sample predictions", label="Data set", metavar="YAML")] = None
     workspace: Annotated[FilePath | None, Option("workspace that knows the model's ancestors", metavar="DIR")] = None
     reference: Annotated[

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from engine.base.numbers import GFLOPS_IMGSZ
+from engine.settings.arguments import parsed_arguments
 from engine.settings.choices import OPTIMIZERS
 from engine.settings.fields import (
     ArgumentWords,
@@ -81,6 +82,11 @@ class Arguments(Request):
             metavar="KEY=VALUE",
         ),
     ] = ()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """By name, once ``engine.settings.arguments.merged_request`` has checked them."""
+        return dict(self.ultralytics) if isinstance(self.ultralytics, dict) else parsed_arguments(self.ultralytics)
 
 
 class Training(Arguments, Saves, Device, Data):

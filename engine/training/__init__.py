@@ -5,7 +5,7 @@ One process on one CPU or GPU, or one process for each of several GPUs; stopped 
 
 from engine.training.batch import with_batch
 from engine.training.compared import compared_models
-from engine.training.resuming import resumed_settings
+from engine.training.resuming import named_fields, resumed_settings
 from engine.training.running import measure, run_training
 from engine.training.settings import OPTIMIZERS, TrainResult, TrainSettings, training_bytes
 from engine.training.trainers import TRAINERS
@@ -17,6 +17,7 @@ __all__ = [
     "TrainSettings",
     "compared_models",
     "measure",
+    "named_fields",
     "resumed_settings",
     "run_training",
     "training_bytes",

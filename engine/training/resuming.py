@@ -8,7 +8,8 @@ last.pt, of a run that was asked to stop from its copy resume.pt, and from the s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from ultralytics.nn.tasks import load_checkpoint
 from engine.base.errors import TrainingError
 from engine.base.files import write_text_atomic
 from engine.settings.arguments import argument_words, checked_arguments
+from engine.settings.fields import fields_of
+from engine.settings.requests import FinetuneRequest, SparsifyRequest, TrainRequest
+from engine.settings.training import Sparsity
 from engine.training.settings import TrainSettings
 from engine.training.state import UNREADABLE, read_state
 
@@ -26,8 +30,23 @@ OLD_RESUME_NAME = "resume.pt"
 OLD_SPARSITY_NAME = "sparsity.pt"
 _LAYOUT = 2
 "Of what lies in the folder; version 0.2 wrote none."
-FREE = ("weights", "data", "save_dir", "device", "workers", "batch", "processes", "tracker", "resume")
-"What may differ when a run goes on; the weights are the same file, wherever it lies by now."
+_FIELDS = frozenset(field.name for field in fields(TrainSettings))
+_KEPT_AS = {"ultralytics": "extra", **dict.fromkeys(Sparsity.SETTINGS, "sparsity")}
+"Setting -> field of ``TrainSettings`` that it becomes part of, where that has another name."
+
+
+def field_of(setting: str) -> str:
+    """Return the field of ``TrainSettings`` that a setting of the table becomes."""
+    return _KEPT_AS.get(setting, setting)
+
+
+FREE = _FIELDS & {
+    field_of(name)
+    for request in (TrainRequest, SparsifyRequest, FinetuneRequest)
+    for name, setting in fields_of(request).items()
+    if setting.option.resume == "free"
+}
+"What may differ when a run goes on, by the table; the weights are the same file, wherever it lies by now."
 _PLACES = {"weights", "data", "save_dir", "resume"}
 "Always as they are said now."
 
@@ -95,6 +114,12 @@ def saved_run(save_dir: Path) -> SavedRun:
     return found
 
 
+def named_fields(spec: Mapping[str, Any]) -> set[str]:
+    """Return the fields of ``TrainSettings`` that a specification names; a run that goes on is held to these."""
+    said = {name for name, value in spec.items() if value is not None and not (name == "ultralytics" and not value)}
+    return {field_of(name) for name in said} & _FIELDS
+
+
 def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> TrainSettings:
     """Return the settings that a run was started with, in its present surroundings.
 
@@ -112,7 +137,7 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
         return wanted  # killed before it had begun
     # What may differ is replaced first: the device of then need not be there now. What nobody names stays what it was,
     # and a batch that was chosen automatically is not chosen again.
-    named = (given & set(FREE)) - ({"batch"} if wanted.automatic_batch else set())
+    named = (given & FREE) - ({"batch"} if wanted.automatic_batch else set())
     free = {name: value for name, value in wanted.as_dict().items() if name in named | _PLACES}
     if free.get("device", "cpu") != "cpu":
         free["processes"] = wanted.processes  # a number of them is for the CPU alone
@@ -127,7 +152,7 @@ def resumed_settings(wanted: TrainSettings, given: set[str], digest: str) -> Tra
         raise TrainingError(f"The run in {wanted.save_dir} {what}; go on with it as such.")
     if started.teacher and not Path(started.teacher).exists():
         raise TrainingError(f"The teacher of this run, {started.teacher}, is gone; put it back to go on.")
-    for name in sorted(given - set(FREE)):
+    for name in sorted(given - FREE):
         if getattr(started, name) != getattr(wanted, name):
             raise TrainingError(
                 f"The run in {wanted.save_dir} was started with {_differing(started, name)}; "

@@ -147,11 +147,11 @@ def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sp
     for problem in dataset.problems:
         report(status_event(f"Data set: {problem}"))
     decided = {"weights": weights, "data": dataset.yaml_path, "imgsz": imgsz, "teacher": teacher, "extra": extra}
-    settings = _settings(spec, defaults, sparsity, **decided)
+    settings = run_settings(spec, defaults, sparsity, **decided)
     return _Order(spec, settings, task, dataset, lineage, reference, told_fit(fit, report) if fit else None)
 
 
-def _settings(spec: Spec, defaults: dict[str, Any], sparsity: Any, **decided: Any) -> Any:
+def run_settings(spec: Spec, defaults: dict[str, Any], sparsity: Any, **decided: Any) -> Any:
     """Return the ``TrainSettings`` of a specification and of what was decided already."""
     from engine.base.devices import default_device
     from engine.training import TrainSettings
@@ -180,7 +180,7 @@ def _settings(spec: Spec, defaults: dict[str, Any], sparsity: Any, **decided: An
 def _run(order: _Order, report: Report) -> tuple[Any, Any]:
     """Train; return the settings that held and the ``TrainResult``. A run that is refused leaves no folder."""
     from engine.datasets import resolved_yaml
-    from engine.training import resumed_settings, run_training, with_batch
+    from engine.training import named_fields, resumed_settings, run_training, with_batch
 
     save_dir = order.settings.save_dir
     is_new = not save_dir.exists()
@@ -189,7 +189,7 @@ def _run(order: _Order, report: Report) -> tuple[Any, Any]:
         settings = replace(order.settings, data=resolved_yaml(order.dataset, save_dir))
         if settings.resume:
             digest = str(order.lineage["parent"] or settings.weights)
-            settings = resumed_settings(settings, _asked_for(order.spec), digest)
+            settings = resumed_settings(settings, named_fields(order.spec), digest)
         settings = with_batch(settings, order.task, report)
         return settings, run_training(settings, order.task, report)
     except StopRequested:
@@ -264,30 +264,6 @@ def _fitted(source: Any, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tup
                 f"{dataset.channels}; choose another teacher, or train without one."
             )
     return extra, fit
-
-
-def _asked_for(spec: Spec) -> set[str]:
-    """Return the fields of ``TrainSettings`` that a specification names expressly."""
-    given_keys = {key for key, value in spec.items() if value is not None}
-    sparsity = {"method", "prune_ratio", "max_params", "max_gflops", "budget_imgsz", "sr", "schedule", "sr_warmup"}
-    named = given_keys & {
-        "epochs",
-        "imgsz",
-        "batch",
-        "device",
-        "workers",
-        "processes",
-        "optimizer",
-        "lr0",
-        "cos_lr",
-        "nbs",
-        "seed",
-        "patience",
-        "teacher",
-        "tracker",
-    }
-    extra = {"extra"} if spec.get("ultralytics") else set()
-    return named | extra | ({"sparsity"} if given_keys & sparsity else set())
 
 
 def _lineage(source: Any) -> dict[str, Any]:
