@@ -16,7 +16,9 @@ from engine.base.imgsz import as_size, model_stride, rounding_words
 from engine.base.tasks import TASKS
 from engine.checkpoints.checkpoint import Checkpoint
 from engine.export.heads import gives_centres, has_end2end_head
-from engine.export.settings import END2END, FORMATS, HEADS, NMS_TASKS, ONE_TO_MANY, PRECISIONS, available_formats
+from engine.export.settings import END2END, HEADS, NMS_TASKS, ONE_TO_MANY
+from engine.runtimes.formats import available_formats, format_named
+from engine.settings.choices import FORMATS
 from engine.workspace.data import family_data
 from engine.workspace.store import Job, Model
 
@@ -37,7 +39,7 @@ def choose_options(model: Model, checkpoint: Checkpoint) -> dict[str, Any] | Non
     grid = st.grid(3, min_column_width=170)
     size, opset, switches = grid.container(), grid.container(), grid.container()
     options["imgsz"] = choose_size(size, checkpoint)
-    if options["format"] == "onnx":
+    if "opset" in format_named(options["format"]).options:
         options["opset"] = choose_opset(opset, 13 if options["precision"] == "int8" else 12)
     with switches:
         options |= choose_switches(options, checkpoint)
@@ -66,13 +68,13 @@ def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
             available_formats(),
             default=kind.default,
             required=True,
-            format_func=format.labels_of(FORMATS),
+            format_func=format.labels_of({name: entry.label for name, entry in FORMATS.items()}),
             key="format",
         )
     }
     options["precision"] = grid.segmented_control(
         setting("export", "precision").label,
-        PRECISIONS[options["format"]],
+        format_named(options["format"]).precisions,
         default=setting("export", "precision").default,
         required=True,
         format_func=format.labels_of(WORDS),
@@ -116,7 +118,7 @@ def choose_opset(place: Any, least: int) -> int | None:
 def choose_switches(options: dict[str, Any], checkpoint: Checkpoint) -> dict[str, bool]:
     """Show what a file of this kind may do besides, and return it."""
     switches = {"dynamic": st.toggle(**labelled(setting("export", "dynamic")), key="dynamic")}
-    if options["format"] == "onnx":
+    if "simplify" in format_named(options["format"]).options:
         simplify = setting("export", "simplify")
         switches["simplify"] = st.toggle(**labelled(simplify), value=simplify.default, key="simplify")
     if checkpoint.task in NMS_TASKS:
@@ -148,7 +150,7 @@ with explained(stop=True):
 st.markdown("Writes a file for deployment, runs it beside the PyTorch model, and says which gates it passed.")
 options = choose_options(model, opened.checkpoint)
 fits = options is None or not options.get("data") or goes_together(opened, options["data"], "export")
-name = FORMATS[options["format"]] if options else "ONNX"
+name = FORMATS[options["format"] if options else "onnx"].label
 if (
     st.button(
         f"Export to {name}",

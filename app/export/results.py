@@ -9,16 +9,12 @@ import streamlit as st
 from app.frame.downloads import exported_file, offer_file
 from app.words import format
 from engine.base import numbers
+from engine.base.entries import Entry
 from engine.export.settings import DETECTION_GATES, END2END
+from engine.settings.choices import FORMATS
 from engine.settings.results import ExportResult, Gate
 from engine.workspace.store import Job
 
-# Format -> what it is called on the button, and who can read it.
-_FILES = {
-    "onnx": ("ONNX", "One file that ONNX Runtime, OpenVINO or TensorRT can read."),
-    "torchscript": ("TorchScript", "One file that torch.jit.load can read, also from C++."),
-    "openvino": ("OpenVINO", "A zip file; unpack it, and OpenVINO and Ultralytics can read the folder."),
-}
 _GATES = {
     "checker": "ONNX checker",
     "difference": "Outputs",
@@ -72,8 +68,7 @@ def _show_tiles(result: ExportResult) -> None:
         word = _BADGES[checker.passed][0]
         grid.metric("ONNX checker", word, help="onnx.checker, with full shape inference.", border=True)
     else:
-        name = _FILES[result.format][0]
-        grid.metric("Format", name, border=True)
+        grid.metric("Format", _format(result).label, border=True)
     difference = result.max_abs_difference
     grid.metric(
         "Largest difference",
@@ -89,6 +84,11 @@ def _show_tiles(result: ExportResult) -> None:
             help="Median of one image on this processor.",
             border=True,
         )
+
+
+def _format(result: ExportResult) -> Entry:
+    """Return the format of an exported file; one whose format is gone by now is called as the result calls it."""
+    return FORMATS.get(result.format, Entry(result.format, result.format, ""))
 
 
 def _short(difference: float | None) -> str:
@@ -115,6 +115,6 @@ def _offer_file(job: Job, result: ExportResult) -> None:
     if not path.is_file():
         st.info("The exported file is gone; export the model again.")
         return
-    name, reader = _FILES[result.format]
-    offer_file(f"Download {name}", "export", job.id, type="primary", help=reader)
+    kind = _format(result)
+    offer_file(f"Download {kind.label}", "export", job.id, type="primary", help=kind.sentence)
     st.caption(f"Also at {format.plain(str(path))}")

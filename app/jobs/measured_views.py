@@ -17,6 +17,7 @@ from engine.base import numbers
 from engine.base.errors import StorageError
 from engine.base.imgsz import pixels
 from engine.base.tasks import SHOWN, main_score, metric_label, score_difference, score_heading, telling_metrics
+from engine.settings.choices import RUNTIMES
 from engine.settings.results import (
     AccuracyCurve,
     AccuracyResult,
@@ -29,8 +30,6 @@ from engine.settings.results import (
 from engine.validation.study import read_study
 from engine.workspace.store import Job
 
-RUNTIMES = {"onnx": "ONNX Runtime", "torch": "PyTorch", "cuda": "PyTorch on the GPU"}
-"Runtime, as the engine calls it -> what a person calls it."
 _CHART_WIDTH = 620
 "Pixels at most: a few numbers."
 _LABELS = frozenset(map(metric_label, SHOWN))

@@ -25,6 +25,11 @@ class Entry:
     text: str
     "What it is, in a few words: the rest of that line."
 
+    @property
+    def sentence(self) -> str:
+        """``text`` as a sentence of its own, empty where there is none."""
+        return f"{self.text[:1].upper()}{self.text[1:]}." if self.text else ""
+
 
 @cache
 def entries(folder: str) -> dict[str, Entry]:

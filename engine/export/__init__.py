@@ -2,12 +2,10 @@
 
 from engine.export.gates import Gate
 from engine.export.make import export_model
-from engine.export.settings import FORMATS, PRECISIONS, SUFFIXES, ExportSettings, available_formats, unavailable
+from engine.export.settings import ExportSettings
+from engine.runtimes.formats import available_formats, unavailable
 
 __all__ = [
-    "FORMATS",
-    "PRECISIONS",
-    "SUFFIXES",
     "ExportSettings",
     "Gate",
     "available_formats",

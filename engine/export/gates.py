@@ -30,9 +30,9 @@ SLOWER_LIMIT = 1.05
 "Largest latency of int8 as a share of fp32's."
 
 
-def checker_gate(complaint: str) -> Gate:
-    """The ONNX checker with full shape inference; ``complaint`` is empty where it had none."""
-    text = f"The ONNX checker says: {complaint}" if complaint else "The ONNX checker found no fault."
+def checker_gate(complaint: str, format: str = "ONNX") -> Gate:
+    """The checker of a format, such as ONNX's with full shape inference; ``complaint`` is empty where it had none."""
+    text = f"The {format} checker says: {complaint}" if complaint else f"The {format} checker found no fault."
     return _gate("checker", not complaint, None, None, text)
 
 

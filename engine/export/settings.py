@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.base.errors import ExportError
+from engine.runtimes.formats import format_named, unavailable
 
-FORMATS = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
-"Format -> its name."
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "openvino": ".zip"}
-"Format -> suffix of the file; OpenVINO's several files are zipped."
-PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "torchscript": ("fp32",), "openvino": ("fp32", "fp16")}
-"Format -> precisions that can be made without a GPU."
 NMS_TASKS = ("detect", "segment", "pose", "obb")
 END2END, ONE_TO_MANY = HEADS = ("end2end", "one-to-many")
 "Heads of a model that has two; see ``engine.export.heads``."
@@ -55,10 +49,10 @@ class ExportSettings:
             raise ExportError(f"The image size {self.imgsz} is not one or two positive numbers of pixels, such as 640.")
         if sentence := unavailable(self.format):
             raise ExportError(sentence)
-        if self.precision not in PRECISIONS[self.format]:
+        format = format_named(self.format)
+        if self.precision not in format.precisions:
             raise ExportError(
-                f"{FORMATS[self.format]} files can be made in {', '.join(PRECISIONS[self.format])} here, "
-                f"not in {self.precision}."
+                f"{format.label} files can be made in {', '.join(format.precisions)} here, not in {self.precision}."
             )
         if self.precision == "int8" and self.data is None:
             raise ExportError("INT8 is calibrated on training images; choose a data set (--data).")
@@ -84,17 +78,3 @@ class ExportSettings:
     def size(self) -> list[int]:
         """[height, width] in pixels, as asked."""
         return [self.imgsz, self.imgsz] if isinstance(self.imgsz, int) else list(self.imgsz)
-
-
-def unavailable(format: str) -> str:
-    """Return why a format cannot be made here in one sentence, empty where it can."""
-    if format not in FORMATS:
-        return f"There is no export to {format}; choose {', '.join(FORMATS)}."
-    if format == "openvino" and importlib.util.find_spec("openvino") is None:
-        return "OpenVINO is not installed on this machine; pip install openvino, or export to ONNX."
-    return ""
-
-
-def available_formats() -> list[str]:
-    """Return the formats that can be made on this machine."""
-    return [format for format in FORMATS if not unavailable(format)]

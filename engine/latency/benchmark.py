@@ -14,7 +14,8 @@ from engine.base.imgsz import ImageSize, as_size
 from engine.base.runtime import compute_threads
 from engine.latency.explain import explain
 from engine.latency.interleaved import in_turns
-from engine.runtimes.runners import RUNTIMES, Runner, open_runner
+from engine.runtimes.runners import Runner, open_runner
+from engine.settings.choices import RUNTIMES
 from engine.settings.results import Timing
 
 
@@ -31,7 +32,7 @@ def measure(
     Args:
         paths: checkpoints that ``open_checkpoint`` accepts.
         imgsz: image size, pixels or (height, width), each a multiple of the models' stride.
-        runtimes: of ``onnx``, ``torch``, ``cuda``.
+        runtimes: of ``engine.settings.choices.RUNTIMES``.
         threads: of the runtimes on the CPU; every available core if None.
         repeats: timed runs of each model, after the warm-up.
         report: receives ``status`` and ``step`` events; may raise ``StopRequested``.
@@ -50,9 +51,10 @@ def measure(
         runners: list[Runner] = []
         for number, path in enumerate(paths):
             report(status_event(f"Preparing {Path(path).name}"))
-            place = Path(folder) / str(number)
-            place.mkdir()
-            runners += [open_runner(Path(path), runtime, imgsz, threads, place) for runtime in runtimes]
+            for runtime in runtimes:
+                place = Path(folder) / f"{number} {runtime}"
+                place.mkdir()
+                runners.append(open_runner(Path(path), runtime, imgsz, threads, place))
         times = in_turns([runner.run_ms for runner in runners], repeats, report)
         report(status_event("Looking at where the time goes"))
         return [result for runtime in runtimes for result in _results(runners, times, runtime, imgsz, threads)]

@@ -11,6 +11,7 @@ from engine.base.numbers import exact, factor, milliseconds, percent
 from engine.latency.costs import ModelParts
 from engine.latency.grid import ALIGNMENT
 from engine.latency.parts import CONVOLVING, model_parts
+from engine.latency.table import RUNTIME
 from engine.runtimes.runners import Runner
 from engine.runtimes.sessions import MOVING, node_times
 
@@ -33,10 +34,10 @@ def explain(first: Runner, runner: Runner, speedup: float, ideal: float, threads
     if speedup >= ideal * (1 - _CLOSE):
         return f"As fast as its GFLOPs promise ({factor(speedup)} of {factor(ideal)})."
     sentences = [f"{factor(speedup)} faster where GFLOPs promise {factor(ideal)}."]
-    if first.onnx_file and runner.onnx_file:
-        before = _parts(first.onnx_file, first.imgsz, threads)
-        after = _parts(runner.onnx_file, runner.imgsz, threads)
-        most = _largest_other(runner.onnx_file, runner.imgsz, threads)
+    if runner.runtime == RUNTIME and first.exported and runner.exported:
+        before = _parts(first.exported, first.imgsz, threads)
+        after = _parts(runner.exported, runner.imgsz, threads)
+        most = _largest_other(runner.exported, runner.imgsz, threads)
         sentences.append(_time_words(before, after, first.gflops, runner.gflops, most))
     if words := _width_words(runner):
         sentences.append(words)
@@ -76,6 +77,6 @@ def _width_words(runner: Runner) -> str:
     if not odd:
         return ""
     words = f"{odd} of {len(inputs)} convolutions read a number of channels that is no multiple of {MULTIPLE}"
-    if runner.onnx_file and slow:
+    if runner.runtime == RUNTIME and slow:
         words += f", {slow} of them none of {ALIGNMENT}, which ONNX Runtime computes on a slower path"
     return words + f"; prune with widths rounded to {MULTIPLE} to see what that costs."

@@ -18,6 +18,7 @@ from engine.base.imgsz import ImageSize, pixels, told_imgsz
 from engine.base.numbers import GFLOPS_IMGSZ
 from engine.base.tasks import TASKS, metric_label
 from engine.datasets.fit import REFUSED, Fit, ModelFacts, fit_for_measuring
+from engine.settings.choices import RUNTIMES
 from engine.settings.results import ComparedModel, Comparison, Measured, TimedWith
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 from engine.validation.size import ModelSize, measure_size
@@ -213,7 +214,7 @@ def comparison_table(result: Comparison) -> str:
 
 
 def _timing_words(timing: TimedWith) -> str:
-    runtime = "ONNX Runtime" if timing.runtime == "onnx" else timing.runtime
+    runtime = RUNTIMES.get(timing.runtime, timing.runtime)
     threads = f"{timing.threads} thread{'' if timing.threads == 1 else 's'}"
     return f"p50 of one image at {timing.imgsz} px in turns, {runtime}, {threads}"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from ultralytics.nn.tasks import BaseModel
@@ -16,10 +16,10 @@ from engine.base.imgsz import ImageSize, height_width, model_stride, option_text
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from engine.checkpoints.inputs import image_channels
 from engine.pruning.cost import count_operations
-from engine.runtimes.exporter import run_exporter
-from engine.runtimes.sessions import feed, open_session, timed_ms
-
-RUNTIMES = ("onnx", "torch", "cuda")
+from engine.runtimes.formats import Format, format_named
+from engine.runtimes.sessions import timed_ms
+from engine.runtimes.threads import torch_threads
+from engine.settings.choices import FORMATS
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Runner:
     gflops: float
     input_channels: tuple[int, ...]
     "Of every convolution that is not grouped, in the order of the model."
-    onnx_file: Path | None
-    "The exported file, for the onnx runtime."
+    exported: Path | None
+    "The file that is run; None where the checkpoint itself is."
 
 
 def open_runner(weights: Path, runtime: str, imgsz: ImageSize, threads: int, folder: Path) -> Runner:
@@ -50,14 +50,17 @@ def open_runner(weights: Path, runtime: str, imgsz: ImageSize, threads: int, fol
     """
     checkpoint = open_checkpoint(weights)
     _check_size(checkpoint, imgsz)
-    onnx_file = None
+    exported = None
     # Counted before the model is fused for running, which takes its BatchNorm away.
     gflops = count_operations(checkpoint.model, *height_width(imgsz))[0] / 1e9 * 2
     convolutions = [module for module in checkpoint.model.modules() if isinstance(module, nn.Conv2d)]
     input_channels = tuple(module.in_channels for module in convolutions if module.groups == 1)
-    if runtime == "onnx":
-        onnx_file = run_exporter(checkpoint.path, folder, imgsz=height_width(imgsz), simplify=True)
-        run_ms = _onnx(onnx_file, imgsz, threads)
+    if runtime in FORMATS:
+        format = format_named(runtime)
+        if sentence := format.unavailable():
+            raise ExportError(sentence)
+        exported = format.export(checkpoint.path, folder, {"imgsz": height_width(imgsz)})
+        run_ms = _exported(exported, format, checkpoint.channels, imgsz, threads)
     else:
         run_ms = _torch(checkpoint.model, imgsz, threads, "cuda" if runtime == "cuda" else "cpu")
     return Runner(
@@ -69,7 +72,7 @@ def open_runner(weights: Path, runtime: str, imgsz: ImageSize, threads: int, fol
         params=checkpoint.params,
         gflops=gflops,
         input_channels=input_channels,
-        onnx_file=onnx_file,
+        exported=exported,
     )
 
 
@@ -82,10 +85,10 @@ def _check_size(checkpoint: Checkpoint, imgsz: ImageSize) -> None:
         )
 
 
-def _onnx(onnx_file: Path, imgsz: ImageSize, threads: int) -> Callable[[], float]:
-    session = open_session(onnx_file, threads)
-    inputs = feed(session, imgsz)
-    return lambda: timed_ms(lambda: session.run(None, inputs))
+def _exported(exported: Path, format: Format, channels: int, imgsz: ImageSize, threads: int) -> Callable[[], float]:
+    run = format.open(exported, threads)
+    image = np.random.default_rng(0).random((1, channels, *height_width(imgsz)), dtype=np.float32)
+    return lambda: timed_ms(lambda: run(image))
 
 
 def _torch(model: BaseModel, imgsz: ImageSize, threads: int, device: str) -> Callable[[], float]:
@@ -96,17 +99,14 @@ def _torch(model: BaseModel, imgsz: ImageSize, threads: int, device: str) -> Cal
     fused = fused.eval().to(device)
     image = torch.rand(1, channels, *height_width(imgsz), generator=torch.Generator().manual_seed(0)).to(device)
 
+    def run() -> None:
+        fused(image)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     @torch.inference_mode()
     def run_ms() -> float:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            started = time.perf_counter()
-            fused(image)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            return (time.perf_counter() - started) * 1e3
-        finally:
-            torch.set_num_threads(before)
+        with torch_threads(threads):
+            return timed_ms(run)
 
     return run_ms

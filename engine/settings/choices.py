@@ -6,9 +6,15 @@ from engine.base.entries import entries
 
 CRITERIA = entries("pruning/criteria")
 "What scores channels, by name."
-
-FORMATS = ("onnx", "torchscript", "openvino")
+FORMATS = entries("runtimes/formats")
+"Export formats, by name; ``text`` says who can read such a file."
+RUNTIMES = {
+    **{name: entry.label for name, entry in FORMATS.items()},
+    "onnx": "ONNX Runtime",
+    "torch": "PyTorch",
+    "cuda": "PyTorch on the GPU",
+}
+"What latency is measured in -> what a person calls it: a file of every format, and the checkpoint itself."
 PRECISIONS = ("fp32", "fp16", "int8")
-RUNTIMES = ("onnx", "torch", "cuda")
 OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop", "Adamax", "NAdam", "RAdam", "auto")
 "Of Ultralytics, in its own spelling; it takes them in any."

@@ -225,7 +225,7 @@ class ExportRequest(Saves, Download, Model, Chained, VerbRequest):
     dynamic: Annotated[Switch, Option("accept any batch and image size; not with --nms", label="Dynamic shapes")] = (
         False
     )
-    format: Annotated[Text, Choices(FORMATS), Option("of the file", label="Format")] = "onnx"
+    format: Annotated[Text, Choices(tuple(FORMATS)), Option("of the file", label="Format")] = "onnx"
     precision: Annotated[Text, Choices(PRECISIONS), Option("of weights and activations", label="Precision")] = "fp32"
     nms: Annotated[Switch, Option("put non-maximum suppression into the file", label="Suppress boxes")] = False
     head: Annotated[
@@ -259,9 +259,9 @@ class LatencyRequest(Models, VerbRequest):
 
     imgsz: RunSize = None
     runtime: Annotated[
-        tuple[Annotated[Text, Choices(RUNTIMES)], ...],
+        tuple[Annotated[Text, Choices(tuple(RUNTIMES))], ...],
         Field(min_length=1),
-        Option("what runs them; onnx and torch: on the CPU", label="Runtimes"),
+        Option("what runs them; all but cuda: on the CPU", label="Runtimes"),
     ] = ("onnx",)
     threads: Annotated[
         Whole | None,

@@ -20,8 +20,9 @@ def export(spec: Spec, report: Report) -> ExportResult:
     from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.export import SUFFIXES, ExportSettings, export_model
+    from engine.export import ExportSettings, export_model
     from engine.export.gates import complaint
+    from engine.runtimes.formats import format_named
 
     weights, _, imgsz = starting_point(spec["weights"], scratch_allowed=False)
     settings = ExportSettings(
@@ -35,7 +36,7 @@ def export(spec: Spec, report: Report) -> ExportResult:
         head=spec.get("head"),
         data=Path(spec["data"]) if spec.get("data") else None,
     )
-    path = Path(spec["save_dir"]) / f"{spec.get('name') or Path(weights).stem}{SUFFIXES[settings.format]}"
+    path = Path(spec["save_dir"]) / f"{spec.get('name') or Path(weights).stem}{format_named(settings.format).suffix}"
     strict = bool(spec.get("strict"))
     exported = export_model(Path(weights), path, settings, strict=strict, report=report)
     if strict and not exported.passed:

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.base.tasks import main_metric, main_score
 from engine.settings.arguments import argument_words
+from engine.settings.choices import FORMATS
 from engine.settings.results import ExportResult
 from engine.workspace.figures import Figures
 from engine.workspace.store import Job, Model
@@ -139,8 +140,8 @@ def _model_member(model: Model, depth: int, figures: Figures, parent: Model | No
 
 
 def _export_member(job: Job, result: ExportResult, model: Model, depth: int) -> Member:
-    names = {"onnx": "ONNX", "torchscript": "TorchScript", "openvino": "OpenVINO"}
-    words = (names.get(result.format, result.format), result.precision, "with NMS" if result.nms else "")
+    label = FORMATS[result.format].label if result.format in FORMATS else result.format
+    words = (label, result.precision, "with NMS" if result.nms else "")
     return Member(
         key=job.id,
         parent=model.id,

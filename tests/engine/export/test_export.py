@@ -164,7 +164,7 @@ def blind(harbour, tmp_path_factory) -> Path:
     [
         ({"imgsz": 96, "precision": "int8"}, "so low that no loss would show"),
         ({"imgsz": (64, 96), "precision": "int8"}, "measured of square images only, not of 64 × 96 px"),
-        ({"imgsz": 64, "format": "torchscript", "nms": True}, "measured of ONNX files only"),
+        ({"imgsz": 64, "format": "torchscript", "nms": True}, "not measured of TorchScript files"),
     ],
 )
 def test_an_export_whose_detections_nothing_tested_is_not_verified(blind, harbour, tmp_path, options, reason):
@@ -312,7 +312,7 @@ def test_a_stop_during_calibration_leaves_nothing(harbour, tmp_path):
 
 
 def test_the_tail_that_stays_in_float_is_the_decoding_and_the_convolutions_before_it(weights, tmp_path):
-    from engine.export.precision import sensitive_nodes
+    from engine.runtimes.formats._onnx_precision import sensitive_nodes
 
     path = export_model(weights, tmp_path / "small.onnx", ExportSettings(64)).path
     model = onnx.load(str(path))
