@@ -1,4 +1,4 @@
-"""What a criterion may look at: the graph and the model, and images with gradients where there is a data set."""
+"""What a criterion may look at: the graph and the model, and images with gradients where some are given."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Context:
     "That the graph was traced from; not to be changed."
     seed: int = 0
     batches: Callable[[], Iterable[Batch]] | None = None
-    "Reads labelled images, from the first one at every call; None where no data set was given."
+    "Reads labelled images, from the first one at every call; None where no images were given."
     loss: Callable[[nn.Module, Batch], torch.Tensor] = task_loss
 
     def images(self) -> Iterator[torch.Tensor]:
         """Yield the images of each batch, (N, C, H, W) float32 from 0 to 1.
 
         Raises:
-            PlanError: no data set was given.
+            PlanError: no images were given.
         """
         return (batch["img"] for batch in self._read())
 
@@ -61,7 +61,7 @@ class Context:
         The copy is in evaluation mode, so that BatchNorm keeps its statistics and nothing is random.
 
         Raises:
-            PlanError: no data set was given.
+            PlanError: no images were given.
         """
         model = copy.deepcopy(self.model).float().eval().requires_grad_(True)
         for batch in self._read():
