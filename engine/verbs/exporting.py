@@ -42,4 +42,6 @@ def export(spec: Spec, report: Report) -> ExportResult:
     if strict and not exported.passed:
         raise ExportError(f"{complaint(exported.gates)} The file is at {exported.path}; {path} was left alone.")
     artefact = Artefact(path=str(path), kind=settings.format)
-    return exported.model_copy(update={settings.format: str(path), "artefacts": (artefact,)})
+    # Three formats have a key of their own beside ``path``, which readers of older results look for.
+    named = {settings.format: str(path)} if settings.format in type(exported).model_fields else {}
+    return exported.model_copy(update={**named, "artefacts": (artefact,)})

@@ -91,7 +91,10 @@ def test_few_inputs_are_predicted_on_every_machine(block, monkeypatch):
     assert asked <= set(grid_points(layer()))
 
 
-def test_only_points_of_the_grid_are_ever_looked_up():
+@pytest.mark.parametrize("block", [8, 16])
+def test_only_points_of_the_grid_are_ever_looked_up(monkeypatch, block):
+    """Whichever vectors the processor has: with blocks of 8, narrow inputs have a single point."""
+    monkeypatch.setattr("engine.latency.grid.block_channels", lambda: block)
     for shape in (SHAPE, DEPTHWISE):
         timed = layer(shape, 64, 64)
         asked: set[tuple[int, int]] = set()
