@@ -30,6 +30,7 @@ labels = {"cls": torch.zeros(2, 1), "bboxes": torch.tensor([[0.5, 0.5, 0.4, 0.4]
 batch = {"img": torch.rand(2, 3, 64, 64, generator=noise), "batch_idx": torch.tensor([0.0, 1.0]), **labels}
 """
 PAGES = """
+from pathlib import Path
 from streamlit.testing.v1 import AppTest
 from engine.demo.shipped import SPARSE
 from engine.workspace.store import Store
@@ -122,13 +123,13 @@ def test_a_format_is_exported_through_its_gates_and_timed(run, copy):
 def test_pages_show_what_was_added(run):
     shown = f"""{PAGES}
 assert not app.exception
-app.switch_page("pages/widths.py").run()
+app.switch_page(str(Path("pages/widths.py").resolve())).run()
 assert not app.exception and app.title[0].value == "Widths" and len(app.dataframe[0].value) == 57
-app.switch_page("pages/prune.py").run()
+app.switch_page(str(Path("pages/prune.py").resolve())).run()
 assert not app.exception and "|gamma| + |beta|" in app.selectbox(key="criterion").options
 app.selectbox(key="criterion").select("gamma-beta").run()
 assert not app.exception
-app.switch_page("pages/export.py").run()
+app.switch_page(str(Path("pages/export.py").resolve())).run()
 assert not app.exception and "Frozen TorchScript" in str(app)
 """
     run("-c", shown)
