@@ -28,9 +28,12 @@ LINEAGE_FILE = "slimming.json"
 class ExportChoices(Protocol):
     """What a format may look at of the settings of an export (``engine.export.ExportSettings``)."""
 
-    precision: str
-    opset: int | None
-    simplify: bool
+    @property
+    def precision(self) -> str: ...
+    @property
+    def opset(self) -> int | None: ...
+    @property
+    def simplify(self) -> bool: ...
 
 
 class Format:

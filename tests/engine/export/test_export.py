@@ -190,7 +190,9 @@ def test_strict_refuses_what_was_not_verified_and_says_what_was_not_tested(blind
 
     spec = {"weights": str(blind), "imgsz": 64, "nms": True, "data": str(harbour), "save_dir": str(tmp_path)}
     spec |= {"format": "torchscript", "name": "small", "strict": True}
-    with pytest.raises(ExportError, match=r"^NOT VERIFIED: Neither model found .* of TorchScript files\. The file is at"):
+    with pytest.raises(
+        ExportError, match=r"^NOT VERIFIED: Neither model found .* of TorchScript files\. The file is at"
+    ):
         run_verb("export", spec)
 
 
