@@ -42,8 +42,8 @@ def show_latency(result: LatencyResult, names: Mapping[str, str]) -> None:
         result: Of the verb ``latency``.
         names: Path of a checkpoint -> its name in the workspace.
     """
-    for entry in result.predicted or ():
-        _show_whole_model(entry, names)
+    for predicted in result.predicted or ():
+        _show_whole_model(predicted, names)
     results = result.results
     if not results:
         return

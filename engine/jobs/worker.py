@@ -163,7 +163,10 @@ def _with_models(store: Store, job: Job, result: Result) -> Result:
     """
     ids_by_path: dict[str, str] = {}
     known: dict[str, str] = {}
-    made = {"verb": job.verb, "spec": {key: value for key, value in job.spec.items() if key != "resume"}}
+    made: dict[str, Any] = {
+        "verb": job.verb,
+        "spec": {key: value for key, value in job.spec.items() if key != "resume"},
+    }
     if isinstance(result, TrainingResult):
         made["epochs_done"] = result.epochs_done  # fewer than asked for where the run was stopped
     for artefact in result.artefacts:

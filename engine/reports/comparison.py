@@ -198,7 +198,7 @@ def comparison_table(result: Comparison) -> str:
     ):
         rows.append([title, *(_cell(told(getattr(model, key)), model.change.get(key), "%") for model in models)])
     if timing:
-        timed = [(numbers.number_ms(model.latency_ms), model.change.get("latency_ms")) for model in models]
+        timed = [(_time(model.latency_ms), model.change.get("latency_ms")) for model in models]
         rows.append(["p50 ms", *(_cell(*each, "%") for each in timed)])
     for name in metrics:
         cells = (_cell(numbers.score(model.metrics.get(name)), model.change.get(name)) for model in models)
@@ -211,6 +211,10 @@ def comparison_table(result: Comparison) -> str:
     caption = f"changes against {result.reference}; {result.split} split at {result.imgsz} px"
     lines.append(f"{caption}; {_timing_words(timing)}" if timing else caption)
     return "\n".join(lines)
+
+
+def _time(latency_ms: float | None) -> str:
+    return numbers.UNKNOWN if latency_ms is None else numbers.number_ms(latency_ms)
 
 
 def _timing_words(timing: TimedWith) -> str:

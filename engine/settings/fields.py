@@ -280,7 +280,8 @@ class Setting:
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(Annotated[(self.info.annotation, *self.info.metadata)])
+        kind: Any = Annotated[(self.info.annotation, *self.info.metadata)]
+        return TypeAdapter(kind)
 
     def checked(self, value: Any) -> Any:
         """Return a value alone as a specification holds it.

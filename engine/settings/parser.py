@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from engine.settings.fields import Request, Setting, fields_of
 from engine.settings.requests import REQUESTS, RunRequest, VerbRequest
@@ -17,7 +17,7 @@ _JSON = "print the result as JSON on standard output"
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong on one line; argparse alone prints the usage before it."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
@@ -26,7 +26,8 @@ def build_parser(program: str = "python -m engine", epilog: str | None = None) -
     description = "Make trained Ultralytics YOLO models smaller."
     parser = _Parser(prog=program, description=description, epilog=epilog)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, request in {**REQUESTS, "run": RunRequest}.items():
+    requests: dict[str, type[VerbRequest]] = {**REQUESTS, "run": RunRequest}
+    for verb, request in requests.items():
         sub = verbs.add_parser(verb, help=request.ABOUT, description=request.ABOUT)
         add_options(sub, request)
         sub.add_argument("--json", action="store_true", help=_JSON)
