@@ -137,7 +137,8 @@ def test_accuracy_after_pruning_is_measured_on_grey_and_multispectral_images(see
     module = import_module("engine.validation.impact.sensitivity")  # the package gives its function that name
     monkeypatch.setattr(module, "blocks_of", lambda *given: blocks_of(*given)[:1])
     asked = {"weights": str(weights), "data": str(data), "imgsz": SIZE, "device": "cpu", "save_dir": str(tmp_path)}
-    asked |= {"ratios": [0.3], "shares": [0.5], "images": 4, "recalibrate": 4, "batch": 4}
+    asked |= {"images": 4, "recalibrate": 4, "batch": 4}
+    asked |= {"ratios": [0.3]} if verb == "accuracy" else {"shares": [0.5]}
     result = run_verb(verb, asked)
     assert result["dense"]["mAP50-95"] > 0.3
 
@@ -162,9 +163,10 @@ def test_a_data_set_of_other_channels_than_the_model_takes_is_one_sentence(seen,
         "weights": str(weights),
         "data": str(other),
         "imgsz": SIZE,
-        "device": "cpu",
         "save_dir": str(tmp_path / "o"),
     }
+    if verb in ("val", "accuracy"):
+        asked["device"] = "cpu"
     if verb == "prune":
         asked |= {"prune_ratio": 0.3, "recalibrate": 2}
     with pytest.raises(DatasetError, match=rf"takes images of {channels} channels?, and those of the data set have 3"):

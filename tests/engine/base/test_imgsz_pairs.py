@@ -15,6 +15,7 @@ from engine.recipes import recipe_from_dict, recipe_to_yaml
 from engine.recipes.format import load_recipe
 from engine.settings.command import command_of
 from engine.settings.parser import build_parser
+from engine.settings.results import dumped
 from engine.verbs import run_verb
 from tests.models import build
 
@@ -66,14 +67,14 @@ def test_a_side_that_is_no_multiple_of_the_stride_is_refused(tiny_checkpoint):
 
 def test_an_export_has_the_height_and_width_asked_for(tiny_checkpoint, tmp_path):
     spec = {"weights": str(tiny_checkpoint()), "imgsz": [64, 96], "save_dir": str(tmp_path)}
-    result = json.loads(json.dumps(run_verb("export", spec, **quiet)))
+    result = dumped(run_verb("export", spec, **quiet))
     shape = onnx.load(result["onnx"]).graph.input[0].type.tensor_type.shape.dim
     assert [dim.dim_value for dim in shape][2:] == result["imgsz"] == [64, 96] and result["passed"]
 
 
 def test_latency_is_measured_at_height_and_width(tiny_checkpoint):
     spec = {"weights": str(tiny_checkpoint()), "imgsz": [64, 96], "repeats": 5, "runtime": ["onnx", "torch"]}
-    first, second = json.loads(json.dumps(run_verb("latency", spec, **quiet)))["results"]
+    first, second = dumped(run_verb("latency", spec, **quiet))["results"]
     assert first["imgsz"] == second["imgsz"] == [64, 96]
     assert first["gflops"] == second["gflops"] == get_flops(build(), [64, 96])
 

@@ -26,6 +26,7 @@ from engine.recipes import (
 )
 from engine.recipes.format import MODEL_MAKERS, MOST_BYTES, MOST_STEPS, STEP_VERBS, step_settings
 from engine.recipes.steps import made_models, step_spec
+from engine.settings.results import Artefact, Result
 from engine.verbs.recipe import check_run, run_recipe
 from tests.models import write_checkpoint
 from tests.runs import write_dense
@@ -218,7 +219,8 @@ def test_a_step_works_on_the_last_model_that_was_made():
         "prune_ratio": 0.5, "weights": "b.pt", "chain": {"base": "b.pt", "made": []},
     }  # fmt: skip
     assert step_spec("export", {}, "b.pt", ["c.pt", "d.pt"])["weights"] == "d.pt"
-    results = [{"artefacts": [{"path": Path("c.pt"), "register": True}, {"path": "c.csv"}]}, {}, None]
+    files = ({"path": "c.pt", "kind": "pruned", "register": True}, {"path": "c.onnx", "kind": "onnx"})
+    results = [Result(artefacts=tuple(Artefact.model_validate(file) for file in files)), Result()]
     assert made_models(results) == ["c.pt"]
 
 
