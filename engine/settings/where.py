@@ -8,8 +8,8 @@ from pydantic import Field
 
 from engine.settings.fields import FilePath, Option, Request, Switch, Text, Whole
 
-PLUMBING = frozenset({"chain", "workspace", "measurements", "save_dir", "resume", "download"})
-"What says how a job runs: a worker adds it to every specification, and a verb that does not know it passes over it."
+PLUMBING = frozenset({"chain", "workspace", "measurements", "save_dir", "resume", "download", "device"})
+"What says how a job runs, such as its place in line for a device: a verb that does not know it passes over it."
 
 
 Weights = Annotated[

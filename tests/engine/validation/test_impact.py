@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.base.errors import PlanError, StopRequested
+from engine.base.errors import PlanError, StopRequested, WorkbenchError
 from engine.datasets import check_dataset, image_files
 from engine.demo.dataset import make_demo_dataset
 from engine.pruning.criteria import ImportanceSettings
@@ -234,5 +234,5 @@ def test_the_verbs_take_the_terminal_s_options(data, tmp_path):
     spec = {"weights": str(DEMO), "data": str(data), "images": 2, "imgsz": 64, "recalibrate": 0, "device": "cpu"}
     result = run_verb("accuracy", {**spec, "ratios": [0.6], "save_dir": str(tmp_path)})
     assert Path(result["file"]).parent == tmp_path and len(result["points"]) == 1
-    with pytest.raises(PlanError, match="0 images"):
+    with pytest.raises(WorkbenchError, match="--images is 0; it must be a whole number of at least 1"):
         run_verb("accuracy", {**spec, "images": 0, "save_dir": str(tmp_path)})
