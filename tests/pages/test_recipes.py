@@ -36,7 +36,7 @@ def test_a_recipe_runs_as_a_chain_and_its_first_job_is_shown(open_page, demo, wo
         (b"steps:\n  - prune: {ratio: 0.5}\n", "Step 1 (prune) does not know"),
         (
             b"steps: [prune: {prune_ratio: 3.0}]\n",
-            "Step 1 (prune) has prune_ratio: 3.0; it must be a number from 0 to 0.95",
+            "it must be a number from 0 to 0.95",
         ),
     ],
 )
