@@ -227,8 +227,8 @@ def test_a_segmentation_model_on_a_box_data_set_is_explained(data, tmp_path):
         ({"optimizer": "foo"}, "optimizer"),
         ({"seed": -1}, "seed"),
         ({"epochs": 0}, "epochs"),
-        ({"lr0": 0.0}, "learning rate"),
-        ({"lr0": -1.0}, "learning rate"),
+        ({"lr0": 0.0}, "--lr0 is"),
+        ({"lr0": -1.0}, "--lr0 is"),
         ({"weights": "nothing.pt"}, "nothing.pt"),
     ],
 )
