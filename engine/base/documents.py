@@ -119,7 +119,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         refers = self.check_event(yaml.AliasEvent)
         if refers and not self.references:
-            raise DocumentError(f"{self._line()} uses a reference (*name), which is not read here")
+            raise DocumentError(f"uses references (*name), which are not read here{self._line()}")
         self._depth += 1
         if self._depth > MOST_DEPTH:
             raise DocumentError(f"is nested more than {MOST_DEPTH} deep{self._line()}")

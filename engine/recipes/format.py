@@ -16,7 +16,6 @@ table, ``engine.settings``. ``distill`` stands for a teacher: the model that the
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from engine.base.documents import DocumentError, parse_yaml, read_bytes
 from engine.base.errors import WorkbenchError
 from engine.base.files import expanded
 from engine.settings.fields import NUMBER, SWITCH, TEXT, Kind, Setting, SettingsError, fields_of, shown, unknown
@@ -85,15 +85,14 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = expanded(path)
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+        content = read_bytes(path, MOST_BYTES)
     except FileNotFoundError as error:
         known = ", ".join(_SHIPPED)
         raise RecipeError(f"There is no recipe {path}; give a YAML file, or one of {known}.") from error
+    except DocumentError as error:
+        raise RecipeError(f"{path.name} {error}, so it is no recipe; give another file.") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"The recipe {path} cannot be read; give the path of a YAML file.") from error
-    if len(content) > MOST_BYTES:
-        raise RecipeError(f"{path.name} is larger than 64 KB, so it is no recipe; give another file.")
     recipe = recipe_from_dict(_parsed(content, path.name), default_name=path.stem)
     folder = path.absolute().parent
     return replace(recipe, weights=_located(recipe.weights, folder), data=_located(recipe.data, folder))
@@ -292,32 +291,10 @@ def _is_official(name: str) -> bool:
 # YAML
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without references, which could make a small file grow without bound, and without repeated keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("references (*name) are not used in recipes")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        if isinstance(node, yaml.MappingNode):
-            keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            if repeated := [key for key, times in keys.items() if times > 1]:
-                raise yaml.YAMLError(f"{repeated[0][:40]!r} stands there twice")
-        return super().construct_mapping(node, deep)
-
-
 def _parsed(content: bytes, name: str) -> Any:
     try:
-        return yaml.load(content.decode("utf-8-sig"), Loader=_Loader)
+        return parse_yaml(content.decode("utf-8-sig"), references=False, repeated_keys=False)
     except UnicodeDecodeError as error:
         raise RecipeError(f"{name} is not text in UTF-8; save it again as such.") from error
-    except RecursionError as error:
-        raise RecipeError(f"{name} is nested too deeply for a recipe; give another file.") from error
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or (str(error) if type(error) is yaml.YAMLError else None)
-        where = f", line {mark.line + 1}" if mark else ""
-        reason = f": {' '.join(str(problem).split())[:120]}" if problem else ""
-        raise RecipeError(f"{name} is not valid YAML{where}{reason}; correct the file.") from error
+    except DocumentError as error:
+        raise RecipeError(f"{name} {error}; correct the file.") from error

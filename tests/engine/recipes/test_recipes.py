@@ -1,6 +1,7 @@
 """Recipes: what they say, what is wrong with them in one sentence, and whole runs that stop and go on."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def test_a_job_becomes_a_recipe_without_what_belongs_to_it_alone():
         ("steps: [prune: {lock: []}]", "list with at least one"),
         ("steps: [prune: {per_layer: 1}]", "true or false"),
         ("steps: [train: {epochs: 1.5}]", "Step 1 (train) has epochs: 1.5; it must be a whole number"),
-        (f"steps: [train: {{epochs: 0x{'F' * 9000}}}]", "a very large number"),
+        (f"steps: [train: {{epochs: 0x{'F' * 9000}}}]", "a number too large"),
         ("steps: [train: {weights: a.pt}]", "sets weights"),
         ("steps: [finetune: {teacher: a.pt}]", "sets teacher"),
         ("steps: [sparsify: {distill: true}]", "only finetune"),
@@ -176,7 +177,7 @@ def test_a_job_becomes_a_recipe_without_what_belongs_to_it_alone():
         ("steps: [export, compare]", "Step 2 (compare) has nothing to compare"),
         ("steps: [export]\nsteps: [val]", "twice"),
         ("a: &a [x]\nsteps: [*a, *a]", "references"),
-        ("steps: [" * 2000, "nested too deeply"),
+        ("steps: [" * 2000, "nested more than 20 deep"),
         ("steps: [export", "line 1"),
         ("name: 2001-99-99\nsteps: [export]", "not valid YAML"),
         ("name: !!python/name:os.system\nsteps: [export]", "not valid YAML"),
@@ -456,3 +457,10 @@ def test_shipped_recipes_pass_the_checks_of_a_run(base, data, tmp_path):
 
     for recipe in shipped_recipes():
         check_run(Run(recipe, str(base), data, "cpu", tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_no_recipe_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(RecipeError, match=r"pipe\.yaml is no ordinary file"):
+        load_recipe(tmp_path / "pipe.yaml")
