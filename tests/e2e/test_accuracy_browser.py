@@ -104,9 +104,11 @@ def test_the_curve_and_the_map_appear_without_a_reload(server, demo, page):
     slide(page, 0.7)
     expect(metric(page, "Ratio achieved")).to_have_text(re.compile(r"^0\.(69|70)"))
     pairs = sorted((at.get("ratio_achieved", 0.0), at["metrics"][HEADLINE]) for at in points.values())
-    value = np.interp(float(metric(page, "Ratio achieved").inner_text()), *zip(*pairs, strict=True))
-    assert float(metric(page, HEADLINE).inner_text()) == pytest.approx(value, abs=0.0015)
-    assert value < points["dense"]["metrics"][HEADLINE], "the demo is free of charge up to about 0.6"
+    achieved = float(metric(page, "Ratio achieved").inner_text())
+    # The tile knows the ratio in full, the page shows two digits of it: a steep line allows for half a digit more.
+    allowed = np.interp(np.linspace(achieved - 0.005, achieved + 0.005, 11), *zip(*pairs, strict=True))
+    assert allowed.min() - 0.0005 <= float(metric(page, HEADLINE).inner_text()) <= allowed.max() + 0.0005
+    assert allowed.max() < points["dense"]["metrics"][HEADLINE], "the demo is free of charge up to about 0.6"
     assert page.evaluate("window.neverReloaded") is True
 
     # The heat map of blocks; what was measured before a stop is kept and shown.

@@ -187,7 +187,7 @@ def test_gradients_are_those_of_the_loss_that_ultralytics_trains_with():
 def test_without_images_a_criterion_that_looks_at_some_is_refused(chain):
     context = Context(trace(chain), chain)
     for read in (context.images, context.backward_passes):
-        with pytest.raises(PlanError, match="looks at images, and none were given"):
+        with pytest.raises(PlanError, match="looks at images; give the data set"):
             list(read())
 
 
