@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size, height_width, model_stride, option_text
 from engine.base.recent import Recent
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from engine.pruning.compensation import compensate
 from engine.pruning.cost import Cost, CostModel, Costs
-from engine.pruning.criteria import ImportanceSettings, group_scores
+from engine.pruning.criteria import ImportanceSettings, combined_scores, group_scores
 from engine.pruning.graph import ChannelGraph, trace
 from engine.pruning.solver import (
     Budget,
@@ -32,7 +34,7 @@ from engine.pruning.solver import (
 )
 from engine.pruning.surgery import prune_model
 
-_SIZES_KEPT, _RANKINGS_KEPT, _CURVES_KEPT = 8, 24, 24
+_SIZES_KEPT, _SCORES_KEPT, _RANKINGS_KEPT, _CURVES_KEPT = 8, 8, 24, 24
 "A page's settings of the last minutes; one ranking of a large model takes about a megabyte."
 FLOP_IMGSZ = 640
 "Image size at which FLOPs weigh scores; which one hardly matters, as all layers scale alike."
@@ -95,6 +97,7 @@ class Slimming:
         """
         self.checkpoint = checkpoint
         self._costs: Recent[ImageSize, CostModel] = Recent(_SIZES_KEPT)
+        self._learnt: Recent[tuple[str, str], tuple[np.ndarray, ...]] = Recent(_SCORES_KEPT)
         self.graph: ChannelGraph = trace(checkpoint.model)
         if self.graph.prunable_channels == 0:
             raise PlanError(f"No channel of {checkpoint.path.name} can be pruned; its layers only feed the output.")
@@ -108,9 +111,27 @@ class Slimming:
         return cls(open_checkpoint(path))
 
     def group_scores(self, importance: ImportanceSettings) -> Any:
-        """Return the (G,) scores of the channel groups."""
+        """Return the (G,) scores of the channel groups.
+
+        Raises:
+            PlanError: They come from images and were not told (``learn``), or what else the settings need is missing.
+        """
         costs = self.cost_model(FLOP_IMGSZ) if importance.per_flop else None
+        if importance.images:
+            return combined_scores(self.graph, list(self._learnt_by(importance)), importance, costs)
         return group_scores(self.graph, self.checkpoint.model, importance, costs)
+
+    def learn(self, importance: ImportanceSettings, by_layer: Sequence[np.ndarray]) -> None:
+        """Take over what the criterion of ``importance`` said of channels, layer by layer, on its images."""
+        self._learnt.get((importance.criterion, importance.images), lambda: tuple(by_layer))
+
+    def _learnt_by(self, importance: ImportanceSettings) -> tuple[np.ndarray, ...]:
+        def unknown() -> tuple[np.ndarray, ...]:
+            raise PlanError(
+                f"The scores by {importance.criterion} on these images are not known yet; compute them first."
+            )
+
+        return self._learnt.get((importance.criterion, importance.images), unknown)
 
     def ranking(self, settings: SolverSettings | None = None, importance: ImportanceSettings | None = None) -> Ranking:
         """Return the order of removal under these limits and by these scores."""

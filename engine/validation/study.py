@@ -92,8 +92,12 @@ class StudyFile:
 
 
 def settings_of(**parts: Any) -> dict[str, Any]:
-    """Return settings by name, each an instance of a data class, as the JSON of a study holds them."""
-    return json.loads(json.dumps({name: asdict(part) for name, part in parts.items()}))
+    """Return settings by name, each an instance of a data class, as the JSON of a study holds them.
+
+    Empty texts are left out: a study that was measured before a setting existed is one where it says nothing.
+    """
+    told = {name: {key: value for key, value in asdict(part).items() if value != ""} for name, part in parts.items()}
+    return json.loads(json.dumps(told))
 
 
 def read_study(path: str | Path) -> Study | None:

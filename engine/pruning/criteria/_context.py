@@ -30,7 +30,8 @@ class Criterion(Protocol):
 
 def task_loss(model: BaseModel, batch: Batch) -> torch.Tensor:
     """Return the loss that Ultralytics trains a model with, summed over its parts."""
-    given = model.args if isinstance(model.args, dict) else vars(model.args)
+    given = getattr(model, "args", {})  # a model that was never trained has none
+    given = given if isinstance(given, dict) else vars(given)
     model.args = get_cfg(overrides={key: value for key, value in given.items() if key in DEFAULT_CFG_DICT})
     return model.loss(batch)[0].sum()
 
@@ -55,15 +56,20 @@ class Context:
         """
         return (batch["img"] for batch in self._read())
 
-    def backward_passes(self) -> Iterator[nn.Module]:
+    def backward_passes(self, prepare: Callable[[nn.Module], None] | None = None) -> Iterator[nn.Module]:
         """Yield a copy of the model once for each batch, its parameters' ``grad`` that of the loss on this batch.
 
         The copy is in evaluation mode, so that BatchNorm keeps its statistics and nothing is random.
+
+        Args:
+            prepare: Called with the copy before the first batch, such as to register hooks.
 
         Raises:
             PlanError: no images were given.
         """
         model = copy.deepcopy(self.model).float().eval().requires_grad_(True)
+        if prepare:
+            prepare(model)
         for batch in self._read():
             model.zero_grad()
             self.loss(model, batch).backward()

@@ -34,6 +34,8 @@ class ImportanceSettings:
     "Of the random criterion."
     sensitivity: tuple[tuple[str, float], ...] = ()
     "(block, factor) pairs, such as ('model.4', 1.8), from engine.validation.impact: factors of its layers' scores."
+    images: str = ""
+    "SHA-256 over the labelled images that the criterion looked at, empty where it looks at none."
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -70,7 +72,14 @@ def group_scores(
         PlanError: What the settings need is missing.
     """
     settings = settings or ImportanceSettings()
-    by_layer = _channel_scores(settings.criterion, Context(graph, model, settings.seed, batches))
+    by_layer = channel_scores(settings.criterion, Context(graph, model, settings.seed, batches))
+    return combined_scores(graph, by_layer, settings, costs)
+
+
+def combined_scores(
+    graph: ChannelGraph, by_layer: list[np.ndarray], settings: ImportanceSettings, costs: CostModel | None = None
+) -> np.ndarray:
+    """Return the (G,) scores of groups that the scores of their channels, layer by layer, make; as ``group_scores``."""
     if settings.per_layer:
         by_layer = [values / max(float(np.nanmean(values)), 1e-12) for values in by_layer]
     if settings.sensitivity:
@@ -85,7 +94,7 @@ def group_scores(
     return scores
 
 
-def _channel_scores(name: str, context: Context) -> list[np.ndarray]:
+def channel_scores(name: str, context: Context) -> list[np.ndarray]:
     """Return what a criterion says: for each layer the (C,) scores of its channels, NaN where it says nothing.
 
     Raises:

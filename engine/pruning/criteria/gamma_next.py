@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from engine.pruning.criteria import Context
-from engine.pruning.criteria._weights import gammas, weight_sums
+from engine.pruning.criteria._weights import gammas, read_sums
 
 
 def channel_scores(context: Context) -> list[np.ndarray]:
     """Return for every channel its scale factor times the weights that read it."""
-    reads = weight_sums(context.graph, context.model, reading=True)
+    reads = read_sums(context.graph, context.model)
     by_layer = zip(gammas(context.graph, context.model), context.graph.layers, strict=True)
     return [gamma * reads[layer.groups] for gamma, layer in by_layer]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +43,17 @@ def choose_subset(data: Path, measure: MeasureSettings, task: str | None = None)
     info = check_dataset(data, task)
     validation = spread(image_files(info, "val"), measure.images)
     training = training_images(info, measure.recalibrate)
+    return Subset(info, tuple(validation), tuple(training), content_digest(info, validation, training))
+
+
+def content_digest(info: DatasetInfo, labelled: Sequence[Path], unlabelled: Sequence[Path] = ()) -> str:
+    """Return the SHA-256 over the contents of images, the labels of the first of them, and the names of the classes."""
     digest = hashlib.sha256(repr(sorted(info.names.items())).encode())
-    for path in (*validation, *(label for label in label_files(info, validation) if label.is_file()), *training):
+    for path in (*labelled, *(label for label in label_files(info, labelled) if label.is_file()), *unlabelled):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     if info.label_kind == FOLDERS:  # the label of an image is where it lies
-        digest.update(repr([class_of(info, path) for path in validation]).encode())
-    return Subset(info, tuple(validation), tuple(training), digest.hexdigest())
+        digest.update(repr([class_of(info, path) for path in labelled]).encode())
+    return digest.hexdigest()
 
 
 def copy_subset(subset: Subset, folder: Path) -> Path:

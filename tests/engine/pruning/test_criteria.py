@@ -1,5 +1,6 @@
 """Scores: each criterion against a direct computation on small networks."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -10,7 +11,16 @@ from torch import nn
 
 from engine.base.errors import PlanError
 from engine.pruning.cost import CostModel
-from engine.pruning.criteria import AGGREGATES, CRITERIA, Context, ImportanceSettings, group_scores
+from engine.pruning.criteria import (
+    AGGREGATES,
+    CRITERIA,
+    Context,
+    ImportanceSettings,
+    channel_scores,
+    combined_scores,
+    group_scores,
+)
+from engine.pruning.criteria._gates import gate_gradients
 from engine.pruning.graph import trace
 from tests.models import build, graph_of
 from tests.nets import block, head, net
@@ -122,18 +132,30 @@ def test_random_scores_depend_on_the_seed_alone(chain):
     assert (first != scores_of(chain, "a", criterion="random", seed=4)).all() and len(set(first)) == 8
 
 
+def labels(name):
+    """Two images of noise with a large, a middling and a small box in each, so that every scale learns."""
+    boxes = torch.tensor([[0.5, 0.5, 0.9, 0.8], [0.3, 0.6, 0.3, 0.4], [0.7, 0.3, 0.06, 0.08]]).repeat(2, 1)
+    batch = {"img": torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0)), "bboxes": boxes}
+    batch |= {"cls": torch.arange(6.0).reshape(6, 1), "batch_idx": torch.arange(2.0).repeat_interleave(3)}
+    return {**batch, "masks": torch.ones(2, 64, 64)} if name.endswith("-seg") else batch
+
+
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg"])
 def test_every_group_of_a_real_model_has_a_score(name, criterion):
     graph, model = graph_of(name), build(name)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = group_scores(graph, model, ImportanceSettings(criterion=criterion, per_layer=True))
+        scores = group_scores(
+            graph, model, ImportanceSettings(criterion, per_layer=True), batches=lambda: [labels(name)]
+        )
     assert np.isfinite(scores[1:]).all() and (scores[1:] > 0).all()
 
 
 def test_every_file_of_the_folder_is_a_criterion_under_its_name():
-    assert list(CRITERIA) == ["gamma", "gamma-next", "l1", "random"]
+    assert list(CRITERIA) == [
+        "fisher", "fpgm", "gamma", "gamma-next", "l1", "lamp", "random", "taylor", "taylor-activation"
+    ]  # fmt: skip
     assert CRITERIA["gamma-next"].label == "|gamma| × next" and "next layers" in CRITERIA["gamma-next"].text
     assert all(entry.label != name and entry.text for name, entry in CRITERIA.items())
 
@@ -200,6 +222,117 @@ def test_scores_that_are_none_are_refused(chain, monkeypatch, scores):
         group_scores(trace(chain), chain)
 
 
+# --- scores of gates -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scored(residual):
+    """The tied layers, their group of the fifth channel, and a function that scores it."""
+    graph = trace(residual)
+    group = int(next(layer for layer in graph.layers if layer.name == "a.bn").groups[5])
+
+    def score(criterion):
+        context = Context(graph, residual, batches=two_batches, loss=squares)
+        return combined_scores(graph, channel_scores(criterion, context), ImportanceSettings(criterion))[group]
+
+    return residual, score
+
+
+@torch.no_grad()
+def slopes(model, loss_of):
+    """Return by how much each loss changes for a gate of the fifth channel, by finite differences."""
+
+    def gated(factor):
+        moved = copy.deepcopy(model).double()
+        for norm in (moved.a.bn, moved.b.bn):
+            norm.weight.data[5] *= factor
+            norm.bias.data[5] *= factor
+        return np.array([float(loss_of(moved, batch["img"].double())) for batch in two_batches()])  # fmt: skip
+
+    return (gated(1 + 1e-4) - gated(1 - 1e-4)) / 2e-4
+
+
+def test_taylor_is_the_squared_slope_of_the_loss_of_a_batch_as_finite_differences_find_it(scored):
+    model, score = scored
+    found = slopes(model, lambda moved, images: squares(moved, {"img": images}))
+    assert score("taylor") == pytest.approx(np.mean(found**2), rel=1e-3)
+
+
+def test_fisher_and_taylor_on_activations_are_slopes_of_single_images(scored):
+    model, score = scored
+    by_image = np.concatenate(
+        [slopes(model, lambda moved, images, i=i: squares(moved, {"img": images[i : i + 1]})) for i in (0, 1)]
+    )
+    assert score("fisher") == pytest.approx(np.mean(by_image**2) / 2, rel=1e-3)
+    assert score("taylor-activation") == pytest.approx(np.abs(by_image).mean(), rel=1e-3)
+    assert score("fisher") > 0
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "taylor-activation", "fisher"])
+def test_what_the_loss_does_not_see_has_no_score(criterion, chain):
+    chain.a.bn.weight.data[2] = chain.a.bn.bias.data[2] = 0
+    chain.b.conv.weight.data[:, 3] = 0
+    graph = trace(chain)
+    scores, _ = channel_scores(criterion, Context(graph, chain, batches=two_batches, loss=squares))
+    assert np.flatnonzero(scores == 0).tolist() == [2, 3]
+
+
+def test_gates_leave_the_loss_and_its_gradients_as_they_are(chain):
+    graph, context = trace(chain), Context(trace(chain), chain, batches=two_batches, loss=squares)
+    gates = [gradients.sum(axis=0) for gradients in gate_gradients(context)]
+    for found, model in zip(gates, context.backward_passes(), strict=True):
+        for layer in graph.layers:
+            norm = model.get_submodule(layer.name)
+            expected = norm.weight * norm.weight.grad + norm.bias * norm.bias.grad
+            assert found[layer.groups] == pytest.approx(expected.detach().numpy(), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_is_refused(chain, factor):
+    context = Context(trace(chain), chain, batches=two_batches, loss=lambda *given: squares(*given) * factor)
+    with pytest.raises(PlanError, match="is no number"):
+        channel_scores("taylor", context)
+    with pytest.raises(PlanError, match="no images to score"):
+        channel_scores("taylor", Context(trace(chain), chain, batches=lambda: [], loss=squares))
+
+
+# --- scores of filters ---------------------------------------------------------------------------------------------
+
+
+def test_lamp_of_a_hand_made_layer(chain):
+    """Filters whose folded squares are 1, 2, 3 and 4 times 9, after that larger ones."""
+    norm, weight = chain.a.bn, chain.a.conv.weight
+    norm.running_var.fill_(4 - norm.eps)
+    norm.weight.data.fill_(6)
+    weight.data.zero_()
+    weight.data[:, 0, 0, 0] = torch.tensor([2.0, 1.0, 4.0, 3.0, 10.0, 10.0, 10.0, 10.0]).sqrt()
+    found = scores_of(chain, "a", criterion="lamp")
+    assert found[:4] == pytest.approx([2 / 49, 1 / 50, 4 / 44, 3 / 47]) and found.max() == pytest.approx(1)
+
+
+def test_lamp_does_not_see_the_scale_of_a_layer_nor_that_of_a_filter_which_batchnorm_undoes(chain):
+    before = scores_of(chain, "a", criterion="lamp")
+    chain.a.bn.weight.data *= 7
+    chain.a.conv.weight.data[3] *= 100
+    chain.a.bn.running_var[3] = (chain.a.bn.running_var[3] + chain.a.bn.eps) * 100**2 - chain.a.bn.eps
+    assert scores_of(chain, "a", criterion="lamp") == pytest.approx(before)
+
+
+def test_fpgm_is_the_sum_of_distances(chain):
+    rows = chain.b.conv.weight.detach().double().flatten(1)
+    expected = torch.cdist(rows, rows).sum(dim=1).numpy()
+    assert scores_of(chain, "b", criterion="fpgm") == pytest.approx(expected)
+
+
+def test_fpgm_removes_what_the_others_can_replace(chain):
+    """A norm would keep the largest filters; these are alike, and the small one is far from them."""
+    weight = chain.b.conv.weight.data
+    weight[:] = 1 + 0.01 * torch.rand(weight.shape, generator=torch.Generator().manual_seed(0))
+    weight[4] *= 0.1
+    assert scores_of(chain, "b", criterion="fpgm").argmax() == 4
+    assert scores_of(chain, "b", criterion="l1").argmin() == 4
+
+
 # --- tied channels -------------------------------------------------------------------------------------------------
 
 
@@ -264,5 +397,5 @@ def test_what_removal_saves_is_the_real_difference_to_first_order(name):
 
 @pytest.mark.parametrize("wrong", [{"criterion": "magic"}, {"aggregate": "median"}])
 def test_unknown_settings_are_refused_with_the_known_ones(wrong):
-    with pytest.raises(PlanError, match=r"use (gamma|mean)"):
+    with pytest.raises(PlanError, match=r"use (fisher|mean)"):
         ImportanceSettings(**wrong)
