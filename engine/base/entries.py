@@ -24,6 +24,8 @@ class Entry:
     "What a page calls it: the first line of the file up to its colon; the name where there is none."
     text: str
     "What it is, in a few words: the rest of that line."
+    more: str = ""
+    "The paragraphs below that line, in one line."
 
     @property
     def sentence(self) -> str:
@@ -45,6 +47,6 @@ def entries(folder: str) -> dict[str, Entry]:
 def _entry(file: Path) -> Entry:
     name = file.stem.replace("_", "-")
     lines = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()
-    line = lines[0].rstrip(".") if lines else ""
+    line, more = (lines[0].rstrip("."), " ".join(" ".join(lines[1:]).split())) if lines else ("", "")
     label, colon, text = line.partition(": ")
-    return Entry(name, label, text) if colon else Entry(name, name, line)
+    return Entry(name, label, text, more) if colon else Entry(name, name, line, more)

@@ -6,6 +6,8 @@ from engine.base.entries import entries
 
 CRITERIA = entries("pruning/criteria")
 "What scores channels, by name."
+IMAGE_CRITERIA = tuple(name for name, entry in CRITERIA.items() if entry.more.endswith("Needs labelled images."))
+"Those that look at a data set."
 FORMATS = entries("runtimes/formats")
 "Export formats, by name; ``text`` says who can read such a file."
 RUNTIMES = {

@@ -19,7 +19,6 @@ from engine.validation.labelled import BATCH, labelled_batches
 
 FOLDER = "scores"
 "Where a workspace keeps them."
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,14 @@ class ScoringImages:
     "SHA-256 over them, their labels and the names of the classes."
 
 
-def choose_images(info: DatasetInfo, count: int) -> ScoringImages:
-    """Return up to ``count`` training images, drawn with a fixed seed, in the order of their names.
+def choose_images(info: DatasetInfo, count: int, seed: int = 0) -> ScoringImages:
+    """Return up to ``count`` training images, drawn by a seed, in the order of their names.
 
     Raises:
         DatasetError: The data set has no training images any more.
     """
     images = image_files(info, "train")
-    drawn = np.random.default_rng(_SEED).permutation(len(images))[:count]
+    drawn = np.random.default_rng(seed).permutation(len(images))[:count]
     files = tuple(images[number] for number in sorted(drawn))
     return ScoringImages(info, files, content_digest(info, files))
 

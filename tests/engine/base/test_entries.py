@@ -31,7 +31,7 @@ def test_a_file_is_told_by_its_first_line_and_never_run(folder):
     assert entries(".") == {
         "bare": Entry("bare", "bare", ""),
         "plain": Entry("plain", "plain", "Only what it is"),
-        "some-thing": Entry("some-thing", "Some × thing", "what it is: in short"),
+        "some-thing": Entry("some-thing", "Some × thing", "what it is: in short", "More: of it."),
     }
 
 

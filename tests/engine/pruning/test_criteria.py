@@ -1,6 +1,7 @@
 """Scores: each criterion against a direct computation on small networks."""
 
 import copy
+import re
 import warnings
 
 import numpy as np
@@ -22,6 +23,7 @@ from engine.pruning.criteria import (
 )
 from engine.pruning.criteria._gates import gate_gradients
 from engine.pruning.graph import trace
+from engine.settings.choices import IMAGE_CRITERIA
 from tests.models import build, graph_of
 from tests.nets import block, head, net
 
@@ -158,6 +160,20 @@ def test_every_file_of_the_folder_is_a_criterion_under_its_name():
     ]  # fmt: skip
     assert CRITERIA["gamma-next"].label == "|gamma| × next" and "next layers" in CRITERIA["gamma-next"].text
     assert all(entry.label != name and entry.text for name, entry in CRITERIA.items())
+
+
+def test_every_criterion_says_what_it_needs(chain):
+    """Its last sentence; those that look at images without saying so would be offered where there are none."""
+    graph = trace(chain)
+    for name, entry in CRITERIA.items():
+        assert re.search(
+            r"Needs (labelled images|the model alone|nothing of the model but its layers' widths)\.$", entry.more
+        )
+        if name in IMAGE_CRITERIA:
+            with pytest.raises(PlanError, match="looks at images"):
+                group_scores(graph, chain, ImportanceSettings(name))
+        else:
+            group_scores(graph, chain, ImportanceSettings(name))
 
 
 # --- images and gradients ------------------------------------------------------------------------------------------
