@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,22 @@ PARTS = ("app", "engine", "pages", "demo", ".streamlit", "pyproject.toml", "requ
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """The installed command; the packages that it needs are those of the test run."""
-    folder = tmp_path_factory.mktemp("installed")
-    source = folder / "repository"
+def source(tmp_path_factory):
+    """A copy of what is installed."""
+    source = tmp_path_factory.mktemp("installed") / "repository"
     source.mkdir()
     for part in PARTS:
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(ROOT / part, source / part)
+    return source
+
+
+@pytest.fixture(scope="module")
+def command(source):
+    """The installed command; the packages that it needs are those of the test run."""
+    folder = source.parent
     environment = folder / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / "bin" / "python"
@@ -38,6 +45,15 @@ def command(tmp_path_factory):
     install = [*pip, "install", "-q", "--no-deps", "--no-build-isolation", "-e", source]
     subprocess.run(install, check=True, env={**os.environ, "PIP_NO_INDEX": "1", "PYTHONPATH": theirs})
     return environment / "bin" / "yolo-slim"
+
+
+def test_a_wheel_carries_the_templates_and_the_recipes(source, tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
+    subprocess.run(build, check=True, env={**os.environ, "PIP_NO_INDEX": "1"})
+    wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl")))
+    beside = [path for path in (source / "engine").rglob("*") if path.is_file() and path.suffix != ".py"]
+    assert len(beside) >= 6
+    assert {path.relative_to(source).as_posix() for path in beside} <= set(wheel.namelist())
 
 
 def test_the_installed_command_runs_the_verbs(command, tmp_path):

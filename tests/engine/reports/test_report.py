@@ -2,6 +2,8 @@
 
 import re
 import shutil
+from dataclasses import fields, is_dataclass, replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,32 @@ def test_every_section_is_there(page):
 def test_no_name_becomes_markup(page):
     assert "<script" not in page and "<img src=x" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;img" in page
+
+
+def hostile(value):
+    """A copy of what a report is made of in which every word is markup."""
+    if isinstance(value, str):
+        return f'{HOSTILE} " onload="alert(3)'
+    if isinstance(value, tuple):
+        return tuple(map(hostile, value))
+    if is_dataclass(value):
+        kept = ("task", "training", "study", "metrics")
+        return replace(value, **{f.name: hostile(getattr(value, f.name)) for f in fields(value) if f.name not in kept})
+    return {key: hostile(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def test_whatever_word_is_markup_the_page_has_the_same_elements_and_attributes(workspace):
+    def elements(facts):
+        found = []
+        parser = HTMLParser()
+        parser.handle_starttag = lambda tag, attributes: found.append((tag, tuple(name for name, _ in attributes)))
+        parser.feed(report_html(facts))
+        return found
+
+    facts = gather(SPARSE, reference=DENSE, data=workspace[2])
+    assert hostile(facts).model.layers[0].name != facts.model.layers[0].name
+    assert set(elements(hostile(facts))) <= set(elements(facts))
+    assert "alert(3)" in report_html(hostile(facts))
 
 
 def test_nothing_leaves_the_file_and_no_path_of_this_machine_is_told(page, workspace):
