@@ -18,8 +18,10 @@ from app.plan.tables import WITHIN_BUDGET
 from app.training.settings import optimizer_settings, own_size, run_settings
 from app.words import format
 from engine.base import numbers
+from engine.base.imgsz import as_size
 from engine.pruning.gammas import summarise_gammas
 from engine.pruning.session import Slimming
+from engine.settings.plan import PlanSettings
 from engine.verbs import plan_arguments
 from engine.workspace.store import Model
 
@@ -100,7 +102,7 @@ def workbench(model: Model, opened: Slimming) -> None:
     known = blocks_of(model)
     spec |= choose_limits(opened) | choose_scores(known[0] if known else None)
     with curve, explained(stop=True):
-        asked = plan_arguments(spec)
+        asked = plan_arguments(PlanSettings.read({**spec, "imgsz": as_size(spec["imgsz"])}))
         timed = latency_costs(opened, asked.imgsz)  # for the curve as well, whatever the plan is made for
         plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance, timed)
         preview = opened.describe(plan, asked.imgsz)

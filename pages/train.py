@@ -17,6 +17,7 @@ from app.words.fields import setting
 from engine.base.tasks import TASKS
 from engine.pruning.gammas import summarise_gammas
 from engine.pruning.session import Slimming
+from engine.settings.requests import SparsifyRequest
 from engine.verbs.training import sparsity_settings
 from engine.workspace.store import Model
 
@@ -79,8 +80,9 @@ def validation_settings(opened: Slimming) -> dict[str, Any] | None:
 def foretell(model: Model, spec: dict[str, Any], data: str) -> None:
     with explained(stop=True):
         summary = summarise_gammas(gammas(model))
+        asked = SparsifyRequest.read({**spec, "weights": str(model.path), "data": data})
         length = training_length(spec, training_images(data))
-        show_outlook(sparsity_settings(spec), length, summary, STRENGTH_KEY)
+        show_outlook(sparsity_settings(asked), length, summary, STRENGTH_KEY)
     if spec["batch"] < 1:
         st.caption("Reckoned with batches of 16 images; the number itself is chosen when the run starts.")
 

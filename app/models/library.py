@@ -17,7 +17,9 @@ from engine.checkpoints.official import fetch_official_weights
 from engine.demo.shipped import open_demo
 from engine.pruning.session import Slimming
 from engine.pruning.solver import PrunePlan
-from engine.validation.impact import MeasureSettings, recalibration_pays
+from engine.settings.plan import RECALIBRATION_IMAGES
+from engine.settings.requests import PruneRequest
+from engine.validation.impact import recalibration_pays
 from engine.verbs import plan_arguments, recalibration_images
 from engine.workspace.store import Model, Registered, Store
 
@@ -78,14 +80,15 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
     Raises:
         PlanError, DatasetError, StorageError: As the verb.
     """
-    opened, asked = session.slimming(model), plan_arguments(spec)
-    costs = latency_costs(opened, asked.imgsz) if "target_latency" in spec else None
+    request = PruneRequest.read({**spec, "weights": str(model.path)})
+    opened, asked = session.slimming(model), plan_arguments(request)
+    costs = latency_costs(opened, asked.imgsz) if asked.latency_ms is not None else None
     plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance, costs)
     # Recorded as a number, so that the command that repeats the step needs no rule.
     rest = {key: value for key, value in spec.items() if key != "recalibrate"}
-    count = _recalibrated_on(opened, plan, spec)
+    count = _recalibrated_on(opened, plan, request)
     spec = {**rest, "recalibrate": count} if count else rest
-    images = recalibration_images(spec, opened.checkpoint)
+    images = recalibration_images(request.model_copy(update={"recalibrate": count}), opened.checkpoint)
     preview = opened.describe(plan, asked.imgsz)
     made = {"verb": "prune", "spec": spec, "ratio_achieved": preview.ratio_achieved}
     with _folder_aside(store) as folder:
@@ -96,7 +99,7 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
             imgsz=asked.imgsz,
             importance=asked.importance,
             costs=costs,
-            compensated=spec.get("compensate", True),
+            compensated=request.compensate,
             recalibration=images,
         )
         registered = store.register(
@@ -110,13 +113,12 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
     return _said(registered, say)
 
 
-def _recalibrated_on(opened: Slimming, plan: PrunePlan, spec: dict[str, Any]) -> int:
+def _recalibrated_on(opened: Slimming, plan: PrunePlan, request: PruneRequest) -> int:
     """Return the images to recalibrate on: as asked, else as the curve behind the slider was measured."""
-    if spec.get("recalibrate") is not None or spec.get("data") is None:
-        return spec.get("recalibrate") or 0
-    compensated = spec.get("compensate", True)
-    pays = recalibration_pays(opened.checkpoint.model, opened.graph, plan.keep, compensated=compensated)
-    return MeasureSettings.recalibrate if pays else 0
+    if request.recalibrate is not None or request.data is None:
+        return request.recalibrate or 0
+    pays = recalibration_pays(opened.checkpoint.model, opened.graph, plan.keep, compensated=request.compensate)
+    return RECALIBRATION_IMAGES if pays else 0
 
 
 def _said(registered: Registered, say: Say) -> Model:

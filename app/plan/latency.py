@@ -14,12 +14,12 @@ from app.frame.session import explained, store
 from app.jobs.measure_button import Measurement, offer_measuring, remember, status_words
 from engine import jobs
 from engine.base import numbers
-from engine.base.errors import PlanError
+from engine.base.errors import WorkbenchError
 from engine.base.imgsz import ImageSize, pixels, size_for_json
 from engine.base.runtime import compute_threads
 from engine.latency import LatencyCosts, LatencyTable, known_costs, table_path
 from engine.pruning.session import Slimming
-from engine.pruning.solver import MAX_RATIO
+from engine.settings.plan import MAX_RATIO, PlanSettings
 from engine.verbs import plan_arguments
 from engine.workspace.store import Job, Model
 
@@ -115,9 +115,9 @@ def _least_ms(opened: Slimming, costs: LatencyCosts, chosen: dict[str, Any]) -> 
     The page should not begin with a refusal.
     """
     try:
-        asked = plan_arguments({"prune_ratio": MAX_RATIO, **chosen})
+        asked = plan_arguments(PlanSettings.read({"prune_ratio": MAX_RATIO, **chosen}))
         return costs.latency_ms(opened.plan(asked.target, asked.settings, importance=asked.importance).keep)
-    except PlanError:  # the plan below says what is wrong with the settings
+    except WorkbenchError:  # the plan below says what is wrong with the settings
         return 0.0
 
 

@@ -20,6 +20,7 @@ from engine.base.log import log_event
 from engine.base.runtime import logs_to_stderr
 from engine.cli.text import result_text
 from engine.settings.parser import read_terminal
+from engine.settings.requests import RunRequest
 from engine.settings.results import RecipeList, Result, dumped
 
 
@@ -49,7 +50,7 @@ def _result(verb: str, options: dict[str, Any]) -> Result | RecipeList:
     if verb == "run":
         from engine.verbs.recipe import run_from_terminal
 
-        return run_from_terminal(options, log_event)
+        return run_from_terminal(RunRequest.read(options, verb), log_event)
     from engine.verbs import run_verb
 
     return run_verb(verb, options, log_event)

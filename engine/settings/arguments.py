@@ -11,9 +11,12 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.base.errors import TrainingError
+from engine.settings.fields import Request
+
+Asked = TypeVar("Asked", bound=Request)
 
 TRAINING_OPTIONS = ("epochs", "imgsz", "batch", "device", "workers", "seed", "patience", "optimizer", "lr0", "nbs")
 "Arguments that are settings of ours by the same name; given among the arguments, they are taken as those."
@@ -121,6 +124,16 @@ def merged_arguments(spec: Mapping[str, Any], verb: str) -> tuple[dict[str, Any]
     if "device" in own:
         own["device"] = ",".join(map(str, own["device"])) if isinstance(own["device"], list) else str(own["device"])
     return {**spec, **own, "ultralytics": values}, values
+
+
+def merged_request(request: Asked, verb: str) -> Asked:
+    """Return a request in which arguments that are settings of ours are such; ``arguments`` are the others.
+
+    Raises:
+        TrainingError: as ``merged_arguments``.
+        SettingsError: one that is a setting of ours is out of bounds.
+    """
+    return type(request).read(merged_arguments(request.given, verb)[0])
 
 
 def _refuse(values: Mapping[str, Any], verb: str) -> None:

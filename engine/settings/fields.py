@@ -428,8 +428,9 @@ class Request(BaseModel):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The settings that were said, by name."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        """The settings that were said, by name; what is None was not."""
+        said = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 def _sentence(request: type[Request], error: ValidationError) -> str:
@@ -437,16 +438,26 @@ def _sentence(request: type[Request], error: ValidationError) -> str:
     name = str(first["loc"][0])
     setting = fields_of(request).get(name)
     flag = setting.flag if setting and not setting.is_switch else f"--{name.replace('_', '-')}"
-    if first["type"] == "missing":
-        return f"{flag} is missing; say it on the command line."
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        return missing(flag)
     if setting is None:
         return f"{name} is {shown(first['input'])}, which it cannot be."
     return f"{flag} is {setting.refusal(first['input'])}."
 
 
+def missing(flag: str) -> str:
+    """Return that an option has to be said."""
+    return f"{flag} is missing; say it on the command line."
+
+
 def default_of(request: type[Request], name: str) -> Any:
     """Return the default of a setting, for what is asked for in Python without a request."""
     return fields_of(request)[name].default
+
+
+def choices_of(request: type[Request], name: str) -> tuple[str, ...]:
+    """Return the names that a setting takes."""
+    return fields_of(request)[name].choices
 
 
 def check_values(request: type[Request], values: Mapping[str, Any], error: type[WorkbenchError]) -> None:

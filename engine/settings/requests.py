@@ -22,8 +22,9 @@ from engine.settings.where import (
     Chained,
     Data,
     Device,
-    Download,
     InWorkspace,
+    KeepsMeasurements,
+    MayData,
     Model,
     Models,
     Saves,
@@ -53,7 +54,6 @@ _RUN = Option(
 )
 ImageSide = Annotated[Side | None, Field(ge=32), _TRAINED]
 RunSize = Annotated[Size | None, _RUN]
-OptionalData = Annotated[FilePath | None, Option("data set", label="Data set", metavar="YAML")]
 Split = Annotated[Literal["train", "val", "test"], Option("which images to measure on", label="Split")]
 Reference = Annotated[FilePath | None, Option("model that changes are relative to", metavar="PT", usual="the first")]
 
@@ -76,7 +76,7 @@ class PreviewRequest(PlanSettings, Model, VerbRequest):
     ABOUT = "say what pruning at a ratio would give"
 
 
-class AccuracyRequest(Measured, Saves, Batch, Device, Data, Model, VerbRequest):
+class AccuracyRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasurements, VerbRequest):
     ABOUT = "measure accuracy directly after pruning, at a grid of ratios"
     PASSED_OVER = PLUMBING | {"prune_ratio", "max_params", "max_gflops", "target_latency", "threads"}
 
@@ -99,10 +99,9 @@ class AccuracyRequest(Measured, Saves, Batch, Device, Data, Model, VerbRequest):
             step=16,
         ),
     ] = None
-    measurements: FilePath | None = None
 
 
-class SensitivityRequest(Measured, Saves, Batch, Device, Data, Model, VerbRequest):
+class SensitivityRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasurements, VerbRequest):
     ABOUT = "measure accuracy with each block of layers pruned alone"
     PASSED_OVER = AccuracyRequest.PASSED_OVER
 
@@ -124,10 +123,9 @@ class SensitivityRequest(Measured, Saves, Batch, Device, Data, Model, VerbReques
             step=16,
         ),
     ] = RECALIBRATION_IMAGES
-    measurements: FilePath | None = None
 
 
-class PruneRequest(Repair, Saves, PlanSettings, Download, Model, Chained, VerbRequest):
+class PruneRequest(Repair, Saves, PlanSettings, MayData, Model, Chained, VerbRequest):
     ABOUT = "write SAVE_DIR/pruned.pt, a physically smaller model"
 
     data: Annotated[FilePath | None, Option("data set of --recalibrate", label="Data set", metavar="YAML")] = None
@@ -207,7 +205,7 @@ class CompareRequest(Batch, Device, Data, Models, Chained, InWorkspace, VerbRequ
     latency: Annotated[Switch, Option("time them too, in turns in ONNX Runtime on the CPU", label="Latency")] = False
 
 
-class ExportRequest(Saves, Download, Model, Chained, VerbRequest):
+class ExportRequest(Saves, MayData, Model, Chained, VerbRequest):
     ABOUT = "write an ONNX (or other) file, checked and compared with the PyTorch model"
 
     imgsz: RunSize = None
@@ -279,7 +277,7 @@ class LatencyRequest(Models, VerbRequest):
     ] = False
 
 
-class ReportRequest(Saves, Download, Model, VerbRequest):
+class ReportRequest(Saves, MayData, Model, VerbRequest):
     ABOUT = "write SAVE_DIR/report.html, everything about one model in one file"
 
     imgsz: Annotated[
@@ -293,7 +291,7 @@ class ReportRequest(Saves, Download, Model, VerbRequest):
     ] = None
 
 
-class RunRequest(Saves, Download, VerbRequest):
+class RunRequest(Saves, MayData, VerbRequest):
     ABOUT = "run a recipe: the steps of one YAML file, one after another"
 
     recipe: Annotated[FilePath | None, Option("a YAML file, or the name of a shipped recipe", metavar="RECIPE")] = None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
-from engine.settings.fields import FilePath, Option, Request, Switch, Text, Whole
+from engine.settings.fields import FilePath, Option, Request, SettingsError, Switch, Text, Whole, missing
 
 PLUMBING = frozenset({"chain", "workspace", "measurements", "save_dir", "resume", "download", "device"})
 "What says how a job runs, such as its place in line for a device: a verb that does not know it passes over it."
-
 
 Weights = Annotated[
     FilePath,
@@ -27,7 +27,6 @@ _DATA = Option(
     metavar="YAML",
     resume="free",
 )
-DataSet = Annotated[FilePath, _DATA]
 
 
 class Model(Request):
@@ -42,23 +41,20 @@ class Models(Request):
     weights: SeveralWeights
 
 
-Fetched = Annotated[
-    Switch,
-    Option("fetch the images of a name that Ultralytics knows, where missing", label="Download", resume="free"),
-]
+class MayData(Request):
+    """A data set that the verb can do without."""
+
+    data: Annotated[FilePath | None, _DATA] = None
+    download: Annotated[
+        Switch,
+        Option("fetch the images of a name that Ultralytics knows, where missing", label="Download", resume="free"),
+    ] = False
 
 
-class Download(Request):
-    """Whether a data set that Ultralytics knows may be downloaded."""
-
-    download: Fetched = False
-
-
-class Data(Request):
+class Data(MayData):
     """A data set that the verb cannot do without."""
 
-    data: DataSet
-    download: Fetched = False
+    data: Annotated[FilePath, _DATA]
 
 
 class Device(Request):
@@ -122,14 +118,43 @@ class Saves(Request):
     ] = None
     exist_ok: Annotated[Switch, Option("write into the folder of --name though it exists", resume="free")] = False
 
+    @property
+    def folder(self) -> Path:
+        """The folder of what is made.
+
+        Raises:
+            SettingsError: None is named.
+        """
+        if self.save_dir is None:
+            raise SettingsError(missing("--save-dir"))
+        return Path(self.save_dir)
+
+
+# Of jobs: nobody types it
+
+
+class Chain(Request):
+    """What a step of a chain is told of the steps before it."""
+
+    base: FilePath
+    "The model that the chain starts from."
+    made: tuple[FilePath, ...] = ()
+    "Those that it made, in order."
+
 
 class Chained(Request):
-    """What a step of a chain is told of it: the model that the chain starts from and those that it made."""
+    """The chain that a job is a step of; None where a person chose the model."""
 
-    chain: dict[str, Any] | None = None
+    chain: Chain | None = None
 
 
 class InWorkspace(Request):
     """The workspace that a job runs in; None on the terminal."""
 
     workspace: FilePath | None = None
+
+
+class KeepsMeasurements(Request):
+    """The folder in which a workspace keeps what was measured of plans; None: with what the verb makes."""
+
+    measurements: FilePath | None = None

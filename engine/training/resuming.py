@@ -8,7 +8,6 @@ last.pt, of a run that was asked to stop from its copy resume.pt, and from the s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from engine.base.files import write_text_atomic
 from engine.settings.arguments import argument_words, checked_arguments
 from engine.settings.fields import fields_of
 from engine.settings.requests import FinetuneRequest, SparsifyRequest, TrainRequest
-from engine.settings.training import Sparsity
+from engine.settings.training import Sparsity, Training
 from engine.training.settings import TrainSettings
 from engine.training.state import UNREADABLE, read_state
 
@@ -114,9 +113,9 @@ def saved_run(save_dir: Path) -> SavedRun:
     return found
 
 
-def named_fields(spec: Mapping[str, Any]) -> set[str]:
-    """Return the fields of ``TrainSettings`` that a specification names; a run that goes on is held to these."""
-    said = {name for name, value in spec.items() if value is not None and not (name == "ultralytics" and not value)}
+def named_fields(request: Training) -> set[str]:
+    """Return the fields of ``TrainSettings`` that a request names; a run that goes on is held to these."""
+    said = {name for name, value in request.given.items() if not (name == "ultralytics" and not value)}
     return {field_of(name) for name in said} & _FIELDS
 
 

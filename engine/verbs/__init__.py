@@ -1,19 +1,21 @@
-"""The verbs: a specification goes in, a result comes out. Terminal, jobs and pages run the same functions.
+"""The verbs: a request goes in, a result comes out. Terminal, jobs and pages run the same functions.
 
-A specification is a plain dict whose keys are the terminal's long options with underscores. A result is the model that
-``engine.settings.results`` has for the verb. ``report`` receives events; see docs/architecture.md.
+Requests are the models of ``engine.settings.requests``, results those of ``engine.settings.results``. ``run_verb``
+reads a request from a specification: a plain dict whose keys are the terminal's long options with underscores, as jobs
+keep it. ``report`` receives events; see docs/architecture.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from engine.base.errors import WorkbenchError
 from engine.base.events import Report, silent
 from engine.settings.requests import read_request
 from engine.settings.results import Result
+from engine.settings.where import MayData
 from engine.verbs.accuracy import accuracy, sensitivity
-from engine.verbs.common import Spec, resolve_weights
+from engine.verbs.common import resolve_weights
 from engine.verbs.comparing import compare
 from engine.verbs.evaluating import val
 from engine.verbs.exporting import export
@@ -25,7 +27,7 @@ from engine.verbs.training import finetune, sparsify, train
 
 # Torch and Ultralytics take seconds to import, so the verbs import what they need when they run.
 
-VERBS: dict[str, Callable[[Spec, Report], Result]] = {
+VERBS: dict[str, Callable[[Any, Report], Result]] = {
     "inspect": inspect,
     "preview": preview,
     "accuracy": accuracy,
@@ -40,10 +42,11 @@ VERBS: dict[str, Callable[[Spec, Report], Result]] = {
     "latency": latency,
     "report": report,
 }
+"Verb -> what does it; takes the request that ``engine.settings.requests.REQUESTS`` has for it."
 
 
-def run_verb(verb: str, spec: Spec, report: Report = silent) -> Result:
-    """Run a verb.
+def run_verb(verb: str, spec: Mapping[str, Any], report: Report = silent) -> Result:
+    """Run a verb with the request that a specification makes.
 
     Raises:
         WorkbenchError: Something that the person can mend; the message says what and how.
@@ -51,15 +54,13 @@ def run_verb(verb: str, spec: Spec, report: Report = silent) -> Result:
     """
     from engine.base.runtime import import_ultralytics
 
-    if verb not in VERBS:
-        raise WorkbenchError(f"There is no verb {verb!r}; the verbs are {', '.join(VERBS)}.")
-    read_request(verb, spec)
+    request = read_request(verb, spec)
     import_ultralytics()
-    if spec.get("download") and spec.get("data"):
+    if isinstance(request, MayData) and request.download and request.data:
         from engine.datasets import download_folder, fetch_if_missing
 
-        fetch_if_missing(str(spec["data"]), download_folder(), report)
-    return VERBS[verb](spec, report)
+        fetch_if_missing(request.data, download_folder(), report)
+    return VERBS[verb](request, report)
 
 
 __all__ = [

@@ -1,27 +1,26 @@
-"""What the verbs share: reading a specification, and the checkpoint that it names."""
+"""What the verbs share: the checkpoint that a request names, and where it runs."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.base.errors import TrainingError, WorkbenchError
+from engine.base.errors import TrainingError
 from engine.base.events import Report, status_event
 from engine.base.files import expanded
 from engine.settings.results import DataFit
+from engine.settings.where import Device, InWorkspace
 
-Spec = dict[str, Any]
-
-
-def given(spec: Spec, key: str, default: Any) -> Any:
-    return default if spec.get(key) is None else spec[key]
+if TYPE_CHECKING:
+    from engine.workspace.store import StoredMeasurements
 
 
-def required(spec: Spec, key: str) -> Any:
-    if spec.get(key) is None:
-        raise WorkbenchError(f"--{key.replace('_', '-')} is missing; say it on the command line.")
-    return spec[key]
+def chosen_device(request: Device) -> str:
+    """Return the device that is asked for, else the first GPU, else the CPU."""
+    from engine.base.devices import default_device
+
+    return request.device or default_device()
 
 
 def resolve_weights(name: str) -> Path:
@@ -34,13 +33,13 @@ def resolve_weights(name: str) -> Path:
     return fetch_official_weights(name, Path.cwd()) if is_official_name(name) else path
 
 
-def measurements(spec: Spec) -> Any:
+def measurements(request: InWorkspace) -> StoredMeasurements | None:
     """Return what is known to have been measured in the workspace that a job runs in, None on the terminal."""
-    if not spec.get("workspace"):
+    if request.workspace is None:
         return None
     from engine.workspace.store import Store, StoredMeasurements
 
-    return StoredMeasurements(Store(spec["workspace"]))
+    return StoredMeasurements(Store(request.workspace))
 
 
 def told_fit(fit: Any, report: Report) -> DataFit:

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from engine.base.events import Report
-from engine.settings.arguments import merged_arguments
+from engine.settings.arguments import merged_request
+from engine.settings.requests import ValRequest
 from engine.settings.results import ValResult
-from engine.verbs.common import Spec, given, measurements, required, resolve_weights, told_fit
+from engine.verbs.common import chosen_device, measurements, resolve_weights, told_fit
 
 
-def val(spec: Spec, report: Report) -> ValResult:
+def val(request: ValRequest, report: Report) -> ValResult:
     """Measure mAP, precision and recall on a split of a data set; in a workspace, the same is not measured twice.
 
     What is measured with arguments of Ultralytics that change the measurement, such as another iou, is not kept.
@@ -19,23 +20,21 @@ def val(spec: Spec, report: Report) -> ValResult:
     from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
-    from engine.base.devices import default_device
     from engine.base.imgsz import model_stride, told_imgsz
     from engine.checkpoints.checkpoint import open_checkpoint
     from engine.datasets import check_dataset
     from engine.datasets.facts import require_measurable
-    from engine.validation.cache import BATCH, MeasurementKey, dataset_digest, measured_once
+    from engine.validation.cache import MeasurementKey, dataset_digest, measured_once
     from engine.validation.checks import check_task
     from engine.validation.validator import validate
 
-    spec, arguments = merged_arguments(spec, "val")
-    checkpoint = open_checkpoint(resolve_weights(spec["weights"]))
+    request = merged_request(request, "val")
+    arguments, data, split = request.arguments, Path(request.data), request.split
+    checkpoint = open_checkpoint(resolve_weights(request.weights))
     check_task(checkpoint.task)
     weights = str(checkpoint.path.resolve())
-    data, split, cache = Path(required(spec, "data")), given(spec, "split", "val"), measurements(spec)
-    if arguments:
-        cache = None
-    imgsz = told_imgsz(given(spec, "imgsz", checkpoint.imgsz), model_stride(checkpoint.model), report)
+    cache = None if arguments else measurements(request)
+    imgsz = told_imgsz(request.imgsz or checkpoint.imgsz, model_stride(checkpoint.model), report)
     info, single_cls = check_dataset(data, checkpoint.task), arguments.get("single_cls")
     fit = told_fit(require_measurable(checkpoint, info, single_cls=single_cls), report)
     key = MeasurementKey(
@@ -43,8 +42,8 @@ def val(spec: Spec, report: Report) -> ValResult:
         data="" if cache is None else dataset_digest(data, split),
         split=split,
         imgsz=imgsz,
-        batch=given(spec, "batch", BATCH),
-        device=str(given(spec, "device", default_device())),
+        batch=request.batch,
+        device=chosen_device(request),
     )
     validate_so = partial(validate, arguments=arguments)
     measured = measured_once(Path(weights), data, key, cache=cache, report=report, validate=validate_so)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from engine.base.errors import ExportError
 from engine.base.events import Report
-from engine.base.imgsz import as_size
+from engine.settings.requests import ExportRequest
 from engine.settings.results import Artefact, ExportResult
-from engine.verbs.common import Spec, given, starting_point
+from engine.verbs.common import starting_point
 
 
-def export(spec: Spec, report: Report) -> ExportResult:
+def export(request: ExportRequest, report: Report) -> ExportResult:
     """Write SAVE_DIR/NAME.onnx, or another format, held against its gates.
 
     A failed gate is part of the result and the file is there. With ``strict`` it is an error, as are detections that
@@ -24,22 +24,21 @@ def export(spec: Spec, report: Report) -> ExportResult:
     from engine.export.gates import complaint
     from engine.runtimes.formats import format_named
 
-    weights, _, imgsz = starting_point(spec["weights"], scratch_allowed=False)
+    weights, _, imgsz = starting_point(request.weights, scratch_allowed=False)
     settings = ExportSettings(
-        imgsz=as_size(given(spec, "imgsz", imgsz)),
-        format=given(spec, "format", "onnx"),
-        precision=given(spec, "precision", "fp32"),
-        opset=spec.get("opset"),
-        dynamic=bool(spec.get("dynamic")),
-        simplify=given(spec, "simplify", True),
-        nms=bool(spec.get("nms")),
-        head=spec.get("head"),
-        data=Path(spec["data"]) if spec.get("data") else None,
+        imgsz=request.imgsz or imgsz,
+        format=request.format,
+        precision=request.precision,
+        opset=request.opset,
+        dynamic=request.dynamic,
+        simplify=request.simplify,
+        nms=request.nms,
+        head=request.head,
+        data=Path(request.data) if request.data else None,
     )
-    path = Path(spec["save_dir"]) / f"{spec.get('name') or Path(weights).stem}{format_named(settings.format).suffix}"
-    strict = bool(spec.get("strict"))
-    exported = export_model(Path(weights), path, settings, strict=strict, report=report)
-    if strict and not exported.passed:
+    path = request.folder / f"{request.name or Path(weights).stem}{format_named(settings.format).suffix}"
+    exported = export_model(Path(weights), path, settings, strict=request.strict, report=report)
+    if request.strict and not exported.passed:
         raise ExportError(f"{complaint(exported.gates)} The file is at {exported.path}; {path} was left alone.")
     artefact = Artefact(path=str(path), kind=settings.format)
     # Three formats have a key of their own beside ``path``, which readers of older results look for.

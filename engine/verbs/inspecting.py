@@ -6,18 +6,18 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.base.events import Report
+from engine.settings.requests import InspectRequest
 from engine.settings.results import GammaSummary, InspectResult, LayerGammas
-from engine.verbs.common import Spec, given, resolve_weights
+from engine.verbs.common import resolve_weights
 
 
-def inspect(spec: Spec, report: Report) -> InspectResult:
+def inspect(request: InspectRequest, report: Report) -> InspectResult:
     """Describe a checkpoint: task, classes, size, gammas of every layer."""
-    from engine.base.imgsz import as_size
     from engine.pruning.gammas import collect_gammas, summarise_gammas
     from engine.pruning.session import Slimming
 
-    slimming = Slimming.open(resolve_weights(spec["weights"]))
-    checkpoint, imgsz = slimming.checkpoint, as_size(given(spec, "imgsz", 640))
+    slimming = Slimming.open(resolve_weights(request.weights))
+    checkpoint = slimming.checkpoint
     layers = collect_gammas(checkpoint.model)
     traced = {layer.name: (layer.prunable_channels, layer.reason) for layer in slimming.graph.layers}
     return InspectResult(
@@ -27,8 +27,8 @@ def inspect(spec: Spec, report: Report) -> InspectResult:
         trained_imgsz=checkpoint.imgsz,
         image_channels=checkpoint.channels,
         params=checkpoint.params,
-        gflops=slimming.cost_model(imgsz).before.gflops,
-        imgsz=imgsz,
+        gflops=slimming.cost_model(request.imgsz).before.gflops,
+        imgsz=request.imgsz,
         made=checkpoint.made,
         gammas=GammaSummary(**asdict(summarise_gammas(layers))),
         layers=tuple(_told(layer, *traced.get(layer.name, (0, "not run in a forward pass"))) for layer in layers),

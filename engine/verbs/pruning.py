@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 from engine.base import numbers
 from engine.base.errors import PlanError, StopRequested
 from engine.base.events import Report, status_event
-from engine.base.imgsz import ImageSize, as_size
+from engine.base.imgsz import ImageSize
+from engine.settings.plan import Limits, PlanSettings, Scores, Target
+from engine.settings.requests import PreviewRequest, PruneRequest
 from engine.settings.results import Artefact, PlannedLayer, PreviewResult, PruneResult
-from engine.verbs.common import Spec, given, resolve_weights
+from engine.verbs.common import resolve_weights
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
+    from engine.pruning.criteria import ImportanceSettings
+    from engine.pruning.solver import Budget, SolverSettings
 
 
-def preview(spec: Spec, report: Report) -> PreviewResult:
+def preview(request: PreviewRequest, report: Report) -> PreviewResult:
     """Say what pruning to a ratio or budget would give, without doing it."""
-    plan = plan_arguments(spec)
-    slimming = _opened(spec, plan, report)
+    plan = plan_arguments(request)
+    slimming = _opened(request, plan, report)
     return PreviewResult(**_planned(slimming, plan), **_predicted_latency(slimming, plan))
 
 
@@ -32,29 +36,29 @@ def _planned(slimming: Any, plan: PlanArguments) -> dict[str, Any]:
     return {**vars(preview), "layers": layers}
 
 
-def _opened(spec: Spec, plan: PlanArguments, report: Report) -> Any:
+def _opened(request: PreviewRequest | PruneRequest, plan: PlanArguments, report: Report) -> Any:
     """Open the checkpoint; where a latency is asked for, with what predicts it on this machine."""
     from engine.pruning.session import Slimming
 
-    weights = resolve_weights(spec["weights"])
-    if getattr(plan.target, "latency_ms", None) is None:
+    weights = resolve_weights(request.weights)
+    if plan.latency_ms is None:
         return Slimming.open(weights)
     from engine.checkpoints.checkpoint import open_checkpoint
     from engine.latency import TimedSlimming
 
-    return TimedSlimming(open_checkpoint(weights), threads=spec.get("threads"), report=report)
+    return TimedSlimming(open_checkpoint(weights), threads=request.threads, report=report)
 
 
 def _predicted_latency(slimming: Any, plan: PlanArguments) -> dict[str, float]:
     """Return the latency before and after, in milliseconds, where the plan was made for one."""
-    if getattr(plan.target, "latency_ms", None) is None:
+    if plan.latency_ms is None:
         return {}
     costs = slimming.timed_costs(plan.imgsz)
     keep = slimming.plan(plan.target, plan.settings, plan.imgsz, plan.importance).keep
     return {"latency_ms_before": costs.before.latency_ms, "latency_ms": costs.latency_ms(keep)}
 
 
-def _timed(result: PruneResult, slimming: Any, plan: PlanArguments, predicted_ms: float, report: Report) -> PruneResult:
+def _timed(result: PruneResult, slimming: Any, target_ms: float, predicted_ms: float, report: Report) -> PruneResult:
     """Return the result with the latency of the whole and the pruned model as measured, or with why it has none."""
     from engine.latency.checking import check_latency
     from engine.latency.text import measured_lines
@@ -63,9 +67,9 @@ def _timed(result: PruneResult, slimming: Any, plan: PlanArguments, predicted_ms
         check = check_latency(
             slimming.checkpoint.path,
             Path(result.pruned),
-            target_ms=plan.target.latency_ms,
+            target_ms=target_ms,
             predicted_ms=predicted_ms,
-            imgsz=plan.imgsz,
+            imgsz=result.imgsz,
             threads=slimming.table.threads,
             report=report,
         )
@@ -80,13 +84,13 @@ def _timed(result: PruneResult, slimming: Any, plan: PlanArguments, predicted_ms
         return result.model_copy(update={"latency_note": note})
 
 
-def prune(spec: Spec, report: Report) -> PruneResult:
+def prune(request: PruneRequest, report: Report) -> PruneResult:
     """Write SAVE_DIR/pruned.pt, a physically smaller model; one that was pruned to a latency is then timed."""
     from engine.checkpoints.restricted import holds_torchvision
 
-    plan = plan_arguments(spec)
-    slimming = _opened(spec, plan, report)
-    path = Path(spec["save_dir"]) / "pruned.pt"
+    plan = plan_arguments(request)
+    slimming = _opened(request, plan, report)
+    path = request.folder / "pruned.pt"
     if path.exists() and path.samefile(slimming.checkpoint.path):
         raise PlanError(f"{path} is the checkpoint to prune; choose another --save-dir so that it is not overwritten.")
     slimming.prune(
@@ -95,8 +99,8 @@ def prune(spec: Spec, report: Report) -> PruneResult:
         plan.settings,
         imgsz=plan.imgsz,
         importance=plan.importance,
-        compensated=given(spec, "compensate", True),
-        recalibration=recalibration_images(spec, slimming.checkpoint),
+        compensated=request.compensate,
+        recalibration=recalibration_images(request, slimming.checkpoint),
     )
     artefact = Artefact(path=str(path), kind="pruned", is_model=True)
     latency = _predicted_latency(slimming, plan)
@@ -114,83 +118,92 @@ def prune(spec: Spec, report: Report) -> PruneResult:
                 "ULTRALYTICS_SAFE_LOAD=1, whose list of safe classes has no layers of torchvision"
             )
         )
-    if result.latency_ms is None or not given(spec, "check_latency", True):
+    if result.latency_ms is None or plan.latency_ms is None or not request.check_latency:
         return result
-    return _timed(result, slimming, plan, result.latency_ms, report)
+    return _timed(result, slimming, plan.latency_ms, result.latency_ms, report)
 
 
 @dataclass(frozen=True)
 class PlanArguments:
     """What a plan is made from."""
 
-    target: Any
-    "A ratio or a ``Budget``."
-    settings: Any
-    importance: Any
+    target: float | Budget
+    settings: SolverSettings
+    importance: ImportanceSettings
     imgsz: ImageSize
 
+    @property
+    def latency_ms(self) -> float | None:
+        """What the pruned model may take, None where the plan is made for something else."""
+        return getattr(self.target, "latency_ms", None)
 
-def plan_arguments(spec: Spec) -> PlanArguments:
-    """Read the options that decide a plan from a specification.
+
+def plan_arguments(request: PlanSettings) -> PlanArguments:
+    """Return what a plan is made from.
 
     Raises:
-        PlanError: An option is out of range, or there is no ratio and no budget, or both.
+        PlanError: There is no ratio and no budget, or both, or a layer's own ratio cannot be.
     """
-    from engine.pruning.criteria import ImportanceSettings
-    from engine.pruning.solver import DEFAULT_FLOOR, Budget, SolverSettings, check_ratio
+    return PlanArguments(_target(request), solver_settings(request), importance_settings(request), request.imgsz)
 
-    budget = {key: spec[f"max_{key}"] for key in ("params", "gflops") if spec.get(f"max_{key}") is not None}
-    if spec.get("target_latency") is not None:
-        budget["latency_ms"] = spec["target_latency"]
-    ratio = spec.get("prune_ratio")
-    target: float | Budget
-    if budget and ratio is None:
-        target = Budget(**budget)
-    elif ratio is not None and not budget:
-        target = float(ratio)
-        check_ratio(target)
-    else:
+
+def _target(request: Target) -> float | Budget:
+    from engine.pruning.solver import Budget
+
+    costs = {"params": request.max_params, "gflops": request.max_gflops, "latency_ms": request.target_latency}
+    budget: dict[str, Any] = {name: most for name, most in costs.items() if most is not None}
+    if budget and request.prune_ratio is None:
+        return Budget(**budget)
+    if request.prune_ratio is None or budget:
         raise PlanError(
             "Say what to prune to: either --prune-ratio, or --max-params, --max-gflops and --target-latency."
         )
-    return PlanArguments(
-        target=target,
-        settings=SolverSettings(
-            protect_residual=bool(spec.get("protect_residual")),
-            floor=given(spec, "floor", DEFAULT_FLOOR),
-            floor_share=given(spec, "floor_share", 0.0),
-            scope=given(spec, "scope", "global"),
-            round_to=given(spec, "round_to", 1),
-            layer_ratios=tuple(_layer_ratios(spec)),
-        ),
-        importance=ImportanceSettings(
-            criterion=given(spec, "criterion", "gamma"),
-            aggregate=given(spec, "aggregate", "mean"),
-            per_layer=bool(spec.get("per_layer")),
-            per_flop=bool(spec.get("per_flop")),
-            seed=given(spec, "seed", 0),
-            sensitivity=_factors(spec),
-        ),
-        imgsz=as_size(given(spec, "imgsz", 640)),
+    return request.prune_ratio
+
+
+def solver_settings(request: Limits) -> SolverSettings:
+    """Return what bounds a plan; raises PlanError for a layer's own ratio that cannot be."""
+    from engine.pruning.solver import SolverSettings
+
+    return SolverSettings(
+        protect_residual=request.protect_residual,
+        floor=request.floor,
+        floor_share=request.floor_share,
+        scope=request.scope,
+        round_to=request.round_to,
+        layer_ratios=tuple(_layer_ratios(request)),
     )
 
 
-def _factors(spec: Spec) -> tuple[tuple[str, float], ...]:
+def importance_settings(request: Scores) -> ImportanceSettings:
+    """Return how channels are scored; raises PlanError for a file of sensitivities that is none."""
+    from engine.pruning.criteria import ImportanceSettings
+
+    return ImportanceSettings(
+        criterion=request.criterion,
+        aggregate=request.aggregate,
+        per_layer=request.per_layer,
+        per_flop=request.per_flop,
+        seed=request.seed,
+        sensitivity=_factors(request.sensitivity),
+    )
+
+
+def _factors(file: str | None) -> tuple[tuple[str, float], ...]:
     """Return the factors of a measured sensitivity, none where no file is given."""
-    if not spec.get("sensitivity"):
+    if file is None:
         return ()
     from engine.validation.impact import read_factors
 
-    return read_factors(spec["sensitivity"])
+    return read_factors(file)
 
 
-def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
-    locked = tuple(spec.get("lock") or ())
-    for name in locked:
+def _layer_ratios(request: Limits) -> Iterator[tuple[str, float]]:
+    for name in request.lock:
         yield name, 0.0
-    for pair in spec.get("layer_ratio") or ():
-        name, _, ratio = str(pair).partition("=")
-        if name in locked:
+    for pair in request.layer_ratio:
+        name, _, ratio = pair.partition("=")
+        if name in request.lock:
             raise PlanError(f"{name} is locked and has a ratio of its own; keep one of the two.")
         try:
             yield name, float(ratio)
@@ -198,18 +211,15 @@ def _layer_ratios(spec: Spec) -> Iterator[tuple[str, float]]:
             raise PlanError(f"{pair!r} is no layer ratio; write NAME=RATIO, such as model.0.bn=0.3.") from error
 
 
-def recalibration_images(spec: Spec, checkpoint: Checkpoint) -> list[Path]:
+def recalibration_images(request: PruneRequest, checkpoint: Checkpoint) -> list[Path]:
     """Return the first ``recalibrate`` training images of the data set, none where no recalibration is asked for."""
-    count = given(spec, "recalibrate", 0)
-    if count < 0:
-        raise PlanError(f"Recalibration cannot use {count} images; a few dozen are enough.")
-    if not count:
+    if not request.recalibrate:
         return []
-    if spec.get("data") is None:
+    if request.data is None:
         raise PlanError("Recalibration needs a data set; choose one (--data).")
     from engine.datasets import check_dataset, training_images
     from engine.datasets.facts import require_images
 
-    info = check_dataset(spec["data"])
+    info = check_dataset(request.data)
     require_images(checkpoint, info)
-    return training_images(info, count)
+    return training_images(info, request.recalibrate)

@@ -19,10 +19,11 @@ from engine.base.errors import StorageError, WorkbenchError
 from engine.base.events import Report, silent, status_event
 from engine.base.files import expanded, file_digest, write_text_atomic
 from engine.base.tasks import metric_label
-from engine.recipes.format import Recipe, RecipeError, Step, open_recipe, shipped_names
+from engine.recipes.format import Recipe, RecipeError, open_recipe, shipped_names
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
 from engine.settings.fields import fields_of
-from engine.settings.requests import request_of
+from engine.settings.plan import PlanSettings
+from engine.settings.requests import RunRequest, VerbRequest, read_request, request_of
 from engine.settings.results import (
     CompareResult,
     ListedRecipe,
@@ -34,7 +35,8 @@ from engine.settings.results import (
     dumped,
     parsed,
 )
-from engine.settings.verb_facts import MEASURING, MODEL_MAKERS, TAKES_ARGUMENTS, TRAINING, needs_data
+from engine.settings.training import Arguments, Sparsity, Training
+from engine.settings.verb_facts import MEASURING, MODEL_MAKERS, TRAINING, needs_data
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
@@ -193,7 +195,7 @@ def check_run(run: Run) -> None:
                 check_task(task)
             if device := step_device(step.settings, run.device, run.recipe.device):
                 check_device(device)
-            _check_settings(step)
+            _check_settings(step.verb, _request(run, number))
             if run.data is None and needs_data(step.verb, step.settings):
                 raise RecipeError("needs a data set; add --data, or data: to the recipe.")
             if step.settings.get("distill"):
@@ -230,21 +232,27 @@ def _check_fit(run: Run, checkpoint: Checkpoint, info: DatasetInfo) -> None:
             pruned = True
 
 
-def _check_settings(step: Step) -> None:
-    from engine.settings.arguments import merged_arguments
+def _request(run: Run, number: int) -> VerbRequest:
+    """Return what a step is asked, with the model that the run starts from in place of files that are not known yet."""
+    spec = {"data": run.base, **run_spec(run, number, []), "weights": run.base}
+    return read_request(run.recipe.steps[number - 1].verb, spec)
+
+
+def _check_settings(verb: str, request: VerbRequest) -> None:
+    """Refuse settings of a step that do not go together, or that this machine cannot do."""
+    from engine.settings.arguments import merged_request
     from engine.training.trackers import check_trackers
     from engine.verbs import plan_arguments
-    from engine.verbs.training import check_no_penalty, sparsity_settings
+    from engine.verbs.training import sparsity_settings
 
-    check_trackers(step.settings.get("tracker") or ())
-    if step.verb in TAKES_ARGUMENTS:
-        merged_arguments(step.settings, step.verb)
-    if step.verb == "prune":
-        plan_arguments(dict(step.settings))
-    elif step.verb == "sparsify":
-        sparsity_settings(dict(step.settings))
-    elif step.verb == "train":
-        check_no_penalty(dict(step.settings))
+    if isinstance(request, Training):
+        check_trackers(request.tracker)
+    if isinstance(request, Arguments):
+        merged_request(request, verb)
+    if isinstance(request, PlanSettings):
+        plan_arguments(request)
+    if isinstance(request, Sparsity):
+        sparsity_settings(request)
 
 
 def _check_teacher(run: Run, number: int) -> None:
@@ -374,15 +382,14 @@ def _described(result: Result, spec: Mapping[str, Any]) -> Result:
 # The terminal
 
 
-def run_from_terminal(options: Mapping[str, Any], report: Report) -> RunResult | RecipeList:
-    """Run what the options of ``python -m engine run`` say, or return the shipped recipes for ``--list``."""
-    if options["list"]:
+def run_from_terminal(request: RunRequest, report: Report) -> RunResult | RecipeList:
+    """Run what ``python -m engine run`` is asked, or return the shipped recipes for ``--list``."""
+    if request.list:
         return RecipeList(tuple(_listed(name, open_recipe(name)) for name in shipped_names()))
-    if not options["recipe"]:
+    if request.recipe is None:
         raise RecipeError(f"Say which recipe: a YAML file, or one of {', '.join(shipped_names())}.")
-    recipe = open_recipe(options["recipe"])
-    weights, data, save_dir, device = (options[key] for key in ("weights", "data", "save_dir", "device"))
-    return run_recipe(recipe, weights, data, save_dir, device, report, download=bool(options.get("download")))
+    recipe, folder = open_recipe(request.recipe), request.folder
+    return run_recipe(recipe, request.weights, request.data, folder, request.device, report, download=request.download)
 
 
 def run_text(result: RunResult | RecipeList) -> str:

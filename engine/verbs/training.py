@@ -4,101 +4,82 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.base import numbers
 from engine.base.errors import StopRequested, StorageError, TrainingError
 from engine.base.events import Report, status_event
 from engine.base.tasks import TASKS
-from engine.settings.arguments import merged_arguments
+from engine.settings.arguments import merged_request
+from engine.settings.requests import FinetuneRequest, SparsifyRequest, TrainRequest
 from engine.settings.results import Artefact, DataFit, MeasuredRole, SparsityUsed, TrainingResult
-from engine.verbs.common import (
-    Spec,
-    given,
-    measurements,
-    required,
-    resolve_weights,
-    starting_point,
-    told_fit,
-)
+from engine.settings.training import Sparsity
+from engine.verbs.common import chosen_device, measurements, resolve_weights, starting_point, told_fit
 
+if TYPE_CHECKING:
+    from engine.training import TrainSettings
+    from engine.training.sparsity import SparsitySettings
+
+TrainingRequest = TrainRequest | SparsifyRequest | FinetuneRequest
 _VERBS = {"trained": "train", "sparse": "sparsify", "finetuned": "finetune"}
 "Kind of what comes out -> what makes it."
 
 
-def train(spec: Spec, report: Report) -> TrainingResult:
-    """Plain Ultralytics training, without any penalty.
-
-    Raises:
-        TrainingError: A penalty is asked for; its strength ``sr`` may be 0 alone, which says that there is none.
-    """
-    check_no_penalty(spec)
-    return _train(spec, report, kind="trained", defaults={"epochs": 100, "lr0": 0.01})
+def train(request: TrainRequest, report: Report) -> TrainingResult:
+    """Plain Ultralytics training, without any penalty."""
+    return _train(request, report, kind="trained")
 
 
-def check_no_penalty(spec: Spec) -> None:
-    """Refuse a penalty in a plain training.
-
-    Raises:
-        TrainingError: Its strength is not 0.
-    """
-    if spec.get("sr"):
-        raise TrainingError(
-            f"Plain training has no penalty (sr is {spec['sr']:g}); use sparse training (sparsify), or an sr of 0."
-        )
-
-
-def sparsify(spec: Spec, report: Report) -> TrainingResult:
+def sparsify(request: SparsifyRequest, report: Report) -> TrainingResult:
     """Training that drives the gammas of unimportant channels to zero."""
-    return _train(spec, report, kind="sparse", defaults={"epochs": 50, "lr0": 0.01}, sparsity=sparsity_settings(spec))
+    return _train(request, report, kind="sparse", sparsity=sparsity_settings(request))
 
 
-def sparsity_settings(spec: Spec) -> Any:
-    """Read the options of sparse training from a specification and return ``SparsitySettings``.
+def finetune(request: FinetuneRequest, report: Report) -> TrainingResult:
+    """Training of a pruned model: it keeps its shape; lower learning rate, cosine schedule."""
+    return _train(request, report, kind="finetuned")
+
+
+def sparsity_settings(request: Sparsity) -> SparsitySettings:
+    """Return what sparse training aims at, and how.
 
     Raises:
-        TrainingError: An option is out of range, or does nothing with the chosen method.
+        TrainingError: A setting does nothing with the chosen method, or there is both a ratio and a budget.
     """
-    from engine.base.imgsz import as_size
     from engine.pruning.solver import Budget
     from engine.training.sparsity import SparsitySettings
 
-    method = spec.get("method") or ("proximal" if spec.get("sr") is not None else "targeted")
-    targets, penalty = ("prune_ratio", "max_params", "max_gflops"), ("sr", "schedule", "sr_warmup")
-    for key in penalty if method == "targeted" else targets:
-        if spec.get(key) is not None:
+    said = request.given
+    method = said.get("method") or ("proximal" if "sr" in said else "targeted")
+    for key in Sparsity.PENALTY if method == "targeted" else Sparsity.TARGETS:
+        if key in said:
             raise TrainingError(
                 f"--{key.replace('_', '-')} does nothing with the {method} method; leave it out, or choose another "
                 "--method."
             )
-    budget = {name: spec[f"max_{name}"] for name in ("params", "gflops") if spec.get(f"max_{name}") is not None}
-    if budget and spec.get("prune_ratio") is not None:
+    budget = {name: said[f"max_{name}"] for name in ("params", "gflops") if f"max_{name}" in said}
+    if budget and "prune_ratio" in said:
         raise TrainingError("Say either a --prune-ratio or a budget (--max-params, --max-gflops), not both.")
     return SparsitySettings(
         method=method,
-        ratio=given(spec, "prune_ratio", 0.5),
+        ratio=request.prune_ratio,
         budget=Budget(**budget) if budget else None,
-        budget_imgsz=as_size(given(spec, "budget_imgsz", 640)),
-        strength=given(spec, "sr", 0.01),
-        schedule=given(spec, "schedule", "constant"),
-        warmup=given(spec, "sr_warmup", 0.0),
+        budget_imgsz=request.budget_imgsz,
+        strength=request.sr,
+        schedule=request.schedule,
+        warmup=request.sr_warmup,
     )
-
-
-def finetune(spec: Spec, report: Report) -> TrainingResult:
-    """Training of a pruned model: it keeps its shape; lower learning rate, cosine schedule."""
-    return _train(spec, report, kind="finetuned", defaults={"epochs": 50, "lr0": 0.005, "cos_lr": True})
 
 
 @dataclass(frozen=True)
 class _Order:
     """A run that was checked and can begin."""
 
-    spec: Spec
-    settings: Any
-    "``TrainSettings``; the data set's own description, not yet the run's copy."
+    request: TrainingRequest
+    settings: TrainSettings
+    "With the data set's own description, not yet the run's copy."
     task: str
     dataset: Any
     lineage: dict[str, Any]
@@ -106,18 +87,20 @@ class _Order:
     fit: DataFit | None
 
 
-def _train(spec: Spec, report: Report, *, kind: str, defaults: dict[str, Any], sparsity: Any = None) -> TrainingResult:
+def _train(
+    request: TrainingRequest, report: Report, *, kind: str, sparsity: SparsitySettings | None = None
+) -> TrainingResult:
     from engine.base.runtime import import_ultralytics
 
     import_ultralytics()
-    order = _checked(spec, report, kind, defaults, sparsity)
+    order = _checked(request, report, kind, sparsity)
     settings, result = _run(order, report)
     return _told(order, settings, result, kind, report)
 
 
-def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sparsity: Any) -> _Order:
+def _checked(request: TrainingRequest, report: Report, kind: str, sparsity: SparsitySettings | None) -> _Order:
     """Return the run that is asked for; refuses what cannot work before anything is written."""
-    from engine.base.devices import check_device, default_device
+    from engine.base.devices import check_device
     from engine.base.files import require_free_space
     from engine.base.imgsz import model_stride, told_imgsz
     from engine.base.runtime import import_ultralytics
@@ -126,55 +109,40 @@ def _checked(spec: Spec, report: Report, kind: str, defaults: dict[str, Any], sp
     from engine.training import training_bytes
     from engine.validation.checks import check_task
 
-    spec, extra = merged_arguments(spec, _VERBS[kind])
-    weights, task, imgsz = starting_point(spec["weights"], scratch_allowed=kind == "trained")
+    request = merged_request(request, _VERBS[kind])
+    weights, task, imgsz = starting_point(request.weights, scratch_allowed=kind == "trained")
     check_task(task)
-    check_device(given(spec, "device", default_device()))
-    save_dir = Path(spec["save_dir"])
+    check_device(chosen_device(request))
+    save_dir, teacher, reference = request.folder, None, None
     if save_dir.resolve() in Path(weights).resolve().parents:
         raise TrainingError(f"{weights} lies inside {save_dir}, which training would overwrite; choose another folder.")
     source = open_checkpoint(weights) if weights.endswith(".pt") else None
     module = source.model if source else import_ultralytics().YOLO(weights).model
-    imgsz = told_imgsz(given(spec, "imgsz", imgsz), model_stride(module), report)
+    imgsz = told_imgsz(request.imgsz or imgsz, model_stride(module), report)
     lineage = _lineage(source)
-    teacher = _teacher(spec["teacher"], task, lineage) if _distils(spec, task, report) else None
-    reference = str(_opened(spec["reference"], task).path.resolve()) if spec.get("reference") else None
-    if spec.get("resume") and not save_dir.exists():
+    if isinstance(request, FinetuneRequest):
+        teacher = _teacher(request, task, lineage, report)
+        reference = str(_opened(request.reference, task).path.resolve()) if request.reference else None
+    if request.resume and not save_dir.exists():
         raise TrainingError(f"There is no run in {save_dir} to go on with; check --save-dir, or leave --resume out.")
-    dataset = check_dataset(required(spec, "data"), task)
-    extra, fit = _fitted(source, dataset, spec, extra)
+    dataset = check_dataset(request.data, task)
+    extra, fit = _fitted(source, dataset, request)
     require_free_space(save_dir, training_bytes(sum(p.numel() for p in module.parameters())))
     for problem in dataset.problems:
         report(status_event(f"Data set: {problem}"))
     decided = {"weights": weights, "data": dataset.yaml_path, "imgsz": imgsz, "teacher": teacher, "extra": extra}
-    settings = run_settings(spec, defaults, sparsity, **decided)
-    return _Order(spec, settings, task, dataset, lineage, reference, told_fit(fit, report) if fit else None)
+    settings = run_settings(request, sparsity, **decided)
+    return _Order(request, settings, task, dataset, lineage, reference, told_fit(fit, report) if fit else None)
 
 
-def run_settings(spec: Spec, defaults: dict[str, Any], sparsity: Any, **decided: Any) -> Any:
-    """Return the ``TrainSettings`` of a specification and of what was decided already."""
-    from engine.base.devices import default_device
+def run_settings(request: TrainingRequest, sparsity: SparsitySettings | None = None, **decided: Any) -> TrainSettings:
+    """Return the settings of a run: what was decided already, and the rest as the request has it."""
     from engine.training import TrainSettings
 
-    return TrainSettings(
-        **decided,
-        save_dir=Path(spec["save_dir"]),
-        epochs=given(spec, "epochs", defaults["epochs"]),
-        batch=given(spec, "batch", 16),
-        device=given(spec, "device", default_device()),
-        optimizer=given(spec, "optimizer", "SGD"),
-        lr0=given(spec, "lr0", defaults["lr0"]),
-        cos_lr=given(spec, "cos_lr", defaults.get("cos_lr", False)),
-        nbs=given(spec, "nbs", 64),
-        workers=given(spec, "workers", 2),
-        seed=given(spec, "seed", 0),
-        # Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse.
-        patience=given(spec, "patience", 0 if sparsity else 100),
-        sparsity=sparsity,
-        resume=bool(spec.get("resume")),
-        processes=given(spec, "processes", 1),
-        tracker=tuple(given(spec, "tracker", ())),
-    )
+    asked = {field.name for field in fields(TrainSettings)} & type(request).model_fields.keys()
+    said = {name: getattr(request, name) for name in asked}
+    own = {"save_dir": request.folder, "device": chosen_device(request), "sparsity": sparsity}
+    return TrainSettings(**{**said, **own, **decided})
 
 
 def _run(order: _Order, report: Report) -> tuple[Any, Any]:
@@ -189,7 +157,7 @@ def _run(order: _Order, report: Report) -> tuple[Any, Any]:
         settings = replace(order.settings, data=resolved_yaml(order.dataset, save_dir))
         if settings.resume:
             digest = str(order.lineage["parent"] or settings.weights)
-            settings = resumed_settings(settings, named_fields(order.spec), digest)
+            settings = resumed_settings(settings, named_fields(order.request), digest)
         settings = with_batch(settings, order.task, report)
         return settings, run_training(settings, order.task, report)
     except StopRequested:
@@ -215,7 +183,7 @@ def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) 
     # The files are final from here on: what is measured now is found by their digests.
     compared: Sequence[MeasuredRole] = ()
     if kind == "finetuned" and not result.stopped:
-        compared = _comparison(order.spec, settings, chosen, order.reference, report)
+        compared = _comparison(order.request, settings, chosen, order.reference, report)
         # The trainer validates in other batches; one model shows the same numbers wherever it is looked at.
         metrics = next((row.metrics for row in compared if row.role == "child"), metrics)
     return TrainingResult(
@@ -238,7 +206,7 @@ def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) 
     )
 
 
-def _fitted(source: Any, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+def _fitted(source: Any, dataset: Any, request: TrainingRequest) -> tuple[dict[str, Any], Any]:
     """Return Ultralytics' further arguments, and how the model and the data set go together; None for a YAML.
 
     A model that was trained with all classes counted as one goes on so, unless the arguments say otherwise.
@@ -250,13 +218,13 @@ def _fitted(source: Any, dataset: Any, spec: Spec, extra: dict[str, Any]) -> tup
     from engine.datasets.fit import REFUSED
 
     if source is None:
-        return extra, None
-    extra = {**({"single_cls": True} if source.single_cls else {}), **extra}
+        return request.arguments, None
+    extra = {**({"single_cls": True} if source.single_cls else {}), **request.arguments}
     fit = training_fit(source, dataset, single_cls=bool(extra.get("single_cls")))
     if fit.verdict == REFUSED:
         raise TrainingError(fit.sentence)
-    if spec.get("teacher"):
-        teacher = checkpoint_facts(_opened(spec["teacher"], source.task))
+    if isinstance(request, FinetuneRequest) and request.teacher:
+        teacher = checkpoint_facts(_opened(request.teacher, source.task))
         if teacher.channels != dataset.channels:
             taken = numbers.image_channels(teacher.channels)
             raise TrainingError(
@@ -283,29 +251,32 @@ def _opened(name: str, task: str) -> Any:
     return checkpoint
 
 
-def _distils(spec: Spec, task: str, report: Report) -> bool:
-    """Whether a run has a teacher; a step of a recipe, which serves every task, goes without where it cannot have one.
+def _wanted_teacher(request: FinetuneRequest, task: str, report: Report) -> str | None:
+    """Return the teacher of a run; a step of a recipe, which serves every task, goes without where it cannot have one.
 
     Raises:
         TrainingError: A teacher was asked for, and Ultralytics distils no models of the task.
     """
-    if not spec.get("teacher") or TASKS[task].boxes:
-        return bool(spec.get("teacher"))
+    if not request.teacher or TASKS[task].boxes:
+        return request.teacher
     why = "Ultralytics distils only models that find boxes, because it compares the inputs of their heads"
-    if not spec.get("chain"):
+    if not request.chain:
         raise TrainingError(f"{why}; leave --teacher out for a model for {TASKS[task].words}.")
     report(status_event(f"Fine-tuning without a teacher: {why}"))
-    return False
+    return None
 
 
-def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
-    """Return the path of a teacher that fits the student.
+def _teacher(request: FinetuneRequest, task: str, lineage: dict[str, Any], report: Report) -> str | None:
+    """Return the path of a teacher that fits the student, None where there is none.
 
     Raises:
         TrainingError: It is the student itself, no ancestor of it as far as the student's file tells, or of another
             task.
         CheckpointError: It cannot be opened.
     """
+    name = _wanted_teacher(request, task, report)
+    if name is None:
+        return None
     teacher, older = _opened(name, task), lineage["ancestors"][:-1]
     if teacher.digest == lineage["parent"]:
         raise TrainingError(f"{teacher.path.name} cannot teach itself; distil from the dense model it was pruned from.")
@@ -317,13 +288,15 @@ def _teacher(name: str, task: str, lineage: dict[str, Any]) -> str:
     return str(teacher.path.resolve())
 
 
-def _comparison(spec: Spec, settings: Any, child: Path, reference: str | None, report: Report) -> list[MeasuredRole]:
+def _comparison(
+    request: TrainingRequest, settings: TrainSettings, child: Path, reference: str | None, report: Report
+) -> list[MeasuredRole]:
     """Measure a fine-tuned model, what it started from and, where given, its dense reference on the same split."""
     from engine.training import compared_models
 
     roles = {"parent": settings.weights, "child": str(child)} | ({"reference": reference} if reference else {})
     try:
-        cache = measurements(spec)
+        cache = measurements(request)
     except StorageError:  # the training is done: a workspace that cannot be read only means that all is measured
         cache = None
-    return compared_models(roles, settings, Path(required(spec, "data")), cache, report)
+    return compared_models(roles, settings, Path(request.data), cache, report)

@@ -86,6 +86,7 @@ def test_a_budget_takes_the_slider_s_place_and_is_met_from_below(open_page, demo
 
 def test_limits_and_scores_on_the_page_are_those_of_the_terminal(open_page, demo):
     from engine.pruning.session import Slimming
+    from engine.settings.plan import PlanSettings
     from engine.verbs import plan_arguments
 
     app = open_page("prune", demo.sparse.id)
@@ -97,7 +98,7 @@ def test_limits_and_scores_on_the_page_are_those_of_the_terminal(open_page, demo
     locked.set_value(["model.0.bn"]).run()
     assert not app.exception
     spec = {"prune_ratio": 0.4, "round_to": 8, "scope": "uniform", "criterion": "l1", "lock": ["model.0.bn"]}
-    asked = plan_arguments(spec)
+    asked = plan_arguments(PlanSettings.read(spec))
     preview = Slimming.open(demo.sparse.path).preview(asked.target, asked.settings, importance=asked.importance)
     assert next(metric for metric in app.metric if metric.label == "Channels").value == f"{preview.channels:,}"
     assert preview.layers[0].after == preview.layers[0].before

@@ -42,15 +42,13 @@ def two_values(setting, folder):
 
 
 def asked(verb, folder, **said):
-    """Return the specification and the settings of a run, as the verb makes them, without a model."""
+    """Return the request and the settings of a run, as the verb makes them, without a model."""
     needed = {"weights": "a.pt", "data": "d.yaml", "save_dir": str(folder), "imgsz": 64, "device": "cpu"}
-    spec = {**needed, **said}
-    request = read_request(verb, spec)
+    request = read_request(verb, {**needed, **said})
     decided = {"weights": "a.pt", "data": Path("d.yaml"), "imgsz": request.imgsz}
     decided |= {"extra": request.arguments, "teacher": getattr(request, "teacher", None)}
-    sparsity = sparsity_settings(spec) if verb == "sparsify" else None
-    usual = {name: fields_of(REQUESTS[verb])[name].default for name in ("epochs", "lr0", "cos_lr")}
-    return spec, run_settings(spec, usual, sparsity, **decided)
+    sparsity = sparsity_settings(request) if verb == "sparsify" else None
+    return request, run_settings(request, sparsity, **decided)
 
 
 @pytest.mark.parametrize(("verb", "setting"), CASES, ids=IDS)
@@ -68,11 +66,11 @@ def test_another_value_when_a_run_goes_on_is_refused_or_free_by_name(verb, setti
     more = {"method": "proximal"} if setting.name in Sparsity.PENALTY else {}
     before, after = ({**more, setting.name: value} for value in two_values(setting, tmp_path))
     note_start(asked(verb, folder, **before)[1], "digest")
-    spec, wanted = asked(verb, folder, **after, resume=True)
+    request, wanted = asked(verb, folder, **after, resume=True)
     with pytest.raises(TrainingError, match=r"was started with (another|other Ultralytics)"):
-        resumed_settings(wanted, named_fields(spec), "digest")
-    spec, same = asked(verb, folder, **before, resume=True)
-    assert getattr(resumed_settings(same, named_fields(spec), "digest"), field) == getattr(same, field)
+        resumed_settings(wanted, named_fields(request), "digest")
+    request, same = asked(verb, folder, **before, resume=True)
+    assert getattr(resumed_settings(same, named_fields(request), "digest"), field) == getattr(same, field)
 
 
 def test_what_is_free_is_what_says_where_and_how_fast_a_run_computes():
