@@ -13,7 +13,8 @@ from app.models import library
 from app.plan.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
 from app.plan.latency import latency_costs, predicted_latency
 from app.plan.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
-from app.plan.settings import choose_limits, choose_repair, choose_scores, choose_target
+from app.plan.scores import choose_scores, offer_scores, with_known_scores
+from app.plan.settings import choose_limits, choose_repair, choose_target
 from app.plan.tables import WITHIN_BUDGET
 from app.training.settings import optimizer_settings, own_size, run_settings
 from app.words import format
@@ -21,8 +22,9 @@ from engine.base import numbers
 from engine.base.imgsz import as_size
 from engine.pruning.gammas import summarise_gammas
 from engine.pruning.session import Slimming
-from engine.settings.plan import PlanSettings
+from engine.settings.requests import PreviewRequest
 from engine.verbs import plan_arguments
+from engine.verbs.pruning import PlanArguments
 from engine.workspace.store import Model
 
 
@@ -42,8 +44,8 @@ def offer_pruning(model: Model, plan: dict[str, Any], opened: Slimming, why_not:
         spec = run_settings("finetune", **own_size(opened), epochs=10)
         with st.expander("Optimizer", icon=":material/speed:"):
             spec |= optimizer_settings("finetune", lr0=0.005)
-        plan = {**plan, **choose_repair(), "data": data}
-        unfed = bool(plan["recalibrate"]) and data is None
+        plan = {"data": data, **plan, **choose_repair()}  # what scores were computed on recalibrates too
+        unfed = bool(plan["recalibrate"]) and plan["data"] is None
         agreed = data is None or goes_together(opened, data, "finetune", pruned=True)
         with st.container(horizontal=True, vertical_alignment="center"):
             both = st.button(
@@ -95,14 +97,23 @@ def show_pruned(model: Model) -> None:
         st.switch_page(PAGES / "models.py", query_params={"model": made.id})
 
 
+def _arguments(model: Model, spec: dict[str, Any]) -> PlanArguments:
+    return plan_arguments(PreviewRequest.read({**spec, "imgsz": as_size(spec["imgsz"]), "weights": str(model.path)}))
+
+
 @st.fragment
 def workbench(model: Model, opened: Slimming) -> None:
     spec, why_not = choose_target(model, opened)
     curve, numbers = st.container(), st.container()
     known = blocks_of(model)
-    spec |= choose_limits(opened) | choose_scores(known[0] if known else None)
+    spec |= choose_limits(opened) | choose_scores(model, opened, known[0] if known else None)
+    wanted = spec
     with curve, explained(stop=True):
-        asked = plan_arguments(PlanSettings.read({**spec, "imgsz": as_size(spec["imgsz"])}))
+        asked = with_known_scores(opened, _arguments(model, spec), spec)
+        scored = asked is not None
+        if asked is None:
+            spec = {**spec, "criterion": "gamma"}
+            asked = _arguments(model, spec)
         timed = latency_costs(opened, asked.imgsz)  # for the curve as well, whatever the plan is made for
         plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance, timed)
         preview = opened.describe(plan, asked.imgsz)
@@ -113,6 +124,7 @@ def workbench(model: Model, opened: Slimming) -> None:
     accuracy = curve_of(model, asked)
     with curve:
         show_curve(preview, costs, accuracy)
+        offer_scores(model, wanted, known=scored)
         if measurable(opened):
             offer_accuracy(model, opened, spec, accuracy)
     with numbers:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from app.frame import session
 from app.plan.latency import latency_costs
+from engine.base.events import silent
 from engine.base.files import expanded, require_free_space, safe_name, writing_to
 from engine.base.numbers import ratio
 from engine.checkpoints.official import fetch_official_weights
@@ -21,6 +22,7 @@ from engine.settings.plan import RECALIBRATION_IMAGES
 from engine.settings.requests import PruneRequest
 from engine.validation.impact import recalibration_pays
 from engine.verbs import plan_arguments, recalibration_images
+from engine.verbs.scoring import with_scores
 from engine.workspace.store import Model, Registered, Store
 
 _CHUNK_BYTES = 1 << 20
@@ -80,10 +82,11 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
     Raises:
         PlanError, DatasetError, StorageError: As the verb.
     """
-    request = PruneRequest.read({**spec, "weights": str(model.path)})
+    request = PruneRequest.read({**spec, "weights": str(model.path), "workspace": str(store.folder)})
     opened, asked = session.slimming(model), plan_arguments(request)
+    importance = with_scores(asked.importance, opened, request, silent)
     costs = latency_costs(opened, asked.imgsz) if asked.latency_ms is not None else None
-    plan = opened.plan(asked.target, asked.settings, asked.imgsz, asked.importance, costs)
+    plan = opened.plan(asked.target, asked.settings, asked.imgsz, importance, costs)
     # Recorded as a number, so that the command that repeats the step needs no rule.
     rest = {key: value for key, value in spec.items() if key != "recalibrate"}
     count = _recalibrated_on(opened, plan, request)
@@ -97,7 +100,7 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
             folder / "pruned.pt",
             asked.settings,
             imgsz=asked.imgsz,
-            importance=asked.importance,
+            importance=importance,
             costs=costs,
             compensated=request.compensate,
             recalibration=images,

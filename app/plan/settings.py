@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -16,7 +15,6 @@ from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size
 from engine.base.numbers import GFLOPS_IMGSZ
 from engine.pruning.session import Slimming
-from engine.settings.choices import CRITERIA
 from engine.settings.fields import Setting
 from engine.settings.plan import RECALIBRATION_IMAGES
 from engine.workspace.store import Model
@@ -180,36 +178,6 @@ def _own_ratios(opened: Slimming) -> list[str]:
 
 def _pairs(text: str) -> list[str]:
     return [pair.strip() for pair in text.split(",") if pair.strip()]
-
-
-def choose_scores(sensitivity: Path | None = None) -> dict[str, Any]:
-    """Show how channels are scored, folded away, and return it under the verb's names.
-
-    Args:
-        sensitivity: File of the model's measured sensitivity, where there is one.
-    """
-    with st.expander("Scores", icon=":material/sort:"):
-        grid = st.grid(4, min_column_width=170)
-        spec = {
-            "criterion": grid.selectbox(
-                **choice(
-                    _field("criterion"), "\n".join(f"- {entry.label}: {entry.text}" for entry in CRITERIA.values())
-                ),
-                format_func=lambda name: CRITERIA[name].label,
-                key="criterion",
-            ),
-            "aggregate": grid.selectbox(**choice(_field("aggregate")), key="aggregate"),
-            "per_layer": grid.toggle(**labelled(_field("per_layer")), key="per layer"),
-            "per_flop": grid.toggle(**labelled(_field("per_flop")), key="per flop"),
-        }
-        spared = st.toggle(
-            _field("sensitivity").label,
-            key="spare",
-            disabled=sensitivity is None,
-            help=f"{_field('sensitivity').option.more} "
-            + ("Measure the sensitivity first, below." if sensitivity is None else "See the heat map below."),
-        )
-        return {**spec, "sensitivity": str(sensitivity)} if spared and sensitivity else spec
 
 
 def choose_repair() -> dict[str, Any]:

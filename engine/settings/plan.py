@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engine.base.numbers import GFLOPS_IMGSZ
-from engine.settings.choices import CRITERIA
+from engine.settings.choices import CRITERIA, DATA_CRITERION, IMAGE_CRITERIA
 from engine.settings.fields import Choices, Number, Option, Request, Size, Switch, Text, Whole
 
 MAX_RATIO = 0.95
@@ -82,8 +82,27 @@ class Scores(Request):
     """How channels are scored."""
 
     criterion: Annotated[
-        Text, Choices(tuple(CRITERIA)), Option("what makes a channel important", label="Criterion", group=_SCORES)
-    ] = "gamma"
+        Annotated[Text, Choices(tuple(CRITERIA))] | None,
+        Option(
+            "what makes a channel important",
+            label="Criterion",
+            usual=f"{DATA_CRITERION} for a model that was never sparse-trained where --data is given, else gamma",
+            group=_SCORES,
+        ),
+    ] = None
+    score_images: Annotated[
+        Whole,
+        Field(ge=1),
+        Option(
+            f"training images that {', '.join(IMAGE_CRITERIA)} look at, drawn with a fixed seed",
+            label="Images to score on",
+            metavar="N",
+            group=_SCORES,
+            unit="images",
+            most=1024,
+            step=16,
+        ),
+    ] = 64
     aggregate: Annotated[
         Literal["mean", "max", "sum"],
         Option("how the scores of tied channels become one", label="Tied channels", group=_SCORES),

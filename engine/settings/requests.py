@@ -72,11 +72,16 @@ class InspectRequest(Model, VerbRequest):
     imgsz: Annotated[Size, _COUNTED] = GFLOPS_IMGSZ
 
 
-class PreviewRequest(PlanSettings, Model, VerbRequest):
+_LOOKED_AT = Option("data set of criteria that look at images", label="Data set", metavar="YAML")
+
+
+class PreviewRequest(PlanSettings, MayData, Model, InWorkspace, VerbRequest):
     ABOUT = "say what pruning at a ratio would give"
 
+    data: Annotated[FilePath | None, _LOOKED_AT] = None
 
-class AccuracyRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasurements, VerbRequest):
+
+class AccuracyRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasurements, InWorkspace, VerbRequest):
     ABOUT = "measure accuracy directly after pruning, at a grid of ratios"
     PASSED_OVER = PLUMBING | {"prune_ratio", "max_params", "max_gflops", "target_latency", "threads"}
 
@@ -101,7 +106,7 @@ class AccuracyRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasurem
     ] = None
 
 
-class SensitivityRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasurements, VerbRequest):
+class SensitivityRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasurements, InWorkspace, VerbRequest):
     ABOUT = "measure accuracy with each block of layers pruned alone"
     PASSED_OVER = AccuracyRequest.PASSED_OVER
 
@@ -125,10 +130,13 @@ class SensitivityRequest(Measured, Saves, Batch, Device, Data, Model, KeepsMeasu
     ] = RECALIBRATION_IMAGES
 
 
-class PruneRequest(Repair, Saves, PlanSettings, MayData, Model, Chained, VerbRequest):
+class PruneRequest(Repair, Saves, PlanSettings, MayData, Model, Chained, InWorkspace, VerbRequest):
     ABOUT = "write SAVE_DIR/pruned.pt, a physically smaller model"
 
-    data: Annotated[FilePath | None, Option("data set of --recalibrate", label="Data set", metavar="YAML")] = None
+    data: Annotated[
+        FilePath | None,
+        Option("data set of --recalibrate and of criteria that look at images", label="Data set", metavar="YAML"),
+    ] = None
     check_latency: Annotated[
         Switch,
         Option(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.settings.choices import IMAGE_CRITERIA
+
 TRAINING = ("train", "sparsify", "finetune")
 "Keep a checkpoint of every epoch, and can go on from the last one."
 MEASURING = (*TRAINING, "val", "compare")
@@ -38,4 +40,4 @@ def verb_word(verb: str) -> str:
 
 def needs_data(verb: str, settings: Mapping[str, Any]) -> bool:
     """Whether a verb with these settings cannot run without a data set."""
-    return verb in MEASURING or bool(settings.get("recalibrate"))
+    return verb in MEASURING or bool(settings.get("recalibrate")) or settings.get("criterion") in IMAGE_CRITERIA

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from engine.base.events import Report, silent, status_event, step_event
 from engine.base.files import atomic_path
+from engine.base.tasks import TASKS
 from engine.checkpoints.checkpoint import Checkpoint
 from engine.datasets import DatasetInfo, image_files
-from engine.pruning.criteria import Batch, Context, channel_scores
+from engine.datasets.facts import measuring_fit
+from engine.datasets.fit import REFUSED
+from engine.pruning.criteria import Batch, Context, ImportanceSettings, channel_scores
+from engine.pruning.gammas import collect_gammas, summarise_gammas
 from engine.pruning.graph import ChannelGraph
+from engine.pruning.session import Slimming
+from engine.settings.choices import DATA_CRITERION
 from engine.validation.impact.subset import content_digest
 from engine.validation.labelled import BATCH, labelled_batches
 
@@ -57,6 +63,40 @@ def read_scores(path: Path, widths: Sequence[int]) -> list[np.ndarray] | None:
     if flat.shape != (sum(widths),) or flat.dtype != np.float64 or (flat < 0).any():
         return None
     return np.split(flat, np.cumsum(widths)[:-1])
+
+
+def usual_criterion(checkpoint: Checkpoint, info: DatasetInfo | None) -> str:
+    """Return the criterion that a model is pruned by where nothing is said of it.
+
+    ``DATA_CRITERION`` for one that was never sparse-trained where a data set with labels of its own is known:
+    docs/criteria.md has the numbers. Else gamma, which is what sparse training drives.
+
+    Args:
+        checkpoint: The model.
+        info: The data set, checked for the model's task; None where there is none that could be.
+    """
+    if info is None or not info.labels.get("train") or checkpoint.task not in TASKS:
+        return "gamma"
+    if summarise_gammas(collect_gammas(checkpoint.model)).sparse:
+        return "gamma"
+    return "gamma" if measuring_fit(checkpoint, info).verdict == REFUSED else DATA_CRITERION
+
+
+def learn_scores(
+    slimming: Slimming,
+    importance: ImportanceSettings,
+    images: ScoringImages,
+    folder: Path | None = None,
+    report: Report = silent,
+) -> ImportanceSettings:
+    """Have an opened checkpoint score its channels on images, and return the settings that name these.
+
+    Args and errors as ``compute_scores``.
+    """
+    found = compute_scores(slimming.checkpoint, slimming.graph, importance.criterion, images, folder, report)
+    named = replace(importance, images=images.digest)
+    slimming.learn(named, found)
+    return named
 
 
 def compute_scores(

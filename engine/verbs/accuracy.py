@@ -11,6 +11,7 @@ from engine.settings.requests import AccuracyRequest, SensitivityRequest
 from engine.settings.results import AccuracyResult, SensitivityResult
 from engine.verbs.common import chosen_device, resolve_weights, told_fit
 from engine.verbs.pruning import importance_settings, solver_settings
+from engine.verbs.scoring import with_scores
 
 
 def accuracy(request: AccuracyRequest, report: Report) -> AccuracyResult:
@@ -68,7 +69,7 @@ def _opened(
         # A workspace keeps measurements for all its jobs; elsewhere they lie with what the verb makes.
         "folder": Path(request.measurements) if request.measurements else request.folder,
         "settings": solver_settings(request),
-        "importance": importance_settings(request),
+        "importance": with_scores(importance_settings(request), slimming, request, report),
         "device": device,
     }
     told = {"weights": request.weights, "imgsz": measure.imgsz, "fit": fit}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from engine.settings.plan import Limits, PlanSettings, Scores, Target
 from engine.settings.requests import PreviewRequest, PruneRequest
 from engine.settings.results import Artefact, PlannedLayer, PreviewResult, PruneResult
 from engine.verbs.common import resolve_weights
+from engine.verbs.scoring import with_scores
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 def preview(request: PreviewRequest, report: Report) -> PreviewResult:
     """Say what pruning to a ratio or budget would give, without doing it."""
-    plan = plan_arguments(request)
-    slimming = _opened(request, plan, report)
+    slimming, plan = _opened(request, report)
     return PreviewResult(**_planned(slimming, plan), **_predicted_latency(slimming, plan))
 
 
@@ -36,17 +36,21 @@ def _planned(slimming: Any, plan: PlanArguments) -> dict[str, Any]:
     return {**vars(preview), "layers": layers}
 
 
-def _opened(request: PreviewRequest | PruneRequest, plan: PlanArguments, report: Report) -> Any:
-    """Open the checkpoint; where a latency is asked for, with what predicts it on this machine."""
+def _opened(request: PreviewRequest | PruneRequest, report: Report) -> tuple[Any, PlanArguments]:
+    """Open the checkpoint with its scores; where a latency is asked for, with what predicts it on this machine."""
+    from engine.checkpoints.checkpoint import open_checkpoint
     from engine.pruning.session import Slimming
 
-    weights = resolve_weights(request.weights)
+    plan = plan_arguments(request)
+    checkpoint = open_checkpoint(resolve_weights(request.weights))
+    slimming: Slimming
     if plan.latency_ms is None:
-        return Slimming.open(weights)
-    from engine.checkpoints.checkpoint import open_checkpoint
-    from engine.latency import TimedSlimming
+        slimming = Slimming(checkpoint)
+    else:
+        from engine.latency import TimedSlimming
 
-    return TimedSlimming(open_checkpoint(weights), threads=request.threads, report=report)
+        slimming = TimedSlimming(checkpoint, threads=request.threads, report=report)
+    return slimming, replace(plan, importance=with_scores(plan.importance, slimming, request, report))
 
 
 def _predicted_latency(slimming: Any, plan: PlanArguments) -> dict[str, float]:
@@ -88,8 +92,7 @@ def prune(request: PruneRequest, report: Report) -> PruneResult:
     """Write SAVE_DIR/pruned.pt, a physically smaller model; one that was pruned to a latency is then timed."""
     from engine.checkpoints.restricted import holds_torchvision
 
-    plan = plan_arguments(request)
-    slimming = _opened(request, plan, report)
+    slimming, plan = _opened(request, report)
     path = request.folder / "pruned.pt"
     if path.exists() and path.samefile(slimming.checkpoint.path):
         raise PlanError(f"{path} is the checkpoint to prune; choose another --save-dir so that it is not overwritten.")
@@ -180,7 +183,7 @@ def importance_settings(request: Scores) -> ImportanceSettings:
     from engine.pruning.criteria import ImportanceSettings
 
     return ImportanceSettings(
-        criterion=request.criterion,
+        criterion=request.criterion or "gamma",
         aggregate=request.aggregate,
         per_layer=request.per_layer,
         per_flop=request.per_flop,

@@ -21,6 +21,7 @@ from engine.base.files import expanded, file_digest, write_text_atomic
 from engine.base.tasks import metric_label
 from engine.recipes.format import Recipe, RecipeError, open_recipe, shipped_names
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
+from engine.settings.choices import IMAGE_CRITERIA
 from engine.settings.fields import fields_of
 from engine.settings.plan import PlanSettings
 from engine.settings.requests import RunRequest, VerbRequest, read_request, request_of
@@ -227,7 +228,9 @@ def _check_fit(run: Run, checkpoint: Checkpoint, info: DatasetInfo) -> None:
             if step.verb != "prune":
                 require_measurable(checkpoint, info, single_cls=asked_single_cls(step.settings))
                 continue
-            if needs_data(step.verb, step.settings):
+            if step.settings.get("criterion") in IMAGE_CRITERIA:
+                require_measurable(checkpoint, info)
+            elif needs_data(step.verb, step.settings):
                 require_images(checkpoint, info)
             pruned = True
 
