@@ -112,6 +112,14 @@ print(len(alone))
     assert "looks at images" in run("-c", f"{BATCHES}group_scores(graph, model, settings)", code=1)
 
 
+def test_a_criterion_that_looks_at_images_is_handed_those_of_a_data_set(run):
+    asked = ("-m", "engine", "preview", "--weights", WEIGHTS, "--prune-ratio", "0.3", "--criterion", "snip", "--json")
+    assert "snip looks at images; say of which data set (--data)" in run(*asked, code=2)
+    drawn = "from engine.demo.dataset import make_demo_dataset as draw; from pathlib import Path; "
+    data = run("-c", f"{drawn}print(draw(Path('drawn'), train=8, val=4, imgsz=64))").strip()
+    assert run(*asked, "--data", data) != run(*asked[:-2], "gamma", "--json")
+
+
 def test_a_format_is_exported_through_its_gates_and_timed(run, copy):
     asked = ("--weights", WEIGHTS, "--imgsz", "64")
     told = run("-m", "engine", "export", *asked, "--format", "frozen", "--save-dir", "out", "--strict", "--json")
