@@ -55,10 +55,10 @@ def data(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def dense(tmp_path_factory) -> Path:
-    """A checkpoint of a seeded YOLOv8n that knows the classes of ``data``; tests leave it as it is."""
+    """A checkpoint of a seeded short detector that knows the classes of ``data``; tests leave it as it is."""
     from tests.runs import write_dense
 
-    return write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
+    return write_dense(tmp_path_factory.mktemp("model") / "dense.pt")
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +67,16 @@ def pruned(dense, tmp_path_factory) -> Path:
     from engine.pruning.session import Slimming
 
     return Slimming.open(dense).prune(0.5, tmp_path_factory.mktemp("model") / "pruned.pt")
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """A process that has imported the engine and forks: for tests of what a command does, not of how it starts."""
+    from tests.warm import Warm
+
+    started = Warm(ROOT)
+    yield started
+    started.end()
 
 
 @pytest.fixture(scope="session")

@@ -12,18 +12,14 @@ from torch import nn
 from ultralytics.cfg import get_cfg
 from ultralytics.data import YOLODataset
 from ultralytics.data.utils import check_det_dataset
-from ultralytics.nn.tasks import DetectionModel, OBBModel, PoseModel, SegmentationModel, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel, OBBModel, PoseModel, SegmentationModel
 
 from tests.models import write_checkpoint
+from tests.short import short
 
 SIZE = 64
 NAMES = {0: "bar", 1: "brick"}
-_MODELS = {
-    "detect": (DetectionModel, "yolov8n.yaml"),
-    "segment": (SegmentationModel, "yolov8n-seg.yaml"),
-    "pose": (PoseModel, "yolov8n-pose.yaml"),
-    "obb": (OBBModel, "yolov8n-obb.yaml"),
-}
+_MODELS = {"detect": DetectionModel, "segment": SegmentationModel, "pose": PoseModel, "obb": OBBModel}
 
 
 def draw_shapes(folder: Path, task: str, images: int = 8, channels: int = 3) -> Path:
@@ -70,14 +66,12 @@ def _labelled(corners: np.ndarray, task: str) -> list[float]:
 
 
 def narrow(task: str, channels: int = 3) -> nn.Module:
-    """Return a YOLOv8 of about a million parameters for the drawn classes, with seeded weights."""
+    """Return a short and narrow model for the drawn classes, with seeded weights."""
     torch.manual_seed(0)
-    loader, name = _MODELS[task]
-    description = yaml_model_load(name)
-    description |= {"scales": {"n": [0.33, 0.125, 1024]}, "scale": "n"}
+    description = short(task, width=0.125)
     if task == "pose":
         description["kpt_shape"] = [4, 3]
-    model = loader(description, ch=channels, nc=len(NAMES), verbose=False)
+    model = _MODELS[task](description, ch=channels, nc=len(NAMES), verbose=False)
     model.names, model.task = NAMES, task
     return model.eval()
 

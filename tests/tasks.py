@@ -11,10 +11,10 @@ from torch import nn
 from ultralytics.nn.tasks import ClassificationModel, DepthModel, SemanticSegmentationModel
 
 from tests.models import randomise, write_checkpoint
+from tests.short import short
 
 CLASSES = ("blue", "green", "red")
 NAMES = {"classify": dict(enumerate(CLASSES)), "semantic": dict(enumerate(CLASSES)), "depth": {0: "depth"}}
-MODELS = {"classify": "yolov8n-cls", "semantic": "yolo26n-sem", "depth": "yolo26n-depth"}
 SIZE = 64
 
 
@@ -23,11 +23,11 @@ def write_data(task: str, folder: Path, train: int = 9, val: int = 6) -> Path:
     return {"classify": _class_folders, "semantic": _masks, "depth": _depth_maps}[task](folder, train, val)
 
 
-def write_model(task: str, path: Path, seed: int = 0, name: str | None = None) -> Path:
+def write_model(task: str, path: Path, seed: int = 0) -> Path:
     """Write a checkpoint of a seeded model that knows the classes of ``write_data``."""
     torch.manual_seed(seed)
     build = {"classify": ClassificationModel, "semantic": SemanticSegmentationModel, "depth": DepthModel}[task]
-    model: nn.Module = randomise(build(f"{name or MODELS[task]}.yaml", nc=len(NAMES[task]), verbose=False))
+    model: nn.Module = randomise(build(short(task), nc=len(NAMES[task]), verbose=False))
     model.names, model.task = dict(NAMES[task]), task
     train_args = {"imgsz": SIZE, "task": task, "data": "data.yaml", "epochs": 1, "batch": 2}
     return write_checkpoint(model, path, train_args=train_args)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.warm import Warm
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -57,15 +56,19 @@ def copy(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def warm(copy):
+    started = Warm(copy, PRUNE_WORKSPACE=str(copy / "workspace"))
+    yield started
+    started.end()
+
+
 @pytest.fixture
-def run(copy):
+def run(warm):
     """Return a function that runs Python in the copy and returns what it printed."""
 
     def call(*arguments: str, code: int = 0) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(copy), "PRUNE_WORKSPACE": str(copy / "workspace")}
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True, timeout=500
-        )
+        done = warm.run(*arguments)
         assert done.returncode == code, done.stderr[-3000:]
         return done.stdout + done.stderr if code else done.stdout
 

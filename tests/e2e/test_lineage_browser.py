@@ -30,7 +30,7 @@ def family(server, tmp_path_factory):
     from app.models import library
 
     store, folder = Store(server[1]), tmp_path_factory.mktemp("family")
-    source = write_dense("yolov8n.yaml", folder / "harbour.pt")
+    source = write_dense(folder / "harbour.pt")
     with pytest.MonkeyPatch.context() as patch, open(source, "rb") as stream:
         patch.setenv("PRUNE_WORKSPACE", str(server[1]))
         imported = library.add_upload(store, "harbour.pt", source.stat().st_size, stream)

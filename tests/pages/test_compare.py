@@ -139,7 +139,7 @@ def test_classes_show_with_their_changes(show, demo, workspace):
 
 def test_a_model_of_other_classes_is_left_out_in_one_sentence(show, demo, workspace, tmp_path):
     store = Store(workspace)
-    cats = store.add_model(write_dense("yolov8n.yaml", tmp_path / "cats.pt"), "Cats", "imported")
+    cats = store.add_model(write_dense(tmp_path / "cats.pt"), "Cats", "imported")
     app = show()
     app.multiselect(key=f"compare models {demo.sparse.id}").set_value([demo.dense.id, cats.id]).run()
     assert not app.exception and len(app.warning) == 1

@@ -22,13 +22,13 @@ from engine.validation.cache import dataset_digest
 from engine.validation.validator import validate
 from engine.verbs import run_verb
 from tests.runs import TINY
-from tests.tasks import MODELS, NAMES, SIZE, write_data, write_model
+from tests.tasks import NAMES, SIZE, write_data, write_model
 
 SILENT = lambda event: None  # noqa: E731
 RUN = {**TINY, "epochs": 1, "batch": 3, "nbs": 3, "imgsz": SIZE}
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+@pytest.fixture(scope="module", params=list(NAMES))
 def task(request) -> str:
     return request.param
 

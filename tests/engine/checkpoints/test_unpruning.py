@@ -100,7 +100,7 @@ def test_the_sentence_names_the_way_on_the_terminal_and_in_python():
 
 
 def test_only_what_was_pruned_carries_the_sentence(tmp_path, pruned):
-    slimming = Slimming.open(write_dense("yolov8n.yaml", tmp_path / "dense.pt"))
+    slimming = Slimming.open(write_dense(tmp_path / "dense.pt"))
     assert not is_marked(slimming.checkpoint.model), "nor did pruning a copy mark the model itself"
     assert not is_marked(open_checkpoint(slimming.prune(0.0, tmp_path / "whole.pt")).model)
     assert is_marked(open_checkpoint(pruned).model)
@@ -160,7 +160,7 @@ def test_a_file_of_version_0_2_works_on_and_gets_the_sentence_when_it_is_written
 
 def dense_and_data(task: str, folder: Path) -> tuple[Path, Path]:
     """Return a checkpoint and a data set of a task, of the smallest kind that trains."""
-    if task in tasks.MODELS:
+    if task in tasks.NAMES:
         return tasks.write_model(task, folder / "dense.pt"), tasks.write_data(task, folder / "set")
     return write_narrow(randomise(narrow(task)), folder / "dense.pt"), draw_shapes(folder / "set", task)
 
@@ -192,7 +192,7 @@ def test_python_trains_a_pruned_model_of_every_task_and_goes_on_with_it(task, tm
 
 
 def test_python_can_not_un_prune_by_pretrained_weights(pruned, data, tmp_path):
-    dense = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    dense = write_dense(tmp_path / "dense.pt")
     for pretrained in (str(dense), False):
         with pytest.raises(TrainingError, match="from its own weights") as refusal:
             YOLO(pruned).train(trainer=TRAINERS["detect"], data=data, pretrained=pretrained, project=tmp_path, **QUICK)

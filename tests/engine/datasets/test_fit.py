@@ -35,6 +35,7 @@ from engine.workspace.file_facts import facts_of
 from engine.workspace.store import Store
 from tests.models import build, randomise, write_checkpoint
 from tests.runs import TINY
+from tests.short import short
 
 BOATS, CELLS = ("dinghy", "freighter", "buoy"), ("Platelets", "RBC", "WBC")
 ABC = ("a", "b", "c")
@@ -70,7 +71,7 @@ def write_set(folder: Path, names=ABC, *, channels: int = 3, label=None, more: d
 
 def write_model(path: Path, names=ABC, **more) -> Path:
     torch.manual_seed(0)
-    model = randomise(DetectionModel("yolov8n.yaml", nc=len(names), verbose=False, **more))
+    model = randomise(DetectionModel(short("detect"), nc=len(names), verbose=False, **more))
     model.names = dict(enumerate(names))
     return write_checkpoint(model, path)
 
@@ -90,7 +91,7 @@ def grey_set(tmp_path_factory) -> str:
 def pose(tmp_path_factory) -> Path:
     """A model of one class with 17 keypoints."""
     torch.manual_seed(0)
-    model = randomise(PoseModel("yolov8n-pose.yaml", nc=1, verbose=False))
+    model = randomise(PoseModel(short("pose"), nc=1, verbose=False))
     model.names = {0: "person"}
     return write_checkpoint(model, tmp_path_factory.mktemp("pose") / "pose.pt")
 
@@ -189,7 +190,7 @@ def test_a_model_that_stock_training_gave_another_head_is_not_taken_for_a_pruned
 
 def test_a_model_pruned_in_its_head_alone_is_known_as_pruned(rgb, tmp_path):
     opened = Slimming.open(rgb)
-    body = tuple((layer.name, 0.0) for layer in opened.graph.layers if not layer.name.startswith("model.22."))
+    body = tuple((layer.name, 0.0) for layer in opened.graph.layers if not layer.name.startswith("model.11."))
     path = opened.prune(0.03, tmp_path / "head.pt", SolverSettings(layer_ratios=body))
     assert open_checkpoint(path).params < opened.checkpoint.params
     assert is_pruned(open_checkpoint(path).model)

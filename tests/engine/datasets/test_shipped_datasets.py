@@ -118,7 +118,7 @@ def test_every_shipped_description_says_what_would_be_downloaded_and_from_whom()
 
 
 def test_a_name_is_found_in_the_package_and_missing_images_are_one_sentence(capsys, tmp_path):
-    weights = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    weights = write_dense(tmp_path / "dense.pt")
     for name in ("coco8.yaml", "coco8", "VisDrone.yaml"):
         with pytest.raises(MissingImages, match="are not on this machine"):
             check_dataset(name)
@@ -142,7 +142,7 @@ def test_a_file_of_the_person_wins_over_a_shipped_name(tmp_path, ship):
 def test_it_is_downloaded_on_request_alone_and_then_trains(ship, server, tmp_path):
     address, seen = server
     ship(f"{address}/tiny.zip")
-    weights, told = write_dense("yolov8n.yaml", tmp_path / "dense.pt"), []
+    weights, told = write_dense(tmp_path / "dense.pt"), []
     asked = spec(weights, "tiny.yaml", tmp_path / "run", epochs=1)
     with pytest.raises(MissingImages, match=r"1 MB would be downloaded from 127\.0\.0\.1"):
         run_verb("train", asked)
@@ -250,7 +250,7 @@ def test_a_recipe_may_allow_the_download(ship, server, tmp_path):
     path.write_text("data: tiny.yaml\ndownload: true\nsteps: [{val: {batch: 4, imgsz: 64}}]")
     recipe = load_recipe(path)
     assert recipe.data == "tiny.yaml" and recipe.download
-    weights = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    weights = write_dense(tmp_path / "dense.pt")
     result = run_recipe(recipe, str(weights), save_dir=tmp_path / "run", device="cpu")
     assert result["metrics"] and (tmp_path / "datasets" / "tiny").is_dir()
     path.write_text("download: maybe\nsteps: [{val: {batch: 4}}]")

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from ultralytics.nn.tasks import DetectionModel, OBBModel, SegmentationModel, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel, OBBModel, SegmentationModel
 
 from engine.base.errors import ExportError
 from engine.base.images import read_input
@@ -18,12 +18,13 @@ from engine.runtimes.backends import open_backend
 from engine.verbs import run_verb
 from tests.models import build, randomise, write_checkpoint
 from tests.shapes import NAMES, SIZE, draw_shapes, fit, write_narrow
+from tests.short import short
 
 MODELS = {
-    "yolo26n": (DetectionModel, "detect"),
-    "yolov10n": (DetectionModel, "detect"),
-    "yolo26n-seg": (SegmentationModel, "segment"),
-    "yolo26n-obb": (OBBModel, "obb"),
+    "detect 26": (DetectionModel, "detect"),
+    "detect 10": (DetectionModel, "detect"),
+    "segment 26": (SegmentationModel, "segment"),
+    "obb 26": (OBBModel, "obb"),
 }
 
 
@@ -31,8 +32,7 @@ def two_headed(name: str):
     """Return a narrow model for the drawn classes, with seeded weights."""
     torch.manual_seed(0)
     loader, task = MODELS[name]
-    description = yaml_model_load(f"{name}.yaml") | {"scales": {"n": [0.33, 0.125, 1024]}, "scale": "n"}
-    model = randomise(loader(description, nc=len(NAMES), verbose=False)).eval()
+    model = randomise(loader(short(name, width=0.125), nc=len(NAMES), verbose=False)).eval()
     model.names, model.task = NAMES, task
     return model
 
@@ -61,12 +61,12 @@ def said_end2end(path) -> str:
     return next(entry.value for entry in onnx.load(str(path)).metadata_props if entry.key == "end2end")
 
 
-@pytest.mark.parametrize("name", ["yolo26n", "yolov10n"])
+@pytest.mark.parametrize("name", ["detect 26", "detect 10"])
 def test_a_model_designed_without_nms_is_exported_end_to_end_and_finds_what_ultralytics_finds(trained, tmp_path, name):
     weights, data, images = trained(name)
     result = export_model(weights, tmp_path / "model.onnx", ExportSettings(SIZE, data=data))
     assert result.head == "end2end" and said_end2end(result.path) == "True"
-    assert result.output_shapes == ((1, 84, 6),)  # as many as 64 x 64 pixels give; 300 from 128 x 128 on
+    assert result.output_shapes == ((1, 68, 6),)  # as many as two levels of 64 x 64 pixels give
     assert result.passed, [each.text for each in result.gates]
     assert gate(result, "difference").passed and gate(result, "boxes").value == 1.0
     assert result.boxes_expected >= len(images)
@@ -78,7 +78,7 @@ def test_a_model_designed_without_nms_is_exported_end_to_end_and_finds_what_ultr
 
 
 def test_the_other_head_is_exported_where_it_is_asked_for_and_where_boxes_are_to_be_suppressed(trained, tmp_path):
-    weights, data, images = trained("yolo26n")
+    weights, data, images = trained("detect 26")
     asked = {"one-to-many": {"head": "one-to-many"}, "suppressed": {"nms": True}}
     made = {
         name: export_model(weights, tmp_path / f"{name}.onnx", ExportSettings(SIZE, data=data, **options))
@@ -87,20 +87,20 @@ def test_the_other_head_is_exported_where_it_is_asked_for_and_where_boxes_are_to
     for result in made.values():
         assert result.head == "one-to-many" and said_end2end(result.path) == "False"
         assert gate(result, "boxes").passed and result.boxes_expected >= len(images)
-    assert made["one-to-many"].output_shapes == ((1, 6, 84),)
+    assert made["one-to-many"].output_shapes == ((1, 6, 68),)
     assert made["suppressed"].nms and made["suppressed"].output_shapes[0][2] == 6
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("yolo26n", {"precision": "fp16"}),
-        ("yolo26n", {"precision": "int8"}),
-        ("yolov10n", {"precision": "int8"}),
-        ("yolo26n", {"format": "torchscript"}),
-        ("yolo26n", {"dynamic": True}),
-        pytest.param("yolo26n-seg", {}, marks=pytest.mark.slow),
-        pytest.param("yolo26n-obb", {"precision": "fp16"}, marks=pytest.mark.slow),
+        ("detect 26", {"precision": "fp16"}),
+        ("detect 26", {"precision": "int8"}),
+        ("detect 10", {"precision": "int8"}),
+        ("detect 26", {"format": "torchscript"}),
+        ("detect 26", {"dynamic": True}),
+        pytest.param("segment 26", {}, marks=pytest.mark.slow),
+        pytest.param("obb 26", {"precision": "fp16"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_form_of_an_end_to_end_file_is_held_to_its_gates(trained, tmp_path, name, options):
@@ -108,7 +108,8 @@ def test_every_form_of_an_end_to_end_file_is_held_to_its_gates(trained, tmp_path
     settings = ExportSettings(SIZE, data=data, **options)
     suffix = ".torchscript" if settings.format == "torchscript" else ".onnx"
     result = export_model(weights, tmp_path / f"model{suffix}", settings)
-    assert result.head == "end2end" and result.output_shapes[0][1] == 84
+    places = sum((SIZE // int(stride)) ** 2 for stride in open_checkpoint(weights).model.stride)
+    assert result.head == "end2end" and result.output_shapes[0][1] == places
     assert result.boxes_expected >= len(images) and result.box_share >= 0.6
     if settings.precision != "fp32":  # of the same head, on both sides
         assert gate(result, "accuracy").value > 0.3
@@ -122,7 +123,7 @@ def test_every_form_of_an_end_to_end_file_is_held_to_its_gates(trained, tmp_path
 
 
 def test_a_pruned_model_keeps_both_heads_and_exports_either(trained, tmp_path):
-    weights, _, _ = trained("yolo26n")
+    weights, _, _ = trained("detect 26")
     asked = {"weights": str(weights), "prune_ratio": 0.3, "imgsz": SIZE, "save_dir": str(tmp_path)}
     pruned = run_verb("prune", asked)["pruned"]
     head = open_checkpoint(pruned).model.model[-1]

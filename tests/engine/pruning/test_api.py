@@ -62,7 +62,7 @@ def test_the_other_examples_run_one_after_another_as_they_stand(tmp_path, monkey
     import_ultralytics()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path / "settings"))
-    weights = write_dense("yolov8n.yaml", tmp_path / "best.pt")
+    weights = write_dense(tmp_path / "best.pt")
     Path(tiny_data(tmp_path)).rename(tmp_path / "set" / "description.yaml")
     description = (tmp_path / "set" / "description.yaml").read_text(encoding="utf-8")
     (tmp_path / "data.yaml").write_text(f"{description}\npath: {tmp_path / 'set'}\n", encoding="utf-8")

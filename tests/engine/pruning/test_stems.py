@@ -5,7 +5,7 @@ import thop
 import torch
 from torch import nn
 from ultralytics.nn.modules import Focus
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel
 
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.checkpoints.inputs import image_channels
@@ -20,14 +20,15 @@ from engine.verbs import run_verb
 from tests.models import assert_pruned_equals_masked, random_keep, randomise, run, write_checkpoint
 from tests.nets import block, head, net
 from tests.shapes import SIZE, draw_shapes
+from tests.short import short
 
 NAMES = {0: "bar", 1: "brick"}
 
 
 def focused(channels: int) -> DetectionModel:
-    """Return a narrow YOLOv8 whose stem is Ultralytics' own Focus."""
+    """Return a short and narrow detector whose stem is Ultralytics' own Focus."""
     torch.manual_seed(0)
-    description = yaml_model_load("yolov8n.yaml") | {"scales": {"n": [0.33, 0.125, 1024]}, "scale": "n"}
+    description = short("detect", width=0.125)
     description["backbone"][0] = [-1, 1, "Focus", [64, 3]]
     model = randomise(DetectionModel(description, ch=channels, nc=len(NAMES), verbose=False)).eval()
     model.names, model.task = NAMES, "detect"

@@ -31,6 +31,7 @@ from engine.settings.results import Artefact, Result
 from engine.verbs.recipe import check_run, run_recipe
 from tests.models import write_checkpoint
 from tests.runs import write_dense
+from tests.short import short
 
 TINY = {"epochs": 1, "imgsz": 64, "batch": 4, "nbs": 4, "workers": 0}
 
@@ -263,7 +264,7 @@ def test_what_is_measured_beside_the_model_a_recipe_starts_from():
 def base(tmp_path_factory) -> Path:
     """A model that knows the classes of the data set by their names."""
     folder = tmp_path_factory.mktemp("base")
-    model = open_checkpoint(write_dense("yolov8n.yaml", folder / "unnamed.pt")).model
+    model = open_checkpoint(write_dense(folder / "unnamed.pt")).model
     model.names = {0: "motorboat", 1: "sailboat", 2: "barge"}
     return write_checkpoint(model, folder / "base.pt")
 
@@ -329,7 +330,7 @@ def test_a_whole_recipe_on_the_terminal_stopped_by_its_surroundings_and_gone_on_
     assert main(ask) == 0, "what is gone is made again"
     assert "Step 5 of 5" in (again := capsys.readouterr()).err and "Step 4 of 5" not in again.err
 
-    other = write_dense("yolo11n.yaml", tmp_path / "other.pt")
+    other = write_dense(tmp_path / "other.pt", model=short("detect 11"))
     for changed, word in ((["--weights", str(other)], "another model"), ([], "another recipe")):
         if not changed:
             path.write_text(recipe_to_yaml(chain()))

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from engine.verbs import run_verb
 from engine.workspace.store import Store
 from tests.models import randomise, write_checkpoint
 from tests.results import compared, written
+from tests.short import short
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = {0: "motorboat", 1: "sailboat", 2: "barge"}
@@ -50,8 +49,8 @@ def pruned(dense, tmp_path_factory) -> Path:
     return Slimming.open(dense).prune(0.5, tmp_path_factory.mktemp("pruned") / "pruned.pt")
 
 
-def another(path: Path, names: dict[int, str], kind=DetectionModel, name: str = "yolov8n.yaml") -> Path:
-    model = randomise(kind(name, nc=len(names), verbose=False))
+def another(path: Path, names: dict[int, str], kind=DetectionModel, name: str = "detect") -> Path:
+    model = randomise(kind(short(name), nc=len(names), verbose=False))
     model.names = names
     return write_checkpoint(model, path)
 
@@ -131,7 +130,7 @@ def test_models_of_other_classes_or_tasks_are_refused_by_name_before_anything_is
     cats = another(tmp_path / "cats.pt", {0: "cat", 1: "dog", 2: "bird"})
     with pytest.raises(CheckpointError, match=r"cats\.pt knows other classes \(cat, dog, bird\)"):
         compare([dense, cats], data, validate=never)
-    masks = another(tmp_path / "masks.pt", NAMES, SegmentationModel, "yolov8n-seg.yaml")
+    masks = another(tmp_path / "masks.pt", NAMES, SegmentationModel, "segment")
     with pytest.raises(CheckpointError, match=r"masks\.pt is a model for segment"):
         compare([dense, masks], data, validate=never)
 
@@ -247,7 +246,7 @@ def test_a_change_that_rounds_to_nothing_is_not_told():
 
 
 def test_what_a_fine_tuning_measured_is_what_a_later_comparison_says_with_and_without_a_cache(
-    dense, pruned, data, tmp_path, monkeypatch
+    dense, pruned, data, tmp_path, monkeypatch, warm
 ):
     ran = []
     real = validator.validate
@@ -266,10 +265,9 @@ def test_what_a_fine_tuning_measured_is_what_a_later_comparison_says_with_and_wi
     assert ran == [], "everything was measured by the fine-tuning"
     told = {model["weights"]: model["metrics"] for model in looked_up["models"]}
     assert told == {row["weights"]: row["metrics"] for row in rows.values()}
-    command = [sys.executable, "-m", "engine", "compare", "--weights", *files, "--data", str(data)]
-    alone = subprocess.run(
-        [*command, "--imgsz", "160", "--device", "cpu", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    asked = ("--data", data, "--imgsz", 160, "--device", "cpu", "--json")
+    alone = warm.run("-m", "engine", "compare", "--weights", *files, *asked)
+    assert alone.returncode == 0, alone.stderr
     anew = json.loads(alone.stdout)["models"]
     for model, known in zip(anew, looked_up["models"], strict=True):
         assert (model["metrics"], model["per_class"]) == (known["metrics"], known["per_class"]), "in another process"

@@ -10,21 +10,22 @@ from engine.checkpoints.checkpoint import open_checkpoint
 from engine.pruning.session import Slimming
 from engine.verbs import run_verb
 from tests.runs import spec, write_dense
+from tests.short import short
 
 
-def dense_and_pruned(name: str, folder: Path) -> tuple[Path, Path]:
-    dense = write_dense(name, folder / "dense.pt")
+def dense_and_pruned(folder: Path, name: str = "detect") -> tuple[Path, Path]:
+    dense = write_dense(folder / "dense.pt", model=short(name))
     return dense, Slimming.open(dense).prune(0.5, folder / "pruned.pt")
 
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory) -> tuple[Path, Path]:
-    return dense_and_pruned("yolov8n.yaml", tmp_path_factory.mktemp("model"))
+    return dense_and_pruned(tmp_path_factory.mktemp("model"))
 
 
-@pytest.mark.parametrize("name", ["yolov8n.yaml", "yolo11n.yaml"])
+@pytest.mark.parametrize("name", ["detect", "detect 11"])
 def test_a_distilled_student_keeps_its_size_and_is_an_ordinary_model(name, data, tmp_path):
-    dense, pruned = dense_and_pruned(name, tmp_path)
+    dense, pruned = dense_and_pruned(tmp_path, name)
     events: list = []
     wanted = spec(pruned, data, tmp_path / "run", teacher=str(dense), reference=str(dense))
     result = run_verb("finetune", wanted, events.append)
@@ -63,7 +64,7 @@ def test_a_stopped_distillation_goes_on_with_teacher_and_projector(family, data,
 
 def test_a_teacher_that_the_model_was_not_made_from_is_refused(family, data, tmp_path):
     _, pruned = family
-    stranger = write_dense("yolov8s.yaml", tmp_path / "stranger.pt")
+    stranger = write_dense(tmp_path / "stranger.pt", model="yolov8s.yaml")
     with pytest.raises(TrainingError, match="not what this model was made from"):
         run_verb("finetune", spec(pruned, data, tmp_path / "run", teacher=str(stranger)))
     assert not (tmp_path / "run").exists()

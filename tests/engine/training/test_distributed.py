@@ -17,12 +17,13 @@ from engine.training import TrainSettings
 from engine.training.sparsity import Sparsifier, SparsitySettings
 from engine.verbs import run_verb
 from tests.runs import spec
+from tests.short import short
 
 
 def agreement(rank: int, address: str, graph: ChannelGraph, results) -> None:
     """Ask two sparsifiers in two processes whether they agree, before and after one of them changes a gamma."""
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    model = DetectionModel("yolov8n.yaml", nc=3, verbose=False)
+    model = DetectionModel(short("detect"), nc=3, verbose=False)
     sparsifier = Sparsifier(model, graph, SparsitySettings())
     agreed = sparsifier.agrees()
     if rank == 1:
@@ -33,7 +34,7 @@ def agreement(rank: int, address: str, graph: ChannelGraph, results) -> None:
 
 
 def test_processes_whose_gammas_differ_are_found_out(tmp_path):
-    graph = trace(DetectionModel("yolov8n.yaml", nc=3, verbose=False))
+    graph = trace(DetectionModel(short("detect"), nc=3, verbose=False))
     results = torch.multiprocessing.get_context("spawn").SimpleQueue()
     torch.multiprocessing.spawn(agreement, (f"file://{tmp_path / 'meeting'}", graph, results), nprocs=2)
     assert [results.get(), results.get()] == [(True, False), (True, False)]

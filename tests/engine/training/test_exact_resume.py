@@ -27,7 +27,6 @@ from ultralytics.utils.torch_utils import EarlyStopping
 from engine.base.errors import StopRequested, TrainingError
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.datasets import check_dataset, resolved_yaml
-from engine.demo.dataset import make_demo_dataset
 from engine.pruning.session import Slimming
 from engine.training import TRAINERS, TrainResult, TrainSettings, progress, run_training
 from engine.training.randomness import random_states, set_loader_state, set_random_states
@@ -35,24 +34,28 @@ from engine.training.resuming import RUN_NAME, STATE_NAME, forget_unfinished_epo
 from engine.training.sparsity import SparsitySettings
 from engine.training.state import STATE_FORMAT, read_state, write_state
 from engine.training.trainers import KeepsModule, strip_checkpoints
+from tests.shapes import draw_shapes, learnt
 from tests.tasks import SIZE, write_data, write_model
 
 ROOT = Path(__file__).resolve().parents[3]
-TEACHER, SPARSE = (ROOT / "demo" / f"yolov8n-harbour{kind}.pt" for kind in ("", "-sparse"))
-"Really trained, so that accuracy moves and best.pt is not always the last epoch's."
-IMGSZ = 96
 EPOCHS, CLOSING = 5, 4
 "The fourth epoch is the first without mosaics."
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    return make_demo_dataset(tmp_path_factory.mktemp("data") / "set", train=8, val=4, imgsz=IMGSZ)
+    return draw_shapes(tmp_path_factory.mktemp("data") / "set", "detect")
 
 
 @pytest.fixture(scope="module")
-def pruned(tmp_path_factory) -> str:
-    return str(Slimming.open(SPARSE).prune(0.6, tmp_path_factory.mktemp("model") / "pruned.pt"))
+def teacher(data, tmp_path_factory) -> Path:
+    """Really trained, so that accuracy moves and best.pt is not always the last epoch's."""
+    return learnt(data, "detect", tmp_path_factory.mktemp("model") / "teacher.pt")
+
+
+@pytest.fixture(scope="module")
+def pruned(teacher, tmp_path_factory) -> str:
+    return str(Slimming.open(teacher).prune(0.3, tmp_path_factory.mktemp("model") / "pruned.pt"))
 
 
 @pytest.fixture(autouse=True)
@@ -61,17 +64,17 @@ def _every_step_is_reported(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def settings(pruned, data) -> Callable[..., TrainSettings]:
+def settings(pruned, teacher, data) -> Callable[..., TrainSettings]:
     def build(kind: str, save_dir: Path, **more) -> TrainSettings:
         own = {
             "train": {},
             "finetune": {"cos_lr": True, "nbs": 12, "lr0": 0.005},  # gradients are gathered over the end of an epoch
-            "distil": {"teacher": str(TEACHER), "optimizer": "AdamW", "lr0": 0.001},
+            "distil": {"teacher": str(teacher), "optimizer": "AdamW", "lr0": 0.001},
             "targeted": {"sparsity": SparsitySettings(ratio=0.4)},
             "proximal": {"sparsity": SparsitySettings(method="proximal", strength=1.0, schedule="linear"), "nbs": 8},
             "classic": {"sparsity": SparsitySettings(method="classic", warmup=0.3)},
         }[kind]
-        common = {"epochs": EPOCHS, "imgsz": IMGSZ, "batch": 4, "nbs": 4, "workers": 0}
+        common = {"epochs": EPOCHS, "imgsz": SIZE, "batch": 4, "nbs": 4, "workers": 0}
         extra = {"close_mosaic": EPOCHS - CLOSING + 1}
         return TrainSettings(weights=pruned, data=data, save_dir=save_dir, extra=extra, **{**common, **own, **more})
 

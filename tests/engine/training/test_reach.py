@@ -27,7 +27,7 @@ lengths = st.builds(
 def test_steps_and_rates_are_those_of_a_real_run(tmp_path, epochs, nbs, cos_lr):
     data = check_dataset(tiny_data(tmp_path))
     settings = TrainSettings(
-        weights=str(write_dense("yolov8n.yaml", tmp_path / "dense.pt")),
+        weights=str(write_dense(tmp_path / "dense.pt")),
         data=resolved_yaml(data, tmp_path),
         save_dir=tmp_path / "run",
         epochs=epochs,

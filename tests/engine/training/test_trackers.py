@@ -26,7 +26,7 @@ TINY = "--epochs 2 --imgsz 64 --batch 4 --nbs 4 --device cpu --workers 0".split(
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("inputs")
-    return ["--weights", str(write_dense("yolov8n.yaml", folder / "dense.pt")), "--data", tiny_data(folder)]
+    return ["--weights", str(write_dense(folder / "dense.pt")), "--data", tiny_data(folder)]
 
 
 def engine(*words: str, **environment: str) -> subprocess.CompletedProcess:
@@ -45,13 +45,13 @@ def tensorboard_records(folder: Path):
 
 
 def test_tensorboard_and_a_file_based_mlflow_hold_metrics_gammas_and_sparsity_of_a_sparse_run(
-    inputs, tmp_path, monkeypatch
+    inputs, tmp_path, monkeypatch, warm
 ):
     pytest.importorskip("tensorboard")
     mlflow = pytest.importorskip("mlflow")
     run = tmp_path / "run"
     asked = ["--method", "proximal", "--sr", "50", "--tracker", "tensorboard", "--tracker", "mlflow"]
-    done = engine("sparsify", *inputs, *TINY, *asked, "--save-dir", str(run), "--json")
+    done = warm.run("-m", "engine", "sparsify", *inputs, *TINY, *asked, "--save-dir", str(run), "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout)["epochs_done"] == 2, "nothing but the result stands on standard output"
 
@@ -90,21 +90,21 @@ def test_nothing_is_recorded_unless_a_run_names_it_even_where_the_person_has_it_
     assert not list((tmp_path / "run").glob("events.out*")) and not (tmp_path / "run" / "mlflow").exists()
 
 
-def test_several_processes_keep_one_record(inputs, tmp_path):
+def test_several_processes_keep_one_record(inputs, tmp_path, warm):
     pytest.importorskip("tensorboard")
     run = tmp_path / "run"
     asked = ["--processes", "2", "--epochs", "1", "--tracker", "tensorboard"]
-    done = engine("train", *inputs, *TINY, *asked, "--save-dir", str(run))
+    done = warm.run("-m", "engine", "train", *inputs, *TINY, *asked, "--save-dir", run)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list(run.glob("events.out*"))) == 1
     assert [each.step for each in tensorboard_records(run).Scalars("sparsity/gamma_median")] == [1]
 
 
-def test_a_tracker_whose_server_is_not_there_costs_its_records_and_no_training(inputs, tmp_path):
+def test_a_tracker_whose_server_is_not_there_costs_its_records_and_no_training(inputs, tmp_path, warm):
     pytest.importorskip("mlflow")
     run = tmp_path / "run"
     asked = ["--epochs", "1", "--tracker", "mlflow", "--save-dir", str(run)]
-    done = engine("train", *inputs, *TINY, *asked, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    done = warm.run("-m", "engine", "train", *inputs, *TINY, *asked, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (run / "weights" / "best.pt").exists() and not (run / "mlflow").exists()
 

@@ -26,14 +26,13 @@ from engine.validation.checks import explained
 from engine.verbs import run_verb
 from tests.models import randomise, write_checkpoint
 from tests.runs import spec, write_dense
+from tests.short import short
 
-ROOT = Path(__file__).resolve().parents[3]
 
-
-@pytest.fixture(scope="module", params=["yolov8n.yaml", "yolo11n.yaml"])
+@pytest.fixture(scope="module", params=["detect", "detect 11"])
 def pruned(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    return Slimming.open(write_dense(request.param, folder / "dense.pt")).prune(0.5, folder / "pruned.pt")
+    return Slimming.open(write_dense(folder / "dense.pt", model=short(request.param))).prune(0.5, folder / "pruned.pt")
 
 
 def test_fine_tuning_keeps_the_pruned_shape_and_the_result_is_an_ordinary_checkpoint(pruned, data, tmp_path):
@@ -239,21 +238,9 @@ def test_what_cannot_be_trained_is_refused_in_one_sentence(change, words, pruned
     assert not (tmp_path / "run" / "weights" / "last.pt").exists()
 
 
-def test_the_terminal_prints_json_alone_on_standard_output(pruned, data, tmp_path):
-    command = [sys.executable, "-m", "engine", "finetune", "--weights", str(pruned), "--data", data, "--json"]
-    command += [
-        "--epochs",
-        "1",
-        "--imgsz",
-        "64",
-        "--batch",
-        "4",
-        "--device",
-        "cpu",
-        "--save-dir",
-        str(tmp_path / "run"),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def test_the_terminal_prints_json_alone_on_standard_output(pruned, data, tmp_path, warm):
+    asked = "--epochs 1 --imgsz 64 --batch 4 --device cpu --json --save-dir".split()
+    done = warm.run("-m", "engine", "finetune", "--weights", pruned, "--data", data, *asked, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert Path(result["best"]).is_file() and Path(result["last"]).is_file()

@@ -100,7 +100,7 @@ def counted(monkeypatch):
 
 
 def test_the_same_file_is_validated_once_by_val_and_compare_until_labels_or_size_change(store, tmp_path, counted):
-    weights = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    weights = write_dense(tmp_path / "dense.pt")
     data = tiny_data(tmp_path)
     ask = {"data": data, "imgsz": 64, "batch": 4, "device": "cpu", "workspace": str(store.folder)}
     first = run_verb("val", {"weights": str(weights), **ask})
@@ -126,7 +126,7 @@ def test_without_a_workspace_everything_is_measured(tmp_path, monkeypatch):
         return Measured(**measurement())
 
     monkeypatch.setattr(validator, "validate", validate)
-    weights = write_dense("yolov8n.yaml", tmp_path / "dense.pt")
+    weights = write_dense(tmp_path / "dense.pt")
     data = tiny_data(tmp_path)
     for _ in range(2):
         assert run_verb("val", {"weights": str(weights), "data": data}).metrics == measurement()["metrics"]

@@ -2,8 +2,7 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from engine.cli import main
 
-ROOT = Path(__file__).resolve().parents[3]
 PREVIEW_KEYS = {
     "params_before",
     "params",
@@ -28,9 +26,10 @@ PREVIEW_KEYS = {
 }
 
 
-def engine(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "engine", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+@pytest.fixture
+def engine(warm):
+    """Return a function that runs ``python -m engine`` in a process of its own."""
+    return partial(warm.run, "-m", "engine")
 
 
 def assert_refused(done: subprocess.CompletedProcess, *words: str) -> None:
@@ -42,7 +41,7 @@ def assert_refused(done: subprocess.CompletedProcess, *words: str) -> None:
         assert word in lines[0]
 
 
-def test_the_preview_is_what_pruning_writes_and_what_ultralytics_reports(tiny_checkpoint, tmp_path):
+def test_the_preview_is_what_pruning_writes_and_what_ultralytics_reports(tiny_checkpoint, tmp_path, engine):
     weights = tiny_checkpoint("yolov8n")
     ask = ("--weights", weights, "--prune-ratio", 0.5, "--imgsz", 320, "--json")
     preview = engine("preview", *ask)
@@ -58,7 +57,7 @@ def test_the_preview_is_what_pruning_writes_and_what_ultralytics_reports(tiny_ch
     assert told["ratio_achieved"] <= 0.5 < told["ratio_achieved"] + 0.01
 
 
-def test_protect_residual_keeps_what_residual_adds_tie_together(tiny_checkpoint):
+def test_protect_residual_keeps_what_residual_adds_tie_together(tiny_checkpoint, engine):
     weights = tiny_checkpoint("yolov8n")
     free, protected = (
         json.loads(engine("preview", "--weights", weights, "--prune-ratio", 0.4, "--json", *more).stdout)["layers"]
@@ -70,7 +69,7 @@ def test_protect_residual_keeps_what_residual_adds_tie_together(tiny_checkpoint)
     assert after[1]["after"] == after[1]["before"]
 
 
-def test_inspect_describes_every_batchnorm_layer(tiny_checkpoint):
+def test_inspect_describes_every_batchnorm_layer(tiny_checkpoint, engine):
     done = engine("inspect", "--weights", tiny_checkpoint("yolo11n"), "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -80,12 +79,12 @@ def test_inspect_describes_every_batchnorm_layer(tiny_checkpoint):
     assert any(layer["reason"] == "attention query/key size" for layer in told["layers"])
 
 
-def test_text_output_is_for_reading(tiny_checkpoint):
+def test_text_output_is_for_reading(tiny_checkpoint, engine):
     done = engine("preview", "--weights", tiny_checkpoint("yolov8n"), "--prune-ratio", 0.3)
     assert "parameters 3,157,200 -> " in done.stdout and "model.0.bn" in done.stdout
 
 
-def test_the_last_line_of_prune_names_the_way_to_train_what_stock_training_refuses(tiny_checkpoint, tmp_path):
+def test_the_last_line_of_prune_names_the_way_to_train_what_stock_training_refuses(tiny_checkpoint, tmp_path, engine):
     weights, folder = tiny_checkpoint("yolov8n"), tmp_path / "a folder"
     last = engine("prune", "--weights", weights, "--prune-ratio", 0.3, "--save-dir", folder).stdout.splitlines()[-1]
     assert f"python -m engine finetune --weights '{folder / 'pruned.pt'}'" in last and "stock Ultralytics" in last
@@ -94,13 +93,13 @@ def test_the_last_line_of_prune_names_the_way_to_train_what_stock_training_refus
 
 
 @pytest.mark.parametrize("ratio", ["1.0", "-0.1", "nan"])
-def test_a_ratio_out_of_range_is_refused(ratio, tiny_checkpoint, tmp_path):
+def test_a_ratio_out_of_range_is_refused(ratio, tiny_checkpoint, tmp_path, engine):
     done = engine("prune", "--weights", tiny_checkpoint(), f"--prune-ratio={ratio}", "--save-dir", tmp_path / "out")
     assert_refused(done, "0.95")
     assert not (tmp_path / "out" / "pruned.pt").exists()
 
 
-def test_a_ratio_that_would_empty_a_layer_is_refused_with_the_largest_possible_one(tiny_checkpoint, tmp_path):
+def test_a_ratio_that_would_empty_a_layer_is_refused_with_the_largest_possible_one(tiny_checkpoint, tmp_path, engine):
     done = engine(
         *("prune", "--weights", tiny_checkpoint(), "--prune-ratio", 0.95, "--floor", 12),
         *("--save-dir", tmp_path / "out"),
@@ -109,7 +108,7 @@ def test_a_ratio_that_would_empty_a_layer_is_refused_with_the_largest_possible_o
     assert not (tmp_path / "out").exists()
 
 
-def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+def test_files_that_are_no_checkpoints_are_refused(tmp_path, engine):
     wrong = tmp_path / "notes.pt"
     wrong.write_text("not a checkpoint")
     empty = tmp_path / "weights.pt"
@@ -119,7 +118,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     assert_refused(engine("inspect", "--weights", tmp_path / "gone.pt"), "gone.pt")
 
 
-def test_a_data_set_that_points_nowhere_is_refused_before_anything_is_written(tiny_checkpoint, tmp_path):
+def test_a_data_set_that_points_nowhere_is_refused_before_anything_is_written(tiny_checkpoint, tmp_path, engine):
     data = tmp_path / "data.yaml"
     data.write_text("path: /nowhere/at/all\ntrain: images/train\nval: images/val\nnames: [a]\n")
     done = engine(
@@ -129,21 +128,20 @@ def test_a_data_set_that_points_nowhere_is_refused_before_anything_is_written(ti
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_and_unknown_options_are_refused_on_one_line(tiny_checkpoint):
+def test_missing_and_unknown_options_are_refused_on_one_line(tiny_checkpoint, engine):
     assert_refused(engine("preview", "--weights", tiny_checkpoint()), "--prune-ratio")
     assert_refused(engine("polish"), "polish")
     assert_refused(engine("prune", "--weights", tiny_checkpoint(), "--prune-ratio", "half"), "half")
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tiny_checkpoint, tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused(tiny_checkpoint, tmp_path, engine):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     done = engine("prune", "--weights", tiny_checkpoint(), "--prune-ratio", 0.3, "--save-dir", blocked / "out")
     assert_refused(done, str(blocked))
 
 
-def test_results_go_to_a_new_folder_when_none_is_named(tiny_checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def test_results_go_to_a_new_folder_when_none_is_named(tiny_checkpoint, tmp_path, engine):
     weights = tiny_checkpoint()
     for folder in ("prune", "prune2"):
         done = engine("prune", "--weights", weights, "--prune-ratio", 0.3, cwd=tmp_path)
