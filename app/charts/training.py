@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,10 +15,26 @@ Points = dict[str, list[tuple[int, float]]]
 "Name -> (epoch, value) pairs."
 
 
-def score_curves(series: Points, epochs: int, *, title: str = "mAP", dark: bool) -> go.Figure:
-    """Draw metrics from 0 to 1 by epoch, on an axis as long as the whole run."""
+def score_curves(
+    series: Points, epochs: int, *, start: Mapping[str, float] | None = None, title: str = "mAP", dark: bool
+) -> go.Figure:
+    """Draw metrics from 0 to 1 by epoch, on an axis as long as the whole run.
+
+    Args:
+        series: What was measured.
+        epochs: Of the whole run.
+        start: Name -> what the model measured before the first epoch: a dashed line to beat, in the curve's colour.
+        title: Of the axis.
+        dark: Whether the theme is dark.
+    """
     figure = _curves(series, epochs, dark=dark)
-    largest = max((value for points in series.values() for _, value in points), default=0.0)
+    begun = start or {}
+    for trace in figure.data:
+        if trace.name in begun:
+            line = {"dash": "dash", "width": 1, "color": trace.line.color}
+            figure.add_hline(begun[trace.name], line=line, opacity=0.7)
+    values = [value for points in series.values() for _, value in points]
+    largest = max([*values, *begun.values()], default=0.0)
     return figure.update_yaxes(title=title, range=[0, min(1.02, max(0.1, 1.15 * largest))])
 
 

@@ -49,10 +49,10 @@ def _show(job_id: str, expected_active: bool, manage: bool) -> None:
         _show_progress(job, at)
     else:
         _show_end(job, at)
-    epochs = epochs_of(job.id)
-    _show_tiles(epochs)
+    reported = epochs_of(job.id)
+    _show_tiles(reported.epochs, reported.start)
     show_result(job)
-    _show_curves(epochs)
+    _show_curves(reported.epochs, reported.start)
     _show_log(job)
 
 
@@ -129,7 +129,7 @@ def _score_delta(name: str, change: float | None) -> format.Delta:
     return format.delta(numbers.score_change(change), change, less_is_better=not METRICS[name].larger_is_better)
 
 
-def _show_tiles(epochs: list[dict[str, Any]]) -> None:
+def _show_tiles(epochs: list[dict[str, Any]], start: dict[str, float]) -> None:
     if not epochs:
         return
     gammas = epochs[-1].get("gammas")
@@ -138,12 +138,13 @@ def _show_tiles(epochs: list[dict[str, Any]]) -> None:
     with st.grid(3 if count > 4 else count, min_column_width=150 if count > 4 else 180):  # no hole in the last row
         for name, points in series.items():
             values = [value for _, value in points]
-            change = values[-1] - values[-2] if len(values) > 1 else None
+            change = values[-1] - start[name] if name in start else None
+            against = ", with the change against the model that training began with" if name in start else ""
             st.metric(
                 metric_label(name),
                 numbers.score(values[-1]),
                 **_score_delta(name, change),
-                help="Of the latest epoch, with the change since the epoch before.",
+                help=f"Of the latest epoch{against}.",
                 border=True,
             )
         if gammas:
@@ -168,7 +169,7 @@ def _show_tiles(epochs: list[dict[str, Any]]) -> None:
             )
 
 
-def _show_curves(epochs: list[dict[str, Any]]) -> None:
+def _show_curves(epochs: list[dict[str, Any]], start: dict[str, float]) -> None:
     if not epochs:
         return
     total = epochs[-1].get("epochs", len(epochs))
@@ -176,9 +177,10 @@ def _show_curves(epochs: list[dict[str, Any]]) -> None:
         task = task_of(epochs[-1].get("metrics", {})) or TASKS["detect"]
         shares = tuple(name for name in task.metrics if METRICS[name].share)[:2]
         if scores := metric_series(epochs, shares):
+            begun = {metric_label(name): start[name] for name in scores if name in start}
             scores = {metric_label(name): points for name, points in scores.items()}
             title = "mAP" if task.boxes else metric_label(task.metric)
-            _draw("live scores", charts.score_curves(scores, total, title=title, dark=dark()))
+            _draw("live scores", charts.score_curves(scores, total, start=begun, title=title, dark=dark()))
         if losses := loss_series(epochs):
             _draw("live losses", charts.loss_curves(losses, total, dark=dark()))
         if distances := loss_series(epochs, teacher=True):

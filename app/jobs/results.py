@@ -34,6 +34,11 @@ from engine.settings.results import (
 )
 from engine.workspace.store import Job
 
+_TOLD = {
+    "better": (st.success, ":material/trending_up:"),
+    "same": (st.info, ":material/drag_handle:"),
+    "worse": (st.warning, ":material/trending_down:"),
+}
 ROLES = {"reference": "Dense original", "parent": "Before fine-tuning", "child": "After fine-tuning"}
 "Role in the comparison of a fine-tuning -> what a person calls it, in the order of the story."
 
@@ -47,6 +52,7 @@ def show_result(job: Job) -> None:
         _offer_model(model_id, (result.known or {}).get(model_id, ""), primary=job.state == "done")
     match result:
         case TrainingResult() if result.comparison:
+            show_verdicts(result)
             show_finetuning(result.comparison, _known_names(result))
         case CompareResult():
             show_comparison(result, _known_names(result))
@@ -92,6 +98,19 @@ def _known_names(result: Result) -> dict[str, str]:
     made = zip(registered, result.model_ids or (), strict=False)
     own = {path: models[model_id].name for path, model_id in made if model_id in models}
     return {**{str(model.path): model.name for model in models.values()}, **own}
+
+
+def show_verdicts(result: TrainingResult) -> None:
+    """Say in words, and in their colour, how a model stands against what it was made from."""
+    if result.kept_start:
+        st.warning(
+            "No epoch was better than the model it started from, so that model is handed back, unchanged. The last "
+            "epoch lies beside it as last.pt.",
+            icon=":material/undo:",
+        )
+    for verdict in result.verdicts:
+        show, icon = _TOLD[verdict.judgement]
+        show(format.plain(verdict.sentence), icon=icon)
 
 
 def show_finetuning(compared: Sequence[MeasuredRole], names: dict[str, str]) -> None:

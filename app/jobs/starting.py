@@ -135,15 +135,20 @@ class EpochTail:
 
     last_seq: int = 0
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    start: dict[str, float] = field(default_factory=dict)
+    "Metrics of the model that training began with, empty where they were not measured."
 
 
-def epochs_of(job_id: str) -> list[dict[str, Any]]:
+def epochs_of(job_id: str) -> EpochTail:
     """Return what a job reported of its epochs, in their order; only what is new is read from the store."""
     tail = st.session_state.setdefault(f"epochs of {job_id}", EpochTail())
-    for event in store().events(job_id, after_seq=tail.last_seq, kinds=("epoch",)):
+    for event in store().events(job_id, after_seq=tail.last_seq, kinds=("start", "epoch")):
         tail.last_seq = event.seq
-        tail.epochs = with_epoch(tail.epochs, event.payload)
-    return tail.epochs
+        if event.kind == "start":
+            tail.start = event.payload["metrics"]
+        else:
+            tail.epochs = with_epoch(tail.epochs, event.payload)
+    return tail
 
 
 def with_epoch(epochs: list[dict[str, Any]], epoch: dict[str, Any]) -> list[dict[str, Any]]:

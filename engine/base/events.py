@@ -1,4 +1,4 @@
-"""What verbs report while they work: three kinds of events, and the one type of whoever receives them.
+"""What verbs report while they work: four kinds of events, and the one type of whoever receives them.
 
 See ``engine.jobs.reporting`` for what becomes of them in a job, and ``engine.base.log`` for the terminal.
 """
@@ -42,6 +42,13 @@ GammaStatistics = TypedDict(
 """What sparse training tells of |gamma| after an epoch: quantiles, shares of channels (0 to 1), (edges, counts)."""
 
 
+class StartEvent(TypedDict):
+    """What the model of a training measures before the first step: the line that every epoch has to beat."""
+
+    kind: Literal["start"]
+    metrics: dict[str, float]
+
+
 class EpochEvent(TypedDict):
     """What an epoch of training ended with; ``gammas`` in sparse training alone."""
 
@@ -55,7 +62,7 @@ class EpochEvent(TypedDict):
     gammas: NotRequired[GammaStatistics]
 
 
-AnyEvent = StatusEvent | StepEvent | EpochEvent
+AnyEvent = StatusEvent | StepEvent | StartEvent | EpochEvent
 Report = Callable[[AnyEvent], None]
 """Receives events; may raise ``StopRequested``, which a verb lets pass, or catches to return what it has."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from engine.base import numbers
 from engine.base.events import AnyEvent
@@ -13,13 +14,17 @@ def log_event(event: AnyEvent) -> None:
     """Print an event on standard error as one readable line."""
     if event["kind"] == "status":
         _tell(event["text"])
+    elif event["kind"] == "start":
+        _tell(f"before the first epoch: {_scores(event['metrics'])}")
     elif event["kind"] == "epoch":
-        measured = ", ".join(
-            f"{metric_label(name)} {numbers.score(value)}" for name, value in event.get("metrics", {}).items()
-        )
+        measured = _scores(event.get("metrics", {}))
         gammas = event.get("gammas")
         sparse = f", gammas at zero {numbers.percent(gammas['zero'])}" if gammas else ""
         _tell(f"epoch {event['epoch']}/{event['epochs']}: {measured}{sparse}")
+
+
+def _scores(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{metric_label(name)} {numbers.score(value)}" for name, value in metrics.items())
 
 
 def _tell(line: str) -> None:

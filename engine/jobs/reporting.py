@@ -12,7 +12,7 @@ from engine.base.events import AnyEvent
 from engine.workspace.store import Store
 
 _BEAT_S = 1.0
-_AT_ONCE = ("epoch", "status")
+_AT_ONCE = ("epoch", "start", "status")
 # What is kept for later while the store cannot be written; the oldest go first.
 _BACKLOG = 10_000
 

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -373,6 +373,32 @@ class MeasuredRole(Part):
     """on the validation split"""
 
 
+class Verdict(Part):
+    """A model held against another one that was measured on the same images."""
+
+    against: str
+    """whom: parent (what it was made from) or reference (the dense original)"""
+    weights: str
+    """path of that checkpoint"""
+    metric: str
+    """short name of what the task is judged by, such as mAP50-95"""
+    value: float
+    """of the model"""
+    other: float
+    """of the one it is held against"""
+    low: float | None = None
+    """least difference that the doubt leaves: paired bootstrap over the images; absent where a task is not judged
+    image by image"""
+    high: float | None = None
+    """largest difference that the doubt leaves"""
+    images: int | None = None
+    """that were measured on"""
+    judgement: Literal["better", "same", "worse"]
+    """same where the interval from low to high holds 0"""
+    sentence: str
+    """all this in words, with what to do next"""
+
+
 class TrainingResult(Result):
     """What a training left behind."""
 
@@ -404,6 +430,12 @@ class TrainingResult(Result):
     """null in training without it"""
     comparison: tuple[MeasuredRole, ...] = ()
     """of fine-tuning: the model, its parent and its dense reference; empty otherwise"""
+    verdicts: tuple[Verdict, ...] = ()
+    """the model against its parent and its dense reference; empty where nothing was compared"""
+    start: Metrics | None = None
+    """of the model that training began with, in the trainer's own validation (epoch 0)"""
+    kept_start: bool | None = None
+    """whether no epoch was better than that model, so that best.pt is that one"""
 
 
 class Measured(Part):

@@ -4,7 +4,7 @@ One process on one CPU or GPU, or one process for each of several GPUs; stopped 
 """
 
 from engine.training.batch import with_batch
-from engine.training.compared import compared_models
+from engine.training.compared import Compared, compared_models
 from engine.training.resuming import named_fields, resumed_settings
 from engine.training.running import measure, run_training
 from engine.training.settings import OPTIMIZERS, TrainResult, TrainSettings, training_bytes
@@ -13,6 +13,7 @@ from engine.training.trainers import TRAINERS
 __all__ = [
     "OPTIMIZERS",
     "TRAINERS",
+    "Compared",
     "TrainResult",
     "TrainSettings",
     "compared_models",

@@ -91,6 +91,9 @@ class Progress:
             trainer.sparsifier = self._sparsifier
         if trainer.start_epoch:
             self.last_metrics = short_metrics(trainer.metrics or {})
+        elif trainer.args.val and self._settings.weights.endswith(".pt"):
+            trainer.measure_start()
+            self._send(trainer, {"kind": "start", "metrics": trainer.start_metrics or {}})
         if trainer.changed:
             text = f"Going on with {', '.join(trainer.changed)}: the digits will not be those of a run in one go"
             self._send(trainer, status_event(text))

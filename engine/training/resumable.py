@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import RANK
@@ -20,7 +21,14 @@ from engine.base.tasks import short_metrics
 from engine.training.randomness import Orders, orders_of
 from engine.training.resuming import STATE_NAME, note_trained
 from engine.training.sparsity import Sparsifier
-from engine.training.state import capture, differences, restore, restore_images, write_state
+from engine.training.state import capture, differences, restore, restore_images, student_of, write_state
+
+
+def set_bn_momentum(model: nn.Module, momentum: float) -> None:
+    """Let running statistics follow the batches by this share of each."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = momentum
 
 
 class EpochCutShort(Exception):
@@ -46,6 +54,12 @@ class Resumable(BaseTrainer):
     _accumulate = 1
     _last_step = -1
     "Number of the batch, counted over the whole run, after which the optimizer stepped last."
+    start_metrics: dict[str, float] | None = None
+    "Of that validation, under their short names."
+    best_epoch: int | None = None
+    "That best.pt is of, from 1; 0 for the model that training began with, None where it was not measured."
+    bn_momentum: float | None = None
+    "Share of a batch in the running statistics of BatchNorm while training; None for what each layer says."
     _held_back = 0
     "By how many batches Ultralytics, which counts from its own start, would step too early."
     _in_epoch = _begun = False
@@ -59,6 +73,8 @@ class Resumable(BaseTrainer):
     stop: bool
     save_dir: Path
     wdir: Path
+    last: Path
+    best: Path
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up as Ultralytics does, and watch the epochs."""
@@ -95,6 +111,8 @@ class Resumable(BaseTrainer):
 
     def _setup_train(self) -> None:
         super()._setup_train()
+        if self.bn_momentum is not None:  # the average, which is what is handed out, keeps its own
+            set_bn_momentum(student_of(self.model), self.bn_momentum)
         if self.saved_state:
             restore(self, self.saved_state)
         goes_on = self.saved_state or (self.resume and self.keeps_state)
@@ -113,6 +131,32 @@ class Resumable(BaseTrainer):
     def _begin_run(self) -> None:
         if self.saved_state and not self.args.time:  # a limit in hours is for each part of a run
             self.train_time_start -= self.saved_state["seconds"]
+
+    def measure_start(self) -> None:
+        """Validate the model as an epoch 0 that later ones have to beat, and write it as last.pt and best.pt.
+
+        So best.pt is never worse than what training began with. Called before the first step.
+        """
+        batch = self.preprocess_batch(self.test_loader.collate_fn([self.test_loader.dataset[0]]))
+        model = self.ema.ema.eval()
+        with torch.no_grad():  # the validator sums losses by the names that a first batch would have told
+            loss, self.loss_items = model.loss(batch, model(batch["img"]))
+        self.loss = loss.sum()
+        self.epoch = -1
+        self.metrics, self.fitness = self.validate()
+        if RANK in {-1, 0}:
+            self.start_metrics = short_metrics(self.metrics)
+            self.stopper.best_fitness, self.stopper.best_epoch = self.fitness, 0
+            if self.args.save:
+                self.save_model()
+        self.epoch = self.start_epoch
+
+    def save_model(self) -> bool:
+        """Save as Ultralytics does, and know of which epoch best.pt is."""
+        saved = super().save_model()
+        if self.start_metrics is not None and self.best_fitness == self.fitness:
+            self.best_epoch = self.epoch + 1
+        return saved
 
     def _begin_epoch(self) -> None:
         if self.sparsifier and not self._in_epoch:
@@ -189,6 +233,9 @@ class Resumable(BaseTrainer):
             self.epoch -= 1
             if self.epoch >= 0:
                 self.final_eval()
+            elif RANK in {-1, 0}:
+                for start in (self.last, self.best):  # the model that training began with is no result of it
+                    start.unlink(missing_ok=True)
             if RANK in {-1, 0}:
                 self.run_callbacks("on_train_end")
             for loader in (self.train_loader, self.test_loader):

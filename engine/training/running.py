@@ -92,6 +92,7 @@ def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResul
         with tracked(settings.tracker, settings.save_dir):
             trainer = TRAINERS[task](overrides=overrides)
             trainer.keeps_state = True
+            trainer.bn_momentum = settings.bn_momentum
             if saved and saved.path and saved.exact:
                 trainer.saved_state = read_state(saved.path)
             progress = Progress(settings, report)
@@ -107,6 +108,8 @@ def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResul
         stopped=trainer.stopped,
         metrics=short_metrics(trainer.metrics or {}) if RANK == -1 else {},
         last_metrics=progress.last_metrics,
+        start=trainer.start_metrics,
+        kept_start=None if trainer.best_epoch is None else trainer.best_epoch == 0,
     )
 
 

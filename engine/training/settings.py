@@ -44,6 +44,8 @@ class TrainSettings:
     seed: int = 0
     patience: int = 100
     "Epochs without improvement after which training ends early; 0 for never."
+    bn_momentum: float | None = None
+    "Share of a batch in the running statistics of BatchNorm while training; None for what each layer says."
     sparsity: SparsitySettings | None = None
     teacher: str | None = None
     "Checkpoint of the model to distil from, by Ultralytics' own ``distill_model``."
@@ -68,6 +70,10 @@ class TrainSettings:
         if not self.automatic_batch and self.batch % self.world_size:
             raise TrainingError(
                 f"A batch of {self.batch} cannot be shared evenly by {self.world_size} processes; use a multiple."
+            )
+        if self.bn_momentum is not None and not 0 < self.bn_momentum <= 1:
+            raise TrainingError(
+                f"A momentum of BatchNorm of {self.bn_momentum:g} is out of range; use more than 0, at most 1."
             )
         check_trackers(self.tracker)
         if self.world_size > 1 and self.extra.get("rect"):
@@ -161,3 +167,7 @@ class TrainResult:
     "Of best.pt on the validation split: mAP50, mAP50-95, precision, recall where the task has them."
     last_metrics: dict[str, float]
     "The same of last.pt."
+    start: dict[str, float] | None = None
+    "The same of the model that training began with, as its trainer measured it; None where it did not."
+    kept_start: bool | None = None
+    "Whether no epoch was better, so that best.pt is that model; None where it was not measured."

@@ -93,6 +93,8 @@ def capture(trainer: BaseTrainer) -> dict[str, Any] | None:
         "scaler": trainer.scaler.state_dict(),
         "best_fitness": _number(trainer.best_fitness),
         "fitness": _number(trainer.fitness),
+        "start_metrics": trainer.start_metrics,
+        "best_epoch": trainer.best_epoch,
         "metrics": {name: float(value) for name, value in (trainer.metrics or {}).items()},
         "stopper": {
             "best_fitness": _number(stopper.best_fitness),
@@ -129,6 +131,7 @@ def restore(trainer: BaseTrainer, state: dict[str, Any]) -> None:
     _set_criterion(student_of(trainer.model), own["criterion"])
     trainer.best_fitness, trainer.fitness = state["best_fitness"], state["fitness"]
     trainer.metrics = dict(state["metrics"])
+    trainer.start_metrics, trainer.best_epoch = state.get("start_metrics"), state.get("best_epoch")
     vars(trainer.stopper).update(state["stopper"])
     trainer.start_epoch = state["epochs_done"]
     trainer.epoch = trainer.start_epoch - 1

@@ -14,6 +14,7 @@ from engine.base.errors import StorageError
 from engine.base.events import Report, silent, status_event
 from engine.settings.results import Measured, dumped
 from engine.validation.checks import validating_device
+from engine.validation.matches import Matches
 
 BATCH = 16
 "Images per forward pass unless a person says otherwise, so that what one verb measured another one finds."
@@ -49,6 +50,12 @@ class MeasurementCache(Protocol):
     def put(self, key: MeasurementKey, measured: dict[str, Any]) -> None:
         """Keep a measurement."""
 
+    def matches(self, key: MeasurementKey) -> Matches | None:
+        """Return what was found image by image, None where it was not kept."""
+
+    def put_matches(self, key: MeasurementKey, matches: Matches) -> None:
+        """Keep what was found image by image."""
+
 
 def measured_once(
     path: Path,
@@ -75,27 +82,62 @@ def measured_once(
         CheckpointError, DatasetError, TrainingError: as ``engine.validation.validator.validate``.
     """
     if cache is not None and (found := known(cache, key)) is not None:
-        report(status_event(f"{Path(path).name} was measured before"))
+        _say_known(path, report)
         return found
     if validate is None:
         from engine.validation import validator
 
         validate = validator.validate
-    measured = validate(
-        Path(path),
-        Path(data),
-        imgsz=key.imgsz,
-        batch=key.batch,
-        device=key.device,
-        split=key.split,
-        report=report,
-    )
-    if cache is not None:
-        try:
-            cache.put(key, dumped(measured))
-        except StorageError as error:
-            report(status_event(f"The measurement is not kept for later: {error}"))
+    conditions: dict[str, Any] = {"imgsz": key.imgsz, "batch": key.batch, "device": key.device, "split": key.split}
+    measured = validate(Path(path), Path(data), **conditions, report=report)
+    _keep(cache, key, measured, None, report)
     return measured
+
+
+def matched_once(
+    path: Path, data: Path, key: MeasurementKey, *, cache: MeasurementCache | None, report: Report = silent
+) -> tuple[Measured, Matches | None]:
+    """Return the validation of a checkpoint and what it found image by image; the rest as ``measured_once``.
+
+    The second is None where the task is not judged image by image. What was kept without it is measured again, unless
+    that is so.
+    """
+    from engine.validation import validator
+
+    found = None if cache is None else known(cache, key)
+    if cache is not None and found is not None and (matches := _known_matches(cache, key)) is not None:
+        _say_known(path, report)
+        return found, matches
+    conditions: dict[str, Any] = {"imgsz": key.imgsz, "batch": key.batch, "device": key.device, "split": key.split}
+    matched: list[Matches] = []
+    measured = validator.validate(Path(path), Path(data), **conditions, report=report, matched=matched.append)
+    matches = matched[-1] if matched else None
+    _keep(cache, key, measured, matches, report)
+    return measured, matches
+
+
+def _say_known(path: Path, report: Report) -> None:
+    report(status_event(f"{Path(path).name} was measured before"))
+
+
+def _keep(
+    cache: MeasurementCache | None, key: MeasurementKey, measured: Measured, matches: Matches | None, report: Report
+) -> None:
+    if cache is None:
+        return
+    try:
+        cache.put(key, dumped(measured))
+        if matches is not None:
+            cache.put_matches(key, matches)
+    except StorageError as error:
+        report(status_event(f"The measurement is not kept for later: {error}"))
+
+
+def _known_matches(cache: MeasurementCache, key: MeasurementKey) -> Matches | None:
+    try:
+        return cache.matches(key)
+    except StorageError:
+        return None
 
 
 def known(cache: MeasurementCache, key: MeasurementKey) -> Measured | None:

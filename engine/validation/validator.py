@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from engine.base.events import Report, silent, status_event, step_event
 from engine.base.runtime import import_ultralytics
 from engine.settings.results import Measured
 from engine.validation.checks import explained, validating_device
+from engine.validation.matches import Matches, matches_of
 
 if TYPE_CHECKING:
     from engine.checkpoints.checkpoint import Checkpoint
@@ -32,6 +33,7 @@ def validate(
     split: str = "val",
     report: Report = silent,
     arguments: Mapping[str, Any] | None = None,
+    matched: Callable[[Matches], None] | None = None,
 ) -> Measured:
     """Validate a checkpoint on one split of a YOLO data set.
 
@@ -44,6 +46,7 @@ def validate(
         split: ``train``, ``val`` or ``test``.
         report: receives ``status`` and ``step`` events.
         arguments: further arguments of Ultralytics' validation, checked by ``engine.settings.arguments``.
+        matched: receives what was found image by image, where the task is judged so.
 
     Raises:
         CheckpointError: the weights cannot be opened.
@@ -65,7 +68,7 @@ def validate(
         _check_fit(checkpoint, info, split, single_cls)
         description = resolved_yaml(info, temporary)
         model = import_ultralytics().YOLO(str(weights))
-        validators = _observe(model, report)
+        validators = _observe(model, report, matched)
         report(status_event(f"Validating {Path(weights).name} on the {split} split"))
         try:
             model.val(
@@ -95,7 +98,7 @@ def _check_fit(checkpoint: Checkpoint, info: DatasetInfo, split: str, single_cls
     require_measurable(checkpoint, info, single_cls=single_cls)
 
 
-def _observe(model: Any, report: Report) -> list[Any]:
+def _observe(model: Any, report: Report, matched: Callable[[Matches], None] | None) -> list[Any]:
     """Report batches while validators run; return the list in which finished validators appear."""
     finished: list[Any] = []
     last_report_s = 0.0
@@ -107,6 +110,8 @@ def _observe(model: Any, report: Report) -> list[Any]:
         if step == steps or now_s - last_report_s >= _SECONDS_BETWEEN_STEPS:
             last_report_s = now_s
             report(step_event(step, steps))
+        if step == steps and matched and (matches := matches_of(validator)) is not None:
+            matched(matches)  # what is counted afterwards is forgotten by image
 
     model.add_callback("on_val_batch_end", report_batch)
     model.add_callback("on_val_end", finished.append)

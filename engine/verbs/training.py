@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,19 @@ from engine.base.events import Report, status_event
 from engine.base.tasks import TASKS
 from engine.settings.arguments import merged_request
 from engine.settings.requests import FinetuneRequest, SparsifyRequest, TrainRequest
-from engine.settings.results import Artefact, DataFit, MeasuredRole, SparsityUsed, TrainingResult
+from engine.settings.results import Artefact, DataFit, SparsityUsed, TrainingResult
 from engine.settings.training import Sparsity
 from engine.verbs.common import chosen_device, measurements, resolve_weights, starting_point, told_fit
 
 if TYPE_CHECKING:
-    from engine.training import TrainSettings
+    from engine.training import Compared, TrainSettings
     from engine.training.sparsity import SparsitySettings
 
 TrainingRequest = TrainRequest | SparsifyRequest | FinetuneRequest
+KEPT_START = (
+    "No epoch was better than the model that training began with: best.pt is that model, unchanged; last.pt is the "
+    "last epoch's."
+)
 _VERBS = {"trained": "train", "sparse": "sparsify", "finetuned": "finetune"}
 "Kind of what comes out -> what makes it."
 
@@ -171,6 +174,7 @@ def _run(order: _Order, report: Report) -> tuple[Any, Any]:
 def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) -> TrainingResult:
     """Write into the checkpoints how they were made, compare a fine-tuned one, and return what the verb tells."""
     from engine.checkpoints.checkpoint import record_made
+    from engine.training import Compared
 
     sparsity = asdict(settings.sparsity) if settings.sparsity else None
     made = {"teacher": settings.teacher, "epochs": settings.epochs, "imgsz": settings.imgsz, "sparsity": sparsity}
@@ -181,11 +185,13 @@ def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) 
     suffix = f"stopped after epoch {result.epochs_done}" if result.stopped else None
     artefact = Artefact(path=str(chosen), kind=kind, is_model=True, suffix=suffix)
     # The files are final from here on: what is measured now is found by their digests.
-    compared: Sequence[MeasuredRole] = ()
+    if result.kept_start:
+        report(status_event(KEPT_START))
+    compared = Compared()
     if kind == "finetuned" and not result.stopped:
-        compared = _comparison(order.request, settings, chosen, order.reference, report)
+        compared = _comparison(order.request, settings, order.task, chosen, order.reference, report)
         # The trainer validates in other batches; one model shows the same numbers wherever it is looked at.
-        metrics = next((row.metrics for row in compared if row.role == "child"), metrics)
+        metrics = next((row.metrics for row in compared.rows if row.role == "child"), metrics)
     return TrainingResult(
         best=str(result.best),
         last=str(result.last),
@@ -201,7 +207,10 @@ def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) 
         ultralytics=settings.extra,
         sparsity=SparsityUsed(**sparsity) if sparsity else None,
         metrics=metrics,
-        comparison=tuple(compared),
+        comparison=compared.rows,
+        verdicts=compared.verdicts,
+        start=result.start,
+        kept_start=result.kept_start,
         artefacts=(artefact,),
     )
 
@@ -289,8 +298,8 @@ def _teacher(request: FinetuneRequest, task: str, lineage: dict[str, Any], repor
 
 
 def _comparison(
-    request: TrainingRequest, settings: TrainSettings, child: Path, reference: str | None, report: Report
-) -> list[MeasuredRole]:
+    request: TrainingRequest, settings: TrainSettings, task: str, child: Path, reference: str | None, report: Report
+) -> Compared:
     """Measure a fine-tuned model, what it started from and, where given, its dense reference on the same split."""
     from engine.training import compared_models
 
@@ -299,4 +308,4 @@ def _comparison(
         cache = measurements(request)
     except StorageError:  # the training is done: a workspace that cannot be read only means that all is measured
         cache = None
-    return compared_models(roles, settings, Path(request.data), cache, report)
+    return compared_models(roles, settings, task, Path(request.data), cache, report)

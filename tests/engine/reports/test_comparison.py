@@ -158,8 +158,18 @@ def test_mistakes_end_with_one_line(dense, data, tmp_path, capsys):
 class Memory(dict):
     """The simplest cache there is."""
 
+    def __init__(self):
+        super().__init__()
+        self.found = {}
+
     def put(self, key, measured):
         self[key] = measured
+
+    def matches(self, key):
+        return self.found.get(key)
+
+    def put_matches(self, key, matches):
+        self.found[key] = matches
 
 
 def test_a_cache_spares_what_was_measured_until_labels_or_settings_change(dense, pruned, tmp_path):
@@ -293,10 +303,11 @@ def test_where_memory_is_short_a_run_s_own_batch_is_measured_with_and_kept_as_su
     monkeypatch.setattr(validator, "validate", short_of_memory)
     cache, told = Memory(), []
     settings = settings_of(dense, data, tmp_path)
-    (row,) = compared_models({"child": str(dense)}, settings, data, cache, told.append)
+    (row,) = compared_models({"child": str(dense)}, settings, "detect", data, cache, told.append).rows
     ((key, measured),) = cache.items()
     assert (key.batch, key.weights) == (4, file_digest(dense)) and measured["metrics"] == row.metrics
-    assert not compared_models({"child": str(dense)}, replace(settings, batch=16), data, Memory(), told.append)
+    larger = replace(settings, batch=16)
+    assert not compared_models({"child": str(dense)}, larger, "detect", data, Memory(), told.append).rows
     assert "The child is left out of the comparison: Out of memory on cpu at batch 16" in told[-1]["text"]
 
 
@@ -310,12 +321,13 @@ def test_neither_a_missing_file_nor_a_lost_data_set_nor_a_full_disk_ends_a_compa
 
     told, settings = [], settings_of(dense, data, tmp_path)
     roles = {"parent": str(tmp_path / "gone.pt"), "child": str(dense)}
-    (row,) = compared_models(roles, settings, data, Full(), told.append)
+    (row,) = compared_models(roles, settings, "detect", data, Full(), told.append).rows
     assert row.role == "child" and row.metrics["mAP50"] > 0.3
     words = " ".join(event["text"] for event in told)
     assert "The parent is left out" in words and "not kept for later: The disk is full." in words
     cache = Memory()
-    (again,) = compared_models({"child": str(dense)}, settings, tmp_path / "moved.yaml", cache, told.append)
+    moved = tmp_path / "moved.yaml"
+    (again,) = compared_models({"child": str(dense)}, settings, "detect", moved, cache, told.append).rows
     assert again.metrics == row.metrics and not cache, "the run keeps a description that still works"
 
 
@@ -325,7 +337,6 @@ def test_a_wish_to_stop_ends_a_comparison_with_what_there_is(dense, data, tmp_pa
             raise StopRequested
 
     second = shutil.copy(dense, tmp_path / "pruned.pt")
-    rows = compared_models(
-        {"parent": str(dense), "child": str(second)}, settings_of(dense, data, tmp_path), data, None, stop
-    )
-    assert [row.role for row in rows] == ["parent"]
+    roles = {"parent": str(dense), "child": str(second)}
+    compared = compared_models(roles, settings_of(dense, data, tmp_path), "detect", data, None, stop)
+    assert [row.role for row in compared.rows] == ["parent"] and not compared.verdicts
