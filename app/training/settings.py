@@ -181,7 +181,7 @@ def advanced_settings(key: str, verb: str, spec: dict[str, Any], persist: Kept =
         spec: The settings chosen so far.
         persist: Whether the widgets keep their values across pages.
     """
-    fields = [setting(verb, name) for name in ("nbs", "workers", "seed", "patience")]
+    fields = [setting(verb, name) for name in ("nbs", "bn_momentum", "workers", "seed", "patience")]
     with st.expander("Advanced", icon=":material/tune:"):
         grid = st.grid(2, min_column_width=120)
         chosen = {

@@ -15,7 +15,17 @@ from engine.base.numbers import GFLOPS_IMGSZ
 from engine.settings.choices import FORMATS, PRECISIONS, RUNTIMES
 from engine.settings.fields import Choices, FilePath, Number, Option, Request, Side, Size, Switch, Text, Whole
 from engine.settings.plan import MAX_RATIO, RECALIBRATION_IMAGES, Measured, PlanSettings, Repair
-from engine.settings.training import Arguments, Epochs, LearningRate, Patience, Sparsity, Teacher, Training
+from engine.settings.training import (
+    TRAILS_LESS,
+    Arguments,
+    Epochs,
+    LearningRate,
+    Momentum,
+    Patience,
+    Sparsity,
+    Teacher,
+    Training,
+)
 from engine.settings.where import (
     PLUMBING,
     Batch,
@@ -168,6 +178,7 @@ class SparsifyRequest(Sparsity, Training, Model, Chained, InWorkspace, VerbReque
 
     imgsz: ImageSide = None
     epochs: Epochs = 50
+    bn_momentum: Momentum = TRAILS_LESS
     patience: Patience = 0
     "Accuracy falls while channels fade, so a sparse run that stops early stops before it is sparse."
 
@@ -178,6 +189,7 @@ class FinetuneRequest(Teacher, Training, Model, Chained, InWorkspace, VerbReques
     imgsz: ImageSide = None
     epochs: Epochs = 50
     lr0: LearningRate = 0.005
+    bn_momentum: Momentum = TRAILS_LESS
     cos_lr: Annotated[
         Switch,
         Option(

@@ -7,7 +7,6 @@ import pytest
 from engine.workspace.store import Store
 from tests.made_by import unpack
 
-
 GONE = "The data set file /tmp/harbour-020/set/data.yaml does not exist; give the path of a data.yaml."
 "The workspace has moved to this machine, its data set has not."
 
