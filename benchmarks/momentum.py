@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
-import _path  # noqa: F401
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import engine  # noqa: F401, I001 - decides the environment before PyTorch reads it
 
 from engine.base.events import AnyEvent
 from engine.demo.dataset import make_demo_dataset
