@@ -21,7 +21,8 @@ from torch import nn  # noqa: E402
 
 import engine  # noqa: E402, F401  (prepares the environment that the imports below read)
 from engine.base.runtime import import_ultralytics  # noqa: E402
-from engine.pruning.cost import Cost, CostModel  # noqa: E402
+from engine.profile.cost import Cost  # noqa: E402
+from engine.pruning.cost import CostModel  # noqa: E402
 from engine.pruning.criteria import group_scores  # noqa: E402
 from engine.pruning.graph import ChannelGraph, trace  # noqa: E402
 from engine.pruning.solver import rank, solve  # noqa: E402

@@ -12,18 +12,20 @@ from engine.base.runtime import prepare
 if TYPE_CHECKING:
     from engine.base.errors import WorkbenchError
     from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
-    from engine.pruning.cost import Cost, CostModel
+    from engine.profile.cost import Cost
+    from engine.profile.graph import ChannelGraph
+    from engine.pruning.cost import CostModel
     from engine.pruning.criteria import ImportanceSettings, group_scores
-    from engine.pruning.graph import ChannelGraph, trace
+    from engine.pruning.graph import trace
     from engine.pruning.session import Preview, Slimming
     from engine.pruning.solver import Budget, PrunePlan, SolverSettings, rank, solve, solve_budget
     from engine.pruning.surgery import prune_model
 
 _HOMES = {
     "Budget": "pruning.solver",
-    "ChannelGraph": "pruning.graph",
+    "ChannelGraph": "profile.graph",
     "Checkpoint": "checkpoints.checkpoint",
-    "Cost": "pruning.cost",
+    "Cost": "profile.cost",
     "CostModel": "pruning.cost",
     "ImportanceSettings": "pruning.criteria",
     "Preview": "pruning.session",

@@ -52,10 +52,10 @@ def choose_models(current: Model) -> tuple[list[Model], Model | None]:
 
 def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | None, int]:
     """Return what accuracy is measured with, None where it is not, and the image size that latency is measured at."""
-    size = side_by_side.size_of(reference)
-    trained = size.trained_imgsz
-    if size.task not in TASKS:
-        st.caption(f"Models for {size.task} are compared by their size alone: their accuracy cannot be measured here.")
+    facts = side_by_side.size_of(reference).facts
+    trained = facts.trained_imgsz
+    if facts.task not in TASKS:
+        st.caption(f"Models for {facts.task} are compared by their size alone: their accuracy cannot be measured here.")
         return None, trained
     address.restore_conditions(f"compare imgsz {trained}", "compare batch", "compare split")
     st.session_state.setdefault("compare split", "val")
@@ -65,10 +65,10 @@ def choose_conditions(current: Model, reference: Model) -> tuple[Conditions | No
         data = choose_data(current, "compare")
         if data is None:
             st.caption("With a data set, accuracy is measured as well.")
-        elif not measured_together(size.facts, data, size.task):
+        elif not measured_together(facts.fitting, data, facts.task):
             data = None
     with left:
-        spec = run_settings("compare", imgsz=trained, stride=size.stride, epochs=None, columns=3, persist="session")
+        spec = run_settings("compare", imgsz=trained, stride=facts.stride, epochs=None, columns=3, persist="session")
         split = st.segmented_control(
             "Split",
             address.SPLITS,
@@ -139,7 +139,7 @@ if job:
     with st.container(border=True):
         show_job(job.id, manage=False)
 show_table(found)
-if side_by_side.size_of(reference).task not in TASKS:
+if side_by_side.size_of(reference).facts.task not in TASKS:
     st.stop()
 view = st.segmented_control(
     "View", VIEWS, default=VIEWS[0], required=True, key="compare view", persist_state="session",

@@ -7,7 +7,7 @@ from app.frame.session import PAGES, dark, explained, gammas, require_model, sli
 from app.gammas.layers import layer_plan, median_of, telling_layer
 from app.words import format
 from engine.base import numbers
-from engine.pruning.gammas import GammaSummary, LayerGammas, summarise_gammas
+from engine.profile.gammas import GammaSummary, LayerGammas, summarise_gammas
 from engine.workspace.store import Model
 
 HEATMAP, BANDS = "Heat map", "Percentiles"

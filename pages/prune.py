@@ -20,7 +20,7 @@ from app.training.settings import optimizer_settings, own_size, run_settings
 from app.words import format
 from engine.base import numbers
 from engine.base.imgsz import as_size
-from engine.pruning.gammas import summarise_gammas
+from engine.profile.gammas import summarise_gammas
 from engine.pruning.session import Slimming
 from engine.settings.requests import PreviewRequest
 from engine.verbs import plan_arguments

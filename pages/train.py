@@ -15,7 +15,7 @@ from app.training.sparsity import STRENGTH_KEY, choose_sparsity
 from app.words import format
 from app.words.fields import setting
 from engine.base.tasks import TASKS
-from engine.pruning.gammas import summarise_gammas
+from engine.profile.gammas import summarise_gammas
 from engine.pruning.session import Slimming
 from engine.settings.requests import SparsifyRequest
 from engine.verbs.training import sparsity_settings

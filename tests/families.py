@@ -15,8 +15,9 @@ from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from engine.base.runtime import import_ultralytics
 from engine.checkpoints.checkpoint import open_checkpoint, save_checkpoint
+from engine.profile.cost import Cost
 from engine.pruning.compensation import compensate
-from engine.pruning.cost import Cost, CostModel
+from engine.pruning.cost import CostModel
 from engine.pruning.criteria import group_scores
 from engine.pruning.graph import ChannelGraph, trace
 from engine.pruning.solver import rank, solve

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from app.charts.common import framed, layer_axis
 from app.charts.palette import palette
 from engine.base.numbers import percent
-from engine.pruning.gammas import NEAR_ZERO, LayerGammas
+from engine.profile.gammas import NEAR_ZERO, LayerGammas
 
 GAMMA_BINS = 44
 

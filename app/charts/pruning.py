@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from app.charts.common import block_ticks, framed
 from app.charts.palette import Palette, palette
 from engine.base import numbers
-from engine.pruning.cost import Cost
+from engine.profile.cost import Cost
 from engine.pruning.session import LayerPreview
 
 _NOT_MEASURED = "a floor forbids it, or it was not measured yet"

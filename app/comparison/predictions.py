@@ -136,7 +136,7 @@ def _show_pair(
         with grid.cell():
             st.markdown(difference_sentence(found.names[str(model.path)], len(boxes), len(alone)))
             jpeg, size = _jpeg(image, Path(image).stat().st_mtime_ns, _predictor(model.digest, model.path).channels)
-            st.image(boxes_on_image(jpeg, size, boxes, alone, size_of(model).names), width="stretch")
+            st.image(boxes_on_image(jpeg, size, boxes, alone, size_of(model).facts.names), width="stretch")
     said = "Two boxes mark the same object if they are of one class and overlap by half (IoU 0.5 or more)."
     bands = _predictor(pair[0].digest, pair[0].path).channels
     if bands not in (1, COLOUR):

@@ -13,10 +13,9 @@ from app.words import format
 from engine import jobs
 from engine.base import numbers
 from engine.base.errors import CheckpointError
-from engine.reports.comparison import GFLOPS_IMGSZ, check_alike, side_by_side
+from engine.reports.comparison import GFLOPS_IMGSZ, Candidate, check_alike, side_by_side
 from engine.settings.results import Comparison, LatencyResult, Measured
 from engine.validation.cache import MeasurementKey, dataset_digest, known
-from engine.validation.size import ModelSize
 from engine.workspace.file_facts import facts_of
 from engine.workspace.store import ACTIVE_STATES, Job, Model, StoredMeasurements
 
@@ -95,7 +94,7 @@ def default_reference(chosen: Sequence[Model], lineage: Sequence[Model]) -> str 
     return next((model.id for model in lineage if model.id in ids), next(iter(ids), None))
 
 
-def size_of(model: Model) -> ModelSize:
+def size_of(model: Model) -> Candidate:
     """Return what a model is, counted once for each content of a file.
 
     Raises:
@@ -106,18 +105,7 @@ def size_of(model: Model) -> ModelSize:
     facts = facts_of(store(), model)
     if facts.gflops is None:
         raise CheckpointError(f"{model.name} does not run at {GFLOPS_IMGSZ} px, so its GFLOPs cannot be compared.")
-    return ModelSize(
-        path=model.path,
-        digest=facts.digest,
-        task=facts.task,
-        names=facts.names,
-        trained_imgsz=facts.trained_imgsz,
-        params=facts.params,
-        gflops=facts.gflops,
-        size_mb=facts.size_mb,
-        stride=facts.stride,
-        facts=facts.fitting,
-    )
+    return Candidate(model.path, facts, facts.gflops)
 
 
 # Labels may be corrected at any time; what was measured before then must not be shown for long.
@@ -157,7 +145,7 @@ def look_up(
         [model.id for model in alike].index(reference.id),
         data=conditions.data if conditions else "",
         split=conditions.split if conditions else "",
-        imgsz=conditions.imgsz if conditions else imgsz or base.trained_imgsz,
+        imgsz=conditions.imgsz if conditions else imgsz or base.facts.trained_imgsz,
     )
     missing = [model for model, found in zip(alike, measured, strict=True) if found is None]
     digests = {str(model.path): model.digest for model in alike}
@@ -235,12 +223,12 @@ def missing_words(found: SideBySide) -> str:
     return "; ".join(words)
 
 
-def _known(size: ModelSize, conditions: Conditions | None) -> Measured | None:
+def _known(size: Candidate, conditions: Conditions | None) -> Measured | None:
     if conditions is None:
         return None
     data = _data_digest(conditions.data, conditions.split)
     rest = (conditions.split, conditions.imgsz, conditions.batch, conditions.device)
-    return known(StoredMeasurements(store()), MeasurementKey(size.digest, data, *rest))
+    return known(StoredMeasurements(store()), MeasurementKey(size.facts.digest, data, *rest))
 
 
 def _counted(models: Sequence[Model]) -> str:

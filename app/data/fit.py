@@ -13,8 +13,10 @@ import streamlit as st
 from app.data.choosing import dataset_info
 from app.frame.session import explained
 from app.words import format
-from engine.datasets.facts import checkpoint_facts, data_facts, training_fit
-from engine.datasets.fit import FITS, REFUSED, Fit, ModelFacts, fit_for_measuring
+from engine.datasets.facts import data_facts, training_fit
+from engine.datasets.fit import FITS, REFUSED, Fit, fit_for_measuring
+from engine.profile.describing import checkpoint_facts
+from engine.profile.facts import ModelFacts
 from engine.pruning.session import Slimming
 from engine.settings.arguments import asked_single_cls
 from engine.settings.verb_facts import TRAINING

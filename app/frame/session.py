@@ -10,7 +10,8 @@ import streamlit as st
 
 from app.words.format import plain
 from engine.base.errors import StorageError, WorkbenchError
-from engine.pruning.gammas import LayerGammas, collect_gammas
+from engine.profile.gammas import LayerGammas
+from engine.pruning.gammas import collect_gammas
 from engine.pruning.session import Slimming
 from engine.workspace.figures import Figures, figures_of
 from engine.workspace.store import Model, Store, default_workspace

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.base import numbers
-from engine.pruning.gammas import LayerGammas
+from engine.profile.gammas import LayerGammas
 from engine.pruning.session import Slimming
 
 

@@ -14,7 +14,7 @@ from app.words import format
 from app.words.measured import MeasuredCurve
 from engine.base import numbers
 from engine.base.imgsz import pixels
-from engine.pruning.cost import Cost
+from engine.profile.cost import Cost
 from engine.pruning.session import Preview
 from engine.validation.study import interpolated
 

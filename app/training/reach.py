@@ -12,7 +12,7 @@ from app.frame.session import dark
 from app.words.fields import numeric, setting
 from engine.base import numbers
 from engine.datasets import check_dataset
-from engine.pruning.gammas import GammaSummary
+from engine.profile.gammas import GammaSummary
 from engine.training.sparsity import (
     LOOK_SHARE,
     SHRINK_END,

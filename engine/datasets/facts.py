@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from engine.base.errors import DatasetError
-from engine.base.tasks import TASKS
 from engine.checkpoints.checkpoint import Checkpoint
-from engine.checkpoints.inputs import image_channels
 from engine.checkpoints.unpruning import is_pruned
 from engine.datasets import DatasetInfo
 from engine.datasets.fit import (
@@ -19,12 +17,12 @@ from engine.datasets.fit import (
     REFUSED,
     DataFacts,
     Fit,
-    Keypoints,
-    ModelFacts,
     fit_for_measuring,
     fit_for_training,
     moved_classes,
 )
+from engine.profile.describing import as_keypoints, checkpoint_facts, class_names
+from engine.profile.facts import ModelFacts
 
 if TYPE_CHECKING:
     from ultralytics.nn.tasks import BaseModel
@@ -86,30 +84,6 @@ def module_fit(model: nn.Module, facts: ModelFacts, data: DataFacts) -> Fit:
     return fit_for_training(replace(facts, pruned=is_pruned(model)), data) if fit.verdict == REBUILT else fit
 
 
-def checkpoint_facts(checkpoint: Checkpoint) -> ModelFacts:
-    """Return what a data set has to fit."""
-    return module_facts(checkpoint.model, checkpoint.path.name, checkpoint.task, single_cls=checkpoint.single_cls)
-
-
-def module_facts(model: nn.Module, name: str, task: str, *, single_cls: bool = False) -> ModelFacts:
-    """Return the same of a module.
-
-    Args:
-        model: An Ultralytics model.
-        name: What sentences call it.
-        task: As Ultralytics names it.
-        single_cls: Whether all classes of a data set count as one.
-    """
-    return ModelFacts(
-        name=name,
-        names=_class_names(model) if task not in TASKS or TASKS[task].per_class else (),
-        channels=image_channels(model),
-        keypoints=_keypoints(getattr(model, "kpt_shape", None)) if task == "pose" else None,
-        single_cls=single_cls,
-        moves_classes=task != "classify",
-    )
-
-
 def data_facts(info: DatasetInfo) -> DataFacts:
     """Return what a checked data set shows."""
     return DataFacts(tuple(info.names[number] for number in sorted(info.names)), info.channels, info.keypoints)
@@ -119,7 +93,7 @@ def described_facts(description: dict[str, Any]) -> DataFacts:
     """Return what a data set shows from a description as Ultralytics has read it."""
     names = description.get("names") or ()
     names = tuple(names[number] for number in sorted(names)) if isinstance(names, dict) else tuple(names)
-    return DataFacts(names, description.get("channels", 3), _keypoints(description.get("kpt_shape")))
+    return DataFacts(names, description.get("channels", 3), as_keypoints(description.get("kpt_shape")))
 
 
 def move_classes(model: BaseModel, names: dict[int, str] | None) -> None:
@@ -127,22 +101,10 @@ def move_classes(model: BaseModel, names: dict[int, str] | None) -> None:
 
     Ultralytics does the same where it builds a new model; here the module itself stays, in whatever shape it has.
     """
-    old, kept = _class_names(model), getattr(model, "names", None)
+    old, kept = class_names(model), getattr(model, "names", None)
     if not names or not moved_classes(old, [names[number] for number in sorted(names)]):
         return
     model.names = dict(names)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model._remap_cls_by_names(before, SimpleNamespace(names=dict(enumerate(old))), verbose=False)
     model.names = kept  # the trainer sets them
-
-
-def _class_names(model: nn.Module) -> tuple[str, ...]:
-    names = getattr(model, "names", None) or [str(number) for number in range(getattr(model, "nc", None) or 0)]
-    return tuple(str(name) for _, name in sorted(names.items())) if isinstance(names, dict) else tuple(map(str, names))
-
-
-def _keypoints(shape: Any) -> Keypoints | None:
-    """Return a ``kpt_shape`` as a pair, None where it is none."""
-    if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(isinstance(each, int) for each in shape):
-        return None
-    return int(shape[0]), int(shape[1])

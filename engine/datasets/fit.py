@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from engine.base import numbers
+from engine.profile.facts import Keypoints, ModelFacts
 from engine.settings.results import DataFit
 
 FITS, RENAMED, REBUILT, REFUSED = "fits", "renamed", "rebuilt", "refused"
@@ -19,29 +20,6 @@ FITS, RENAMED, REBUILT, REFUSED = "fits", "renamed", "rebuilt", "refused"
 SINGLE_CLASS = "item"
 "What Ultralytics calls the one class of a model that was trained with single_cls=True."
 _SHOWN = 3
-
-Keypoints = tuple[int, int]
-"(number of keypoints, values of each)."
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What a data set has to fit."""
-
-    name: str
-    "Of the file, for sentences."
-    names: tuple[str, ...]
-    "Class names in the order of their numbers; empty for a model without classes."
-    channels: int = 3
-    "Of the images that it takes."
-    keypoints: Keypoints | None = None
-    "Of a pose model."
-    single_cls: bool = False
-    "All classes of the data set count as one."
-    pruned: bool = False
-    "So that no part of it can be built anew."
-    moves_classes: bool = True
-    "Training puts what it knows of a class where the data set has the class of that name; not in a classifier."
 
 
 @dataclass(frozen=True)

@@ -9,29 +9,19 @@ Ultralytics chooses it by ``nms=False``.
 from __future__ import annotations
 
 from torch import nn
-from ultralytics.nn.modules.head import Detect
 from ultralytics.nn.tasks import BaseModel
 
 from engine.base.errors import ExportError
 from engine.export.settings import END2END, ONE_TO_MANY
+from engine.profile.describing import gives_centres, has_end2end_head
 
 MOST_ROWS = 300
 "Boxes of an image that leave an end-to-end head, as Ultralytics exports it."
 
 
-def has_end2end_head(model: nn.Module) -> bool:
-    """Whether a model has an end-to-end head beside the other one."""
-    return getattr(_head(model), "one2one_cv2", None) is not None
-
-
 def gives_final_boxes(model: nn.Module) -> bool:
     """Whether the outputs of a model that finds boxes are final ones as it stands: rows of box, score, class."""
     return bool(getattr(model, "end2end", False)) or gives_centres(model)
-
-
-def gives_centres(model: nn.Module) -> bool:
-    """Whether the final boxes of a model are centres and sizes as shares of the image, as those of RT-DETR are."""
-    return getattr(model, "task", None) == "detect" and not isinstance(_head(model), Detect)
 
 
 def choose_head(model: nn.Module, name: str, asked: str | None, nms: bool) -> str:
@@ -73,8 +63,3 @@ def select_head(model: BaseModel, head: str, size: tuple[int, int]) -> None:
     anchors = sum(int(size[0] / stride) * int(size[1] / stride) for stride in model.stride.tolist())
     model.end2end = head == END2END
     model.set_head_attr(max_det=min(MOST_ROWS, anchors))
-
-
-def _head(model: nn.Module) -> nn.Module | None:
-    layers = getattr(model, "model", None)
-    return layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None

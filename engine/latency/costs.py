@@ -16,9 +16,8 @@ from engine.base.recent import Recent
 from engine.latency.grid import grid_points, predict
 from engine.latency.layers import TimedConvolution
 from engine.latency.table import LatencyTable
-from engine.pruning.cost import Cost, CostModel
-from engine.pruning.graph import ChannelGraph
-from engine.pruning.graph.structure import RaggedRows
+from engine.profile.cost import Cost, GraphCosts
+from engine.profile.graph import ChannelGraph, RaggedRows
 
 _WIDTHS_KEPT = 512
 "Of each convolution; a curve meets about a hundred."
@@ -42,7 +41,7 @@ class ModelParts:
 
 
 class LatencyCosts:
-    """A cost model that also predicts latency; stands in for ``CostModel`` where a budget is solved. Measures nothing.
+    """A cost model that also predicts latency; stands in for ``GraphCosts`` where a budget is solved. Measures nothing.
 
     Args:
         costs: parameters and FLOPs of the same model.
@@ -54,7 +53,7 @@ class LatencyCosts:
 
     def __init__(
         self,
-        costs: CostModel,
+        costs: GraphCosts,
         graph: ChannelGraph,
         layers: Sequence[TimedConvolution],
         parts: ModelParts,

@@ -12,7 +12,8 @@ from engine.latency.costs import LatencyCosts, ModelParts
 from engine.latency.layers import convolutions
 from engine.latency.parts import checkpoint_parts
 from engine.latency.table import LatencyTable
-from engine.pruning.cost import Costs
+from engine.profile.cost import Costs
+from engine.pruning.planning import Planner
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget
 
@@ -60,7 +61,7 @@ class TimedSlimming(Slimming):
         if imgsz not in self._timed:
             costs, table = self.cost_model(imgsz), self.table
             parts = table.model_parts(self.checkpoint.digest, imgsz, lambda: self._measured_parts(imgsz))
-            layers = convolutions(self.graph, self.checkpoint.model, imgsz)
+            layers = convolutions(self.graph, self.convolutions(imgsz))
             table.prepare(layers, self._report)
             self._timed[imgsz] = LatencyCosts(costs, self.graph, layers, ModelParts(**parts), table)
         return self._timed[imgsz]
@@ -74,7 +75,7 @@ class TimedSlimming(Slimming):
         return self.cost_model(imgsz) if budget.latency_ms is None else self.timed_costs(imgsz)
 
 
-def known_costs(slimming: Slimming, imgsz: ImageSize, table: LatencyTable) -> LatencyCosts | None:
+def known_costs(opened: Planner, imgsz: ImageSize, table: LatencyTable) -> LatencyCosts | None:
     """Return the cost model that predicts latency from what a table holds already; measures nothing.
 
     Returns:
@@ -83,11 +84,10 @@ def known_costs(slimming: Slimming, imgsz: ImageSize, table: LatencyTable) -> La
     Raises:
         PlanError: the model does not run at that image size.
     """
-    costs, checkpoint = slimming.cost_model(imgsz), slimming.checkpoint
-    parts = table.known_parts(checkpoint.digest, imgsz)
+    costs, parts = opened.cost_model(imgsz), table.known_parts(opened.digest, imgsz)
     if parts is None:
         return None
-    layers = convolutions(slimming.graph, checkpoint.model, imgsz)
+    layers = convolutions(opened.graph, opened.convolutions(imgsz))
     if not table.holds(layers):
         return None
-    return LatencyCosts(costs, slimming.graph, layers, ModelParts(**parts), table)
+    return LatencyCosts(costs, opened.graph, layers, ModelParts(**parts), table)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from engine.base.errors import PlanError
 from engine.checkpoints.inputs import image_channels
-from engine.pruning.graph import ChannelGraph
+from engine.profile.graph import ChannelGraph
 from engine.pruning.graph.build import TRACE_SIZES
 
 CONSTANT_GAMMA = 0.1

@@ -1,93 +1,34 @@
 """One opened checkpoint, ready for slimming: preview any plan, then prune by one.
 
-The page, the terminal and the jobs all go through this, so that a preview and the model that pruning writes come
-from the same plan.
+The terminal and the jobs go through this, pages through its counterpart on a profile, and both through the same code,
+so that a preview and the model that pruning writes come from the same plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from engine.base.errors import PlanError
-from engine.base.imgsz import ImageSize, as_size, height_width, model_stride, option_text
-from engine.base.recent import Recent
+from engine.base.imgsz import ImageSize, model_stride
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
+from engine.profile.convolutions import ConvolutionRun
+from engine.profile.cost import Costs, Operations
+from engine.profile.counting import convolutions_run, count_operations, count_parameters
 from engine.pruning.compensation import compensate
-from engine.pruning.cost import Cost, CostModel, Costs
-from engine.pruning.criteria import ImportanceSettings, combined_scores, group_scores
-from engine.pruning.graph import ChannelGraph, trace
-from engine.pruning.solver import (
-    Budget,
-    PrunePlan,
-    Ranking,
-    SolverSettings,
-    cost_curve,
-    rank,
-    require_feasible,
-    solve,
-    solve_budget,
-)
+from engine.pruning.criteria import Context, ImportanceSettings, channel_scores
+from engine.pruning.graph import trace
+from engine.pruning.planning import LayerPreview, Planner, Preview
+from engine.pruning.solver import Budget, SolverSettings, require_feasible
 from engine.pruning.surgery import prune_model
 
-_SIZES_KEPT, _SCORES_KEPT, _RANKINGS_KEPT, _CURVES_KEPT = 8, 8, 24, 24
-"A page's settings of the last minutes; one ranking of a large model takes about a megabyte."
-FLOP_IMGSZ = 640
-"Image size at which FLOPs weigh scores; which one hardly matters, as all layers scale alike."
+__all__ = ["LayerPreview", "Preview", "Slimming"]
 
 
-@dataclass(frozen=True)
-class LayerPreview:
-    """One BatchNorm layer of a preview."""
-
-    name: str
-    before: int
-    after: int
-    prunable: int
-    "Channels of the layer that any plan may remove."
-    reason: str
-    "Why the others are always kept, empty where there are none."
-    at_floor: bool
-    "The floor holds this layer."
-    bounds: tuple[str, ...]
-    "What shaped the layer besides its scores: floor, rounding, own ratio, coupled, equal parts."
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What pruning at a ratio would give. Parameters and GFLOPs are exact."""
-
-    params_before: int
-    params: int
-    gflops_before: float
-    gflops: float
-    imgsz: ImageSize
-    ratio_requested: float
-    ratio_achieved: float
-    max_ratio: float
-    "Largest ratio at which the order of gammas alone leaves every layer its floor."
-    limiting_layer: str
-    "The layer that stands in the way of more, empty where none does."
-    ceiling_ratio: float
-    "Largest ratio at all: every layer at its floor."
-    channels_before: int
-    channels: int
-    layers: tuple[LayerPreview, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the preview as JSON-able values."""
-        return asdict(self)
-
-
-class Slimming:
-    """A checkpoint with its channel graph and scores; the rankings, curves and cost models asked for last are kept.
-
-    Nothing that is asked for changes what another caller gets, so several may share one.
-    """
+class Slimming(Planner):
+    """A checkpoint with its channel graph and scores."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Trace the model (about a second).
@@ -96,141 +37,29 @@ class Slimming:
             PlanError: The model cannot be traced, or nothing of it can be pruned.
         """
         self.checkpoint = checkpoint
-        self._costs: Recent[ImageSize, CostModel] = Recent(_SIZES_KEPT)
-        self._learnt: Recent[tuple[str, str], tuple[np.ndarray, ...]] = Recent(_SCORES_KEPT)
-        self.graph: ChannelGraph = trace(checkpoint.model)
-        if self.graph.prunable_channels == 0:
-            raise PlanError(f"No channel of {checkpoint.path.name} can be pruned; its layers only feed the output.")
-        self.scores = self.group_scores(ImportanceSettings())
-        self._rankings: Recent[tuple[SolverSettings, ImportanceSettings], Ranking] = Recent(_RANKINGS_KEPT)
-        self._curves: Recent[tuple, list[Cost]] = Recent(_CURVES_KEPT)
+        model = checkpoint.model
+        super().__init__(trace(model), checkpoint.path.name, checkpoint.digest, model_stride(model))
 
     @classmethod
     def open(cls, path: str | Path) -> Slimming:
         """Open and trace a checkpoint file; errors as ``open_checkpoint`` and the constructor."""
         return cls(open_checkpoint(path))
 
-    def group_scores(self, importance: ImportanceSettings) -> Any:
-        """Return the (G,) scores of the channel groups.
+    def parameters(self) -> Mapping[str, int]:
+        """Return name -> elements of every parameter."""
+        return count_parameters(self.checkpoint.model)
 
-        Raises:
-            PlanError: They come from images and were not told (``learn``), or what else the settings need is missing.
-        """
-        costs = self.cost_model(FLOP_IMGSZ) if importance.per_flop else None
-        if importance.images:
-            return combined_scores(self.graph, list(self._learnt_by(importance)), importance, costs)
-        return group_scores(self.graph, self.checkpoint.model, importance, costs)
+    def operations(self, imgsz: ImageSize) -> Operations:
+        """Return the operations of the whole model. Raises PlanError where it does not run at that size."""
+        return count_operations(self.checkpoint.model, imgsz)
 
-    def learn(self, importance: ImportanceSettings, by_layer: Sequence[np.ndarray]) -> None:
-        """Take over what the criterion of ``importance`` said of channels, layer by layer, on its images."""
-        self._learnt.get((importance.criterion, importance.images), lambda: tuple(by_layer))
+    def convolutions(self, imgsz: ImageSize) -> Sequence[ConvolutionRun]:
+        """Return the convolutions that a pass runs at an image size where the model runs."""
+        return convolutions_run(self.checkpoint.model, imgsz)
 
-    def _learnt_by(self, importance: ImportanceSettings) -> tuple[np.ndarray, ...]:
-        def unknown() -> tuple[np.ndarray, ...]:
-            raise PlanError(
-                f"The scores by {importance.criterion} on these images are not known yet; compute them first."
-            )
-
-        return self._learnt.get((importance.criterion, importance.images), unknown)
-
-    def ranking(self, settings: SolverSettings | None = None, importance: ImportanceSettings | None = None) -> Ranking:
-        """Return the order of removal under these limits and by these scores."""
-        key = (settings or SolverSettings(), importance or ImportanceSettings())
-        return self._rankings.get(key, lambda: rank(self.graph, self.group_scores(key[1]), key[0]))
-
-    def cost_model(self, imgsz: ImageSize) -> CostModel:
-        """Return the cost model at an image size: pixels or (height, width), multiples of the stride (32 for most)."""
-        size = as_size(imgsz)
-        return self._costs.get(size, lambda: self._counted(size))
-
-    def _counted(self, imgsz: ImageSize) -> CostModel:
-        stride = model_stride(self.checkpoint.model)
-        if any(side % stride for side in height_width(imgsz)):
-            raise PlanError(
-                f"Image size {option_text(imgsz)} is not a positive multiple of {stride}; 320 and 640 are common."
-            )
-        return CostModel(self.graph, self.checkpoint.model, imgsz)
-
-    def plan(
-        self,
-        target: float | Budget,
-        settings: SolverSettings | None = None,
-        imgsz: ImageSize = 640,
-        importance: ImportanceSettings | None = None,
-        costs: Costs | None = None,
-    ) -> PrunePlan:
-        """Solve for a ratio from 0 to 0.95, or for a budget at an image size.
-
-        Args:
-            target: A ratio or a budget.
-            settings: Limits of the solver.
-            imgsz: Image size, pixels or (height, width), of a budget of GFLOPs or latency.
-            importance: How channels are scored.
-            costs: What a budget is counted by, such as one that predicts latency; this checkpoint's own by default.
-
-        Raises:
-            PlanError: The target cannot be met, or names a latency that nothing here predicts.
-        """
-        ranking = self.ranking(settings, importance)
-        if isinstance(target, Budget):
-            return solve_budget(ranking, costs or self.budget_costs(target, imgsz), target)
-        return solve(ranking, target)
-
-    def budget_costs(self, budget: Budget, imgsz: ImageSize) -> Costs:
-        """Return the cost model that a budget is counted by."""
-        return self.cost_model(imgsz)
-
-    def preview(
-        self,
-        target: float | Budget,
-        settings: SolverSettings | None = None,
-        imgsz: ImageSize = 640,
-        importance: ImportanceSettings | None = None,
-    ) -> Preview:
-        """Return what pruning to a ratio or budget would give; pure arithmetic after the first call."""
-        return self.describe(self.plan(target, settings, imgsz, importance), imgsz)
-
-    def describe(self, plan: PrunePlan, imgsz: ImageSize = 640) -> Preview:
-        """Return what a plan gives: exact parameters and GFLOPs, and every layer before and after."""
-        costs = self.cost_model(imgsz)
-        after = costs.cost(plan.keep)
-        layers = tuple(
-            LayerPreview(layer.name, layer.channels, kept, layer.prunable_channels, layer.reason, at_floor, bounds)
-            for layer, kept, at_floor, bounds in zip(
-                self.graph.layers, plan.kept_channels.tolist(), plan.at_floor.tolist(), plan.bounds, strict=True
-            )
-        )
-        return Preview(
-            params_before=costs.before.params,
-            params=after.params,
-            gflops_before=costs.before.gflops,
-            gflops=after.gflops,
-            imgsz=imgsz,
-            ratio_requested=plan.ratio_requested,
-            ratio_achieved=plan.ratio_achieved,
-            max_ratio=plan.max_ratio,
-            limiting_layer=plan.limiting_layer,
-            ceiling_ratio=plan.ceiling_ratio,
-            channels_before=self.graph.total_channels,
-            channels=int(plan.kept_channels.sum()),
-            layers=layers,
-        )
-
-    def curve(
-        self,
-        ratios: Sequence[float],
-        settings: SolverSettings | None = None,
-        imgsz: ImageSize = 640,
-        importance: ImportanceSettings | None = None,
-        costs: Costs | None = None,
-    ) -> list[Cost]:
-        """Return the cost at each of many ratios; kept, because a slider asks for the same curve at every move.
-
-        ``costs`` counts them, such as one that predicts latency; this checkpoint's own at the image size by default.
-        """
-        costs = costs or self.cost_model(imgsz)
-        key = (tuple(ratios), settings, importance, costs)  # a cost model is itself and no other
-        return self._curves.get(key, lambda: cost_curve(self.ranking(settings, importance), costs, ratios))
+    def channel_scores(self, importance: ImportanceSettings) -> Sequence[np.ndarray]:
+        """Return for each layer of the graph the (C,) scores of its channels, by a criterion that needs no images."""
+        return channel_scores(importance.criterion, Context(self.graph, self.checkpoint.model, importance.seed))
 
     def prune(
         self,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine.checkpoints.unpruning import mark_pruned
-from engine.pruning.graph import ChannelGraph
+from engine.profile.graph import ChannelGraph
 
 
 def prune_model(model: nn.Module, graph: ChannelGraph, keep: np.ndarray) -> nn.Module:

@@ -7,6 +7,7 @@ same image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,14 +18,29 @@ from engine.base.files import distinct_names
 from engine.base.imgsz import ImageSize, pixels, told_imgsz
 from engine.base.numbers import GFLOPS_IMGSZ
 from engine.base.tasks import TASKS, metric_label
-from engine.datasets.fit import REFUSED, Fit, ModelFacts, fit_for_measuring
+from engine.datasets.fit import REFUSED, Fit, fit_for_measuring
+from engine.profile.facts import CheckpointFacts, ModelFacts
 from engine.settings.choices import RUNTIMES
 from engine.settings.results import ComparedModel, Comparison, Measured, TimedWith
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
-from engine.validation.size import ModelSize, measure_size
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint that is held against others."""
+
+    path: Path
+    facts: CheckpointFacts
+    gflops: float
+    "At the image size of the comparison."
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What changes are told of in relation to the reference, by the names of a comparison."""
+        return {"params": self.facts.params, "gflops": self.gflops, "size_mb": self.facts.size_mb}
+
 
 FilePath = TypeVar("FilePath", str, Path)
-_RELATIVE = ("params", "gflops", "size_mb")
 
 
 def compare(
@@ -71,22 +87,22 @@ def compare(
     if not paths:
         raise WorkbenchError("There is nothing to compare; name at least one model.")
     first = next(i for i, path in enumerate(paths) if reference is None or _same_file(path, Path(reference)))
-    sizes = [measure_size(path, gflops_imgsz) for path in paths]
+    sizes = [open_candidate(path, gflops_imgsz) for path in paths]
     base = sizes[first]
-    check_task(base.task)
+    check_task(base.facts.task)
     for size in sizes:
         check_alike(size, base)
     fit = _fit(base, data)
     if fit.sentence:
         report(status_event(fit.sentence))
-    imgsz = base.trained_imgsz if imgsz is None else imgsz
-    imgsz = told_imgsz(imgsz, base.stride, report)
+    imgsz = base.facts.trained_imgsz if imgsz is None else imgsz
+    imgsz = told_imgsz(imgsz, base.facts.stride, report)
     data_key = dataset_digest(data, split) if cache is not None else ""
     # First, because it is quick and refuses what it cannot do.
     timed, conditions = _timed(paths, first, imgsz, _counting(report, 0, len(sizes))) if latency else ([], None)
     measured: list[Measured] = []
     for size in sizes:
-        key = MeasurementKey(size.digest, data_key, split, imgsz, batch, device)
+        key = MeasurementKey(size.facts.digest, data_key, split, imgsz, batch, device)
         counting = _counting(report, len(measured), len(sizes))
         measured.append(measured_once(size.path, data, key, cache=cache, report=counting, validate=validate))
         report(step_event(len(measured), len(sizes)))
@@ -97,19 +113,30 @@ def compare(
     return _with_latency(comparison, timed, first, conditions) if conditions else comparison
 
 
-def _fit(base: ModelSize, data: Path) -> Fit:
+def open_candidate(path: Path, gflops_imgsz: ImageSize = GFLOPS_IMGSZ) -> Candidate:
+    """Open a checkpoint and count its GFLOPs at an image size; raises as ``compare``."""
+    from engine.checkpoints.checkpoint import open_checkpoint
+    from engine.profile.counting import count_operations
+    from engine.profile.describing import describe
+
+    checkpoint = open_checkpoint(path)
+    gflops = count_operations(checkpoint.model, gflops_imgsz).gflops
+    return Candidate(path, describe(checkpoint, gflops if gflops_imgsz == GFLOPS_IMGSZ else None), gflops)
+
+
+def _fit(base: Candidate, data: Path) -> Fit:
     """Return how the models and a data set go together; raises DatasetError where they do not."""
     from engine.datasets import check_dataset
     from engine.datasets.facts import data_facts
 
-    fit = fit_for_measuring(base.facts, data_facts(check_dataset(data, base.task)))
+    fit = fit_for_measuring(base.facts.fitting, data_facts(check_dataset(data, base.facts.task)))
     if fit.verdict == REFUSED:
         raise DatasetError(fit.sentence)
     return fit
 
 
 def side_by_side(
-    sizes: Sequence[ModelSize],
+    sizes: Sequence[Candidate],
     measured: Sequence[Measured | None],
     reference: int,
     *,
@@ -129,29 +156,30 @@ def side_by_side(
         imgsz=imgsz,
         gflops_imgsz=gflops_imgsz,
         models=tuple(models),
-        task=base.task,
+        task=base.facts.task,
         latency=None,
     )
 
 
-def check_alike(size: ModelSize, base: ModelSize) -> None:
+def check_alike(size: Candidate, base: Candidate) -> None:
     """Refuse what cannot be measured on the same labels.
 
     Raises:
         CheckpointError: the model is of another task, or knows other classes.
     """
-    if size.task != base.task:
+    mine, other = size.facts, base.facts
+    if mine.task != other.task:
         raise CheckpointError(
-            f"{size.path} is a model for {size.task} and {base.path} one for {base.task}; compare models of one task."
+            f"{size.path} is a model for {mine.task} and {base.path} one for {other.task}; compare models of one task."
         )
-    if size.names != base.names:
+    if mine.names != other.names:
         raise CheckpointError(
-            f"{size.path} knows other classes ({_listed(size.names)}) than {base.path} ({_listed(base.names)}); "
+            f"{size.path} knows other classes ({_listed(mine.names)}) than {base.path} ({_listed(other.names)}); "
             "compare models of the same classes."
         )
-    if _inputs(size.facts) != _inputs(base.facts):
-        mine, other = (f"{each.path} {_inputs(each.facts)}" for each in (size, base))
-        raise CheckpointError(f"{mine} and {other}; compare models for the same data.")
+    if _inputs(mine.fitting) != _inputs(other.fitting):
+        told = (f"{each.path} {_inputs(each.facts.fitting)}" for each in (size, base))
+        raise CheckpointError(f"{' and '.join(told)}; compare models for the same data.")
 
 
 def comparable(weights: Sequence[FilePath], report: Report = silent) -> list[FilePath]:
@@ -161,7 +189,7 @@ def comparable(weights: Sequence[FilePath], report: Report = silent) -> list[Fil
     others than what it made.
     """
     from engine.checkpoints.checkpoint import open_checkpoint
-    from engine.datasets.facts import checkpoint_facts
+    from engine.profile.describing import checkpoint_facts
 
     opened = list(map(open_checkpoint, weights))
     known = [(each.task, each.names, _inputs(checkpoint_facts(each))) for each in opened]
@@ -276,9 +304,9 @@ def _with_latency(comparison: Comparison, timed: Sequence[float], reference: int
 
 
 def _compared(
-    size: ModelSize, name: str, measured: Measured | None, base: ModelSize, base_measured: Measured | None
+    size: Candidate, name: str, measured: Measured | None, base: Candidate, base_measured: Measured | None
 ) -> ComparedModel:
-    own, reference = ({key: getattr(each, key) for key in _RELATIVE} for each in (size, base))
+    own, reference = size.costs, base.costs
     metrics, per_class = (measured.metrics, measured.per_class) if measured else ({}, {})
     base_metrics, base_classes = (base_measured.metrics, base_measured.per_class) if base_measured else ({}, {})
     return ComparedModel(

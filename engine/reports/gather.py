@@ -10,14 +10,15 @@ from typing import Any, TypeGuard
 
 from engine.base.errors import CheckpointError, DatasetError
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from engine.pruning.cost import count_operations
-from engine.pruning.gammas import GammaSummary, LayerGammas, collect_gammas, summarise_gammas
+from engine.profile.counting import count_operations
+from engine.profile.describing import file_score
+from engine.profile.gammas import GammaSummary, LayerGammas, summarise_gammas
+from engine.pruning.gammas import collect_gammas
 from engine.reports.comparison import GFLOPS_IMGSZ
 from engine.reports.samples import Sample, sample_predictions
 from engine.validation.study import FOLDER, Study, find_studies, read_study
 from engine.workspace.family_scores import FamilyScore, family_scores, shared_scores
 from engine.workspace.figures import Figures, figures_of
-from engine.workspace.file_facts import file_score
 from engine.workspace.store import Model, Store
 
 _PATHS = ("weights", "data", "save_dir", "teacher", "reference", "measurements", "sensitivity", "file")
@@ -174,7 +175,6 @@ def _registered(scores: Mapping[str, FamilyScore], model: Model, figures: Figure
 def _reported(
     scores: Mapping[str, FamilyScore], checkpoint: Checkpoint, name: str, kind: str, model: Model | None = None
 ) -> ReportedModel:
-    operations, _, _ = count_operations(checkpoint.model, GFLOPS_IMGSZ, GFLOPS_IMGSZ)
     results = checkpoint.content.get("train_results")
     return ReportedModel(
         name=model.name if model else name,
@@ -183,7 +183,7 @@ def _reported(
         made=model.made if model and model.made.get("spec") else checkpoint.made,
         digest=checkpoint.digest,
         params=checkpoint.params,
-        gflops=operations / 1e9 * 2,
+        gflops=count_operations(checkpoint.model, GFLOPS_IMGSZ).gflops,
         size_mb=checkpoint.path.stat().st_size / 1e6,
         **_accuracy(scores, checkpoint.digest),
         layers=collect_gammas(checkpoint.model),

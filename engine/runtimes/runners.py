@@ -15,7 +15,7 @@ from engine.base.errors import ExportError
 from engine.base.imgsz import ImageSize, height_width, model_stride, option_text
 from engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from engine.checkpoints.inputs import image_channels
-from engine.pruning.cost import count_operations
+from engine.profile.counting import count_operations
 from engine.runtimes.formats import Format, format_named
 from engine.runtimes.sessions import timed_ms
 from engine.runtimes.threads import torch_threads
@@ -52,7 +52,7 @@ def open_runner(weights: Path, runtime: str, imgsz: ImageSize, threads: int, fol
     _check_size(checkpoint, imgsz)
     exported = None
     # Counted before the model is fused for running, which takes its BatchNorm away.
-    gflops = count_operations(checkpoint.model, *height_width(imgsz))[0] / 1e9 * 2
+    gflops = count_operations(checkpoint.model, imgsz).gflops
     convolutions = [module for module in checkpoint.model.modules() if isinstance(module, nn.Conv2d)]
     input_channels = tuple(module.in_channels for module in convolutions if module.groups == 1)
     if runtime in FORMATS:

@@ -24,8 +24,9 @@ from engine.base.errors import TrainingError
 from engine.base.files import atomic_path
 from engine.base.tasks import TASKS
 from engine.checkpoints.unpruning import is_marked_description, mark_if_narrower
-from engine.datasets.facts import described_facts, module_facts, module_fit, move_classes
+from engine.datasets.facts import described_facts, module_fit, move_classes
 from engine.datasets.fit import REBUILT, REFUSED
+from engine.profile.describing import module_facts
 from engine.training.resumable import Resumable
 from engine.training.trackers import tracker_of
 

@@ -15,9 +15,10 @@ from engine.checkpoints.checkpoint import Checkpoint
 from engine.datasets import DatasetInfo, image_files
 from engine.datasets.facts import measuring_fit
 from engine.datasets.fit import REFUSED
+from engine.profile.gammas import summarise_gammas
+from engine.profile.graph import ChannelGraph
 from engine.pruning.criteria import Batch, Context, ImportanceSettings, channel_scores
-from engine.pruning.gammas import collect_gammas, summarise_gammas
-from engine.pruning.graph import ChannelGraph
+from engine.pruning.gammas import collect_gammas
 from engine.pruning.session import Slimming
 from engine.settings.choices import DATA_CRITERION
 from engine.validation.impact.subset import content_digest

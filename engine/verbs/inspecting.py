@@ -13,7 +13,8 @@ from engine.verbs.common import resolve_weights
 
 def inspect(request: InspectRequest, report: Report) -> InspectResult:
     """Describe a checkpoint: task, classes, size, gammas of every layer."""
-    from engine.pruning.gammas import collect_gammas, summarise_gammas
+    from engine.profile.gammas import summarise_gammas
+    from engine.pruning.gammas import collect_gammas
     from engine.pruning.session import Slimming
 
     slimming = Slimming.open(resolve_weights(request.weights))
@@ -36,7 +37,7 @@ def inspect(request: InspectRequest, report: Report) -> InspectResult:
 
 
 def _told(layer: Any, prunable: int, reason: str) -> LayerGammas:
-    """Return a layer (``engine.pruning.gammas.LayerGammas``) as the result tells it."""
+    """Return a layer (``engine.profile.gammas.LayerGammas``) as the result tells it."""
     import numpy as np
 
     return LayerGammas(

@@ -223,8 +223,9 @@ def _fitted(source: Any, dataset: Any, request: TrainingRequest) -> tuple[dict[s
     Raises:
         TrainingError: They do not, or the teacher sees other images than the data set has.
     """
-    from engine.datasets.facts import checkpoint_facts, training_fit
+    from engine.datasets.facts import training_fit
     from engine.datasets.fit import REFUSED
+    from engine.profile.describing import checkpoint_facts
 
     if source is None:
         return request.arguments, None

@@ -7,15 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.profile.facts import CheckpointFacts, RecordedScore, TrainingConditions, data_identity, scores_of
 from engine.validation.cache import MeasurementKey
-from engine.workspace.file_facts import (
-    FileFacts,
-    RecordedScore,
-    TrainingConditions,
-    data_identity,
-    known_facts,
-    scores_of,
-)
+from engine.workspace.file_facts import known_facts
 from engine.workspace.store import Model, Store
 
 
@@ -40,7 +34,9 @@ def family_scores(store: Store, model: Model) -> dict[str, FamilyScore]:
     return scores_of_family(store, members, known_facts(store, members))
 
 
-def scores_of_family(store: Store, members: Sequence[Model], facts: Mapping[str, FileFacts]) -> dict[str, FamilyScore]:
+def scores_of_family(
+    store: Store, members: Sequence[Model], facts: Mapping[str, CheckpointFacts]
+) -> dict[str, FamilyScore]:
     """Return digest of a file -> what it shows; ``facts`` are what the members' files tell, by digest."""
     told = {model.digest: recorded_score(model, facts.get(model.digest)) for model in members}
     recorded = {digest: score for digest, score in told.items() if score is not None}
@@ -80,7 +76,7 @@ def shared_scores(
     return told
 
 
-def recorded_score(model: Model, facts: FileFacts | None) -> RecordedScore | None:
+def recorded_score(model: Model, facts: CheckpointFacts | None) -> RecordedScore | None:
     """Return the accuracy that a registered model's record tells, else its file; None where neither does."""
     metrics, spec = scores_of(model.metrics), model.made.get("spec") or {}
     if metrics and spec.get("data") and spec.get("imgsz"):

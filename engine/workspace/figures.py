@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from engine.base.imgsz import pixels
 from engine.base.numbers import count, gflops_at, score
 from engine.base.tasks import main_metric, main_score, metric_label
+from engine.profile.facts import CheckpointFacts
 from engine.settings.results import LatencyResult, Timing
 from engine.workspace.family_scores import FamilyScore, families, scores_of_family
-from engine.workspace.file_facts import FileFacts, known_facts
+from engine.workspace.file_facts import known_facts
 from engine.workspace.store import Job, Model, Store
 
 
@@ -105,7 +106,7 @@ def _latency(timing: Timing) -> Latency:
 
 
 def _figures(
-    model: Model, facts: FileFacts | None, scores: Mapping[str, FamilyScore], times: Mapping[str, Latency]
+    model: Model, facts: CheckpointFacts | None, scores: Mapping[str, FamilyScore], times: Mapping[str, Latency]
 ) -> Figures:
     score = scores.get(model.digest, FamilyScore({}, False, ""))
     there = not model.deleted and model.path.is_file()

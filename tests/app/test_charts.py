@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from app import charts
-from engine.pruning.cost import Cost
-from engine.pruning.gammas import LayerGammas
+from engine.profile.cost import Cost
+from engine.profile.gammas import LayerGammas
 from tests.app.previews import layer_preview
 
 

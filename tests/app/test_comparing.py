@@ -16,11 +16,11 @@ from app.charts.boxes import boxes_on_image
 from app.comparison import side_by_side
 from app.comparison import tables as comparing_tables
 from app.comparison.predictions import difference_sentence
-from engine.datasets.fit import ModelFacts
+from engine.profile.facts import CheckpointFacts, ModelFacts, RecordedScore
+from engine.reports.comparison import Candidate
 from engine.reports.comparison import side_by_side as compared
 from engine.settings.results import Measured
 from engine.validation.detections import Boxes
-from engine.validation.size import ModelSize
 from engine.workspace.store import Job, Model
 from tests.results import measurement, timing
 
@@ -28,10 +28,14 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 NAMES = {"/w/a.pt": "Dense", "/w/b.pt": "Pruned", "/w/c.pt": "New"}
 
 
-def size(name: str, params: int) -> ModelSize:
-    names = {0: "cat", 1: "dog"}
-    facts, counted = ModelFacts(f"{name}.pt", tuple(names.values())), (params, params / 1e6, params / 5e5)
-    return ModelSize(Path(f"/w/{name}.pt"), name, "detect", names, 320, *counted, stride=32, facts=facts)
+def size(name: str, params: int) -> Candidate:
+    facts = {
+        **{"digest": "0" * 64, "task": "detect", "names": {0: "cat", 1: "dog"}, "trained_imgsz": 320, "stride": 32},
+        **{"params": params, "gflops": params / 1e6, "size_mb": params / 5e5, "made": {}},
+        **{"fitting": ModelFacts(f"{name}.pt", ("cat", "dog")), "told": RecordedScore({}, None)},
+        **{"end2end": False, "centres": False},
+    }
+    return Candidate(Path(f"/w/{name}.pt"), CheckpointFacts(**facts), params / 1e6)
 
 
 def measured(score: float, cat: float) -> Measured:

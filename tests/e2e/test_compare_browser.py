@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from engine.reports.comparison import open_candidate
 from engine.validation.cache import MeasurementKey, dataset_digest
-from engine.validation.size import measure_size
 from engine.workspace.store import Store, StoredMeasurements
 from tests.e2e.reading import drawn_pictures, settled, table, traces, wait_until
 from tests.e2e.tab import query
@@ -49,12 +49,13 @@ def assert_shown(page, store, models, data) -> None:
     lines = table(page, "mAP50-95", lambda lines: told(lines, "Model") == names and all(map(is_number, told(lines))))
     assert told(lines, "Model") == names
     for line, model in zip(lines, models, strict=True):
-        size, measured = measure_size(model.path), known(store, model, data)
+        size, measured = open_candidate(model.path), known(store, model, data)
         assert {column: float(line[column]) for column in METRICS} == {
             column: pytest.approx(measured["metrics"][metric], abs=1e-12) for column, metric in METRICS.items()
         }
-        assert int(line["Parameters"]) == size.params
-        assert float(line["GFLOPs"]) == pytest.approx(size.gflops) and float(line["MB"]) == pytest.approx(size.size_mb)
+        assert int(line["Parameters"]) == size.facts.params
+        assert float(line["GFLOPs"]) == pytest.approx(size.gflops)
+        assert float(line["MB"]) == pytest.approx(size.facts.size_mb)
 
 
 def download(page, folder) -> list[dict[str, str]]:

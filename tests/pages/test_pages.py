@@ -51,7 +51,8 @@ def test_the_demo_opens_with_one_press(open_page, workspace):
 
 def test_a_model_that_was_never_sparse_trained_is_recognised(open_page, demo):
     app = open_page("gammas", demo.dense.id)
-    from engine.pruning.gammas import collect_gammas, summarise_gammas
+    from engine.profile.gammas import summarise_gammas
+    from engine.pruning.gammas import collect_gammas
     from engine.pruning.session import Slimming
 
     summary = summarise_gammas(collect_gammas(Slimming.open(demo.dense.path).checkpoint.model))

@@ -106,12 +106,12 @@ def test_the_report_and_the_terminal_tell_the_numbers_of_the_pages(family, works
 
 
 def test_a_checkpoint_is_opened_once_for_its_figures_and_a_deleted_model_keeps_them(family, workspace, monkeypatch):
-    from engine.workspace import file_facts
+    from engine.workspace import profiles
 
     store, (_, sparse, pruned, _) = Store(workspace), family
     before = figures_of(store, family)
-    file_facts._read_once.cache_clear()
-    monkeypatch.setattr(file_facts, "read_facts", lambda path: pytest.fail(f"{path} was opened again"))
+    profiles._made_once.cache_clear()
+    monkeypatch.setattr(profiles, "profile_of_file", lambda path: pytest.fail(f"{path} was opened again"))
     assert figures_of(store, family) == before
     store.delete_model(sparse.id)
     kept = figures_of(store, store.models(deleted=True))[sparse.id]

@@ -6,10 +6,11 @@ channels: the lowest go first, all are at least 0, and NaN stands where the crit
 names begin with an underscore are no criteria.
 """
 
-from engine.pruning.criteria._context import Batch, Context
+from engine.pruning.criteria._context import NEEDS_IMAGES, Batch, Context
 from engine.pruning.criteria._scores import (
     AGGREGATES,
     CRITERIA,
+    MODEL_FREE,
     ImportanceSettings,
     channel_scores,
     combined_scores,
@@ -19,6 +20,8 @@ from engine.pruning.criteria._scores import (
 __all__ = [
     "AGGREGATES",
     "CRITERIA",
+    "MODEL_FREE",
+    "NEEDS_IMAGES",
     "Batch",
     "Context",
     "ImportanceSettings",

@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import nn
-from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
-from ultralytics.nn.tasks import BaseModel
 
 from engine.base.errors import PlanError
-from engine.pruning.graph import ChannelGraph
+from engine.profile.graph import ChannelGraph
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from ultralytics.nn.tasks import BaseModel
+
+NEEDS_IMAGES = "This criterion looks at images; give the data set that the model was trained for (--data)."
 Batch = dict[str, Any]
 "Labelled images as Ultralytics' data loaders give them: ``img`` is (N, C, H, W) float32 from 0 to 1."
 
@@ -30,6 +32,8 @@ class Criterion(Protocol):
 
 def task_loss(model: BaseModel, batch: Batch) -> torch.Tensor:
     """Return the loss that Ultralytics trains a model with, summed over its parts."""
+    from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
+
     given = getattr(model, "args", {})  # a model that was never trained has none
     given = given if isinstance(given, dict) else vars(given)
     model.args = get_cfg(overrides={key: value for key, value in given.items() if key in DEFAULT_CFG_DICT})
@@ -41,8 +45,8 @@ class Context:
     """What a criterion may look at."""
 
     graph: ChannelGraph
-    model: nn.Module
-    "That the graph was traced from; not to be changed."
+    model: Any
+    "The ``nn.Module`` that the graph was traced from, not to be changed; None for criteria of ``MODEL_FREE``."
     seed: int = 0
     batches: Callable[[], Iterable[Batch]] | None = None
     "Reads labelled images, from the first one at every call; None where no images were given."
@@ -77,7 +81,5 @@ class Context:
 
     def _read(self) -> Iterable[Batch]:
         if self.batches is None:
-            raise PlanError(
-                "This criterion looks at images; give the data set that the model was trained for (--data)."
-            )
+            raise PlanError(NEEDS_IMAGES)
         return self.batches()

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
 from engine.base.errors import PlanError
-from engine.pruning.cost import CostModel
+from engine.profile.cost import Costs
+from engine.profile.graph import ChannelGraph
 from engine.pruning.criteria._context import Batch, Context, Criterion
-from engine.pruning.graph import ChannelGraph
 from engine.settings.choices import CRITERIA
 
+if TYPE_CHECKING:
+    from torch import nn
+
 AGGREGATES = ("mean", "max", "sum")
+MODEL_FREE = frozenset({"random"})
+"Criteria that look at nothing of the model but its graph."
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def group_scores(
     graph: ChannelGraph,
     model: nn.Module,
     settings: ImportanceSettings | None = None,
-    costs: CostModel | None = None,
+    costs: Costs | None = None,
     batches: Callable[[], Iterable[Batch]] | None = None,
 ) -> np.ndarray:
     """Score every channel group.
@@ -77,7 +82,7 @@ def group_scores(
 
 
 def combined_scores(
-    graph: ChannelGraph, by_layer: list[np.ndarray], settings: ImportanceSettings, costs: CostModel | None = None
+    graph: ChannelGraph, by_layer: list[np.ndarray], settings: ImportanceSettings, costs: Costs | None = None
 ) -> np.ndarray:
     """Return the (G,) scores of groups that the scores of their channels, layer by layer, make; as ``group_scores``."""
     if settings.per_layer:

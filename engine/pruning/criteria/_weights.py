@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from engine.profile.graph import ChannelGraph
 from engine.pruning.criteria._context import Context
-from engine.pruning.graph import ChannelGraph
 
 Score = Callable[[np.ndarray], np.ndarray]
 "(C, weights of a filter) -> (C,) scores."

@@ -1,6 +1,6 @@
 """The channel graph: traced, not typed in."""
 
+from engine.profile.graph import AttributeUpdate, ChannelGraph, EqualCount, Layer, Product
 from engine.pruning.graph.build import trace
-from engine.pruning.graph.structure import AttributeUpdate, ChannelGraph, EqualCount, Layer, Product
 
 __all__ = ["AttributeUpdate", "ChannelGraph", "EqualCount", "Layer", "Product", "trace"]

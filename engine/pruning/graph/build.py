@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from engine.base.errors import PlanError
 from engine.checkpoints.inputs import image_channels, meta_copy
+from engine.profile.graph import AttributeUpdate, ChannelGraph, Layer, Product
 from engine.pruning.graph.equal_counts import merge_equal_counts
 from engine.pruning.graph.failure import why_not_traced
 from engine.pruning.graph.operators import ADOPTING, SIZED, SOURCES, handlers
 from engine.pruning.graph.sizes import Dim
-from engine.pruning.graph.structure import AttributeUpdate, ChannelGraph, Layer, Product
 from engine.pruning.graph.tracer import Tracer
 
 TRACE_SIZES = ((64, 96), (160, 192), (320, 384), (640, 640))

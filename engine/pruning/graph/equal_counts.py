@@ -8,7 +8,7 @@ from math import lcm
 
 import numpy as np
 
-from engine.pruning.graph.structure import EqualCount
+from engine.profile.graph import EqualCount
 
 Roots = tuple[int, ...]
 

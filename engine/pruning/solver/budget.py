@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.base.errors import PlanError
 from engine.base.numbers import exact, gflops_bound, milliseconds_bound
-from engine.pruning.cost import Cost, Costs
+from engine.profile.cost import Cost, Costs
 from engine.pruning.solver.plan import PrunePlan, make_plan, solve
 from engine.pruning.solver.ranking import Ranking
 from engine.pruning.solver.settings import MAX_RATIO

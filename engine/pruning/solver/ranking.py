@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from engine.base.errors import PlanError
-from engine.pruning.graph import ChannelGraph
+from engine.profile.graph import ChannelGraph
 from engine.pruning.solver.settings import SolverSettings
 from engine.pruning.solver.units import Units, collect_units
 

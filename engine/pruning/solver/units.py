@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.pruning.graph import ChannelGraph, EqualCount
+from engine.profile.graph import ChannelGraph, EqualCount
 
 Footprint = tuple[tuple[int, int], ...]
 "(layer index, channels there) of one unit."

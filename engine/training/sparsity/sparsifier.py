@@ -18,9 +18,9 @@ from torch import Tensor, distributed, nn
 
 from engine.base.errors import TrainingError
 from engine.base.events import GammaStatistics
+from engine.profile.gammas import NEAR_ZERO, gamma_histogram
+from engine.profile.graph import ChannelGraph
 from engine.pruning.cost import CostModel
-from engine.pruning.gammas import NEAR_ZERO, gamma_histogram
-from engine.pruning.graph import ChannelGraph
 from engine.pruning.solver import PrunePlan, rank, savings, solve, solve_budget
 from engine.training.sparsity.settings import LOOK_SHARE, SHRINK_END, SparsitySettings
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.pruning.graph import ChannelGraph
+from engine.profile.graph import ChannelGraph
 from engine.pruning.solver import Ranking
 
 

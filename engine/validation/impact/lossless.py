@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from engine.pruning.graph import ChannelGraph
+from engine.profile.graph import ChannelGraph
 
 TOLERANCE = 0.02
 """Share of the removed channels that may have another gamma.

@@ -15,7 +15,8 @@ from engine.base.runtime import import_ultralytics
 from engine.base.tasks import TASKS, main_metric, metric_label, score_heading
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.datasets import check_dataset, image_files
-from engine.pruning.gammas import collect_gammas, summarise_gammas
+from engine.profile.gammas import summarise_gammas
+from engine.pruning.gammas import collect_gammas
 from engine.pruning.session import Slimming
 from engine.training import TRAINERS
 from engine.validation.cache import dataset_digest

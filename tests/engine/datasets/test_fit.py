@@ -21,11 +21,11 @@ from engine.datasets.fit import (
     REFUSED,
     RENAMED,
     DataFacts,
-    ModelFacts,
     fit_for_measuring,
     fit_for_training,
     moved_classes,
 )
+from engine.profile.facts import ModelFacts
 from engine.pruning.session import Slimming
 from engine.pruning.solver import SolverSettings
 from engine.recipes import recipe_from_dict

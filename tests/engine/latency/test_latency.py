@@ -15,6 +15,7 @@ from engine.latency.costs import LatencyCosts, ModelParts
 from engine.latency.grid import block_channels, grid_points, predict
 from engine.latency.layers import ConvolutionShape, TimedConvolution, convolutions
 from engine.latency.text import latency_text, pruned_lines
+from engine.profile.counting import convolutions_run
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget, SolverSettings
 from engine.settings.parser import build_parser
@@ -48,7 +49,7 @@ def timed_slimming(path, folder):
 
 
 def plain_costs(slimming, table):
-    layers = convolutions(slimming.graph, slimming.checkpoint.model, 64)
+    layers = convolutions(slimming.graph, slimming.convolutions(64))
     return LatencyCosts(slimming.cost_model(64), slimming.graph, layers, ModelParts(8.0, moving=1.0, rest=1.0), table)
 
 
@@ -110,7 +111,7 @@ def test_only_points_of_the_grid_are_ever_looked_up(monkeypatch, block):
 
 
 def test_every_convolution_of_a_pass_is_listed_once_with_its_map_size():
-    listed = convolutions(graph_of(), build(), 64)
+    listed = convolutions(graph_of(), convolutions_run(build(), 64))
     assert len(listed) == 64
     first = listed[0]
     assert (first.inputs, first.outputs, first.input_axis) == (3, 16, -1)
@@ -218,7 +219,7 @@ def test_the_unpruned_model_is_predicted_to_take_what_it_was_measured_to_take(ti
 def full_table(slimming, path):
     """Write the table of a machine on which ``PlainTable`` tells the truth, and read it again."""
     plain = PlainTable(path, 1)
-    for timed in convolutions(slimming.graph, slimming.checkpoint.model, 64):
+    for timed in convolutions(slimming.graph, slimming.convolutions(64)):
         for point in grid_points(timed):
             plain._keep(plain._key(timed.shape, *point), plain.convolution_ms(timed.shape, *point))
     plain.model_parts(slimming.checkpoint.digest, 64, lambda: {"convolutions": 8.0, "moving": 1.0, "rest": 1.0})
@@ -268,7 +269,7 @@ def test_users_of_one_opened_checkpoint_get_what_each_of_them_would_get_alone(ti
     parts = ModelParts(8.0, moving=1.0, rest=1.0), ModelParts(20.0, moving=3.0, rest=1.0)
     users = [(64, None), (96, None)]
     for imgsz, part in zip((64, 96), parts, strict=True):
-        layers = convolutions(slimming.graph, slimming.checkpoint.model, imgsz)
+        layers = convolutions(slimming.graph, slimming.convolutions(imgsz))
         table = PlainTable(tmp_path / f"{imgsz}.json", 1)
         users.append((imgsz, LatencyCosts(slimming.cost_model(imgsz), slimming.graph, layers, part, table)))
 

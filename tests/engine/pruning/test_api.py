@@ -48,7 +48,7 @@ def fill_latency_table(weights: Path) -> None:
     table = LatencyTable.of_this_machine(compute_threads())
     times = {
         f"{layer.shape.key} {inputs} {outputs}": 1e-6 * inputs * outputs
-        for layer in convolutions(opened.graph, opened.checkpoint.model, 64)
+        for layer in convolutions(opened.graph, opened.convolutions(64))
         for inputs, outputs in grid_points(layer)
     }
     table.path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from ultralytics.nn.tasks import DetectionModel
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.checkpoints.inputs import image_channels
 from engine.export import ExportSettings, export_model
-from engine.latency.layers import convolutions
+from engine.profile.counting import convolutions_run
 from engine.pruning.compensation import compensate
 from engine.pruning.cost import CostModel
 from engine.pruning.graph import trace
@@ -79,7 +79,7 @@ def test_a_model_with_ultralytics_focus_is_pruned_as_it_is_masked_and_costs_what
         assert cost.params == sum(parameter.numel() for parameter in pruned.parameters())
         assert cost.gflops == thop.profile(pruned, inputs=[images], verbose=False)[0] / 1e9 * 2
         assert torch.isfinite(run(compensate(model, graph, keep), images)[0]).all()
-    assert len(convolutions(graph, model, SIZE)) == sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    assert len(convolutions_run(model, SIZE)) == sum(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
 def test_a_pruned_model_with_ultralytics_focus_is_reloaded_timed_and_exported(focus, tmp_path):

@@ -9,7 +9,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from engine.base.errors import StopRequested, TrainingError, WorkbenchError
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.pruning.gammas import collect_gammas, summarise_gammas
+from engine.profile.gammas import summarise_gammas
+from engine.pruning.gammas import collect_gammas
 from engine.pruning.graph import ChannelGraph, trace
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget

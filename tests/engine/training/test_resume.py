@@ -14,7 +14,8 @@ import torch
 
 from engine.base.errors import StopRequested, TrainingError
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.pruning.gammas import collect_gammas, summarise_gammas
+from engine.profile.gammas import summarise_gammas
+from engine.pruning.gammas import collect_gammas
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget
 from engine.training import TrainSettings, progress, resumed_settings

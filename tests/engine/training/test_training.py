@@ -18,7 +18,8 @@ from ultralytics.utils.torch_utils import ModelEMA
 from engine.base.errors import StopRequested, TrainingError, WorkbenchError
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.demo.dataset import make_demo_dataset
-from engine.pruning.gammas import collect_gammas, summarise_gammas
+from engine.profile.gammas import summarise_gammas
+from engine.pruning.gammas import collect_gammas
 from engine.pruning.session import Slimming
 from engine.training import TRAINERS
 from engine.training.resuming import STATE_NAME

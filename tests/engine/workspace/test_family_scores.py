@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.profile.facts import RecordedScore, TrainingConditions
 from engine.reports import gather, report_html
 from engine.validation.cache import MeasurementKey
-from engine.workspace.family_scores import RecordedScore, TrainingConditions, family_scores, shared_scores
+from engine.workspace.family_scores import family_scores, shared_scores
 from engine.workspace.store import Store
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,4 +1,4 @@
-"""What a trace leaves behind: the channel graph, plain arrays that solver, cost and surgery read."""
+"""The channel graph: plain arrays that a trace leaves behind, and that solver, cost and surgery read."""
 
 from __future__ import annotations
 
