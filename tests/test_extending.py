@@ -13,7 +13,15 @@ from tests.warm import Warm
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w/]+\.py)`:\n\n```python\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE))
-(MENU_ENTRY,) = re.findall(r"^```menu\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+OPTION = {
+    # label of the block -> (file, line that it is put below)
+    "option": ("engine/settings/training.py", "    patience: Patience = 100\n"),
+    "field": (
+        "engine/training/settings.py",
+        '    "Epochs without improvement after which training ends early; 0 for never."\n',
+    ),
+    "argument": ("engine/training/settings.py", '            "patience": self.patience,\n'),
+}
 MENU_PLACE = '        ("jobs", "Jobs", ":material/list_alt:"),\n'
 WEIGHTS = "demo/yolov8n-harbour-sparse.pt"
 
@@ -49,11 +57,22 @@ def copy(tmp_path_factory) -> Path:
     for name, content in FILES.items():
         assert not (folder / name).exists()
         (folder / name).write_text(content, encoding="utf-8")
-    menu = folder / "app" / "frame" / "frame.py"
-    source = menu.read_text(encoding="utf-8")
-    assert source.count(MENU_PLACE) == 1
-    menu.write_text(source.replace(MENU_PLACE, MENU_PLACE + MENU_ENTRY), encoding="utf-8")
+    put_below(folder / "app" / "frame" / "frame.py", MENU_PLACE, block("menu"))
+    for label, (name, line) in OPTION.items():
+        put_below(folder / name, line, block(label))
     return folder
+
+
+def block(label: str) -> str:
+    """Return the lines of the page that such a label stands above."""
+    (lines,) = re.findall(rf"^```{label}\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+    return lines
+
+
+def put_below(file: Path, line: str, lines: str) -> None:
+    source = file.read_text(encoding="utf-8")
+    assert source.count(line) == 1
+    file.write_text(source.replace(line, line + lines), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +102,7 @@ def test_every_example_is_short_and_whole():
         "pages/widths.py",
     }
     assert all(len(content.splitlines()) < 30 for content in FILES.values())
+    assert len("".join(map(block, OPTION)).splitlines()) < 30
 
 
 def test_a_criterion_is_found_on_the_terminal_and_scores_otherwise(run):
@@ -131,6 +151,30 @@ def test_a_format_is_exported_through_its_gates_and_timed(run, copy):
     assert '"runtime": "frozen"' in told and '"runtime": "torchscript"' in told
 
 
+def test_an_option_is_found_on_the_terminal_and_in_a_recipe_and_reaches_ultralytics(run):
+    for verb in ("train", "sparsify", "finetune"):
+        assert "--close-mosaic N" in run("-m", "engine", verb, "--help")
+    assert "--close-mosaic" in run("-m", "engine.settings.docs")
+    refused = run("-m", "engine", "train", "--weights", WEIGHTS, "--data", "x.yaml", "--close-mosaic", "-1", code=2)
+    assert "--close-mosaic is -1; it must be a whole number of at least 0" in refused
+    check = "from engine.recipes import recipe_from_dict as check; "
+    step = "check({'steps': [{'train': {'close_mosaic': %s}}]})"
+    assert "'close_mosaic': 5" in run("-c", f"{check}print({step % 5})")
+    assert "close_mosaic" in run("-c", check + step % -1, code=1)
+    used = """
+from engine.settings.command import command_of
+from engine.settings.requests import read_request
+from engine.verbs.training import run_settings
+spec = {"weights": "a.pt", "data": "d.yaml", "save_dir": "run", "epochs": 20, "imgsz": 64, "device": "cpu"}
+for told, wanted in (({"close_mosaic": 5}, 5), ({}, 10)):
+    request = read_request("train", {**spec, **told})
+    settings = run_settings(request, weights="a.pt", data="d.yaml", imgsz=64, teacher=None, extra={})
+    assert settings.overrides()["close_mosaic"] == wanted
+assert "--close-mosaic 5" in command_of("train", {**spec, "close_mosaic": 5})
+"""
+    run("-c", used)
+
+
 def test_pages_show_what_was_added(run):
     shown = f"""{PAGES}
 assert not app.exception
@@ -140,6 +184,9 @@ app.switch_page(str(Path("pages/prune.py").resolve())).run()
 assert not app.exception and "|gamma| + |beta|" in app.selectbox(key="criterion").options
 app.selectbox(key="criterion").select("gamma-beta").run()
 assert not app.exception
+app.switch_page(str(Path("pages/train.py").resolve())).run()
+(shown,) = [widget for widget in app.number_input if widget.label == "Epochs without mosaic"]
+assert not app.exception and shown.value == 10
 app.switch_page(str(Path("pages/export.py").resolve())).run()
 assert not app.exception and "Frozen TorchScript" in str(app)
 """

@@ -10,11 +10,13 @@ import streamlit as st
 
 from app.training.more_settings import automatic_batch, choose_arguments, choose_automatic_batch, choose_trackers
 from app.words import format
-from app.words.fields import numeric, setting
+from app.words.fields import labelled, numeric, setting
 from engine.base.devices import gpu_names, has_apple_gpu
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
 from engine.pruning.session import Slimming
+from engine.settings.fields import Setting, fields_of
+from engine.settings.requests import request_of
 
 COMMON: dict[str, int] = {name: setting("train", name).default for name in ("batch", "workers", "nbs")}
 "What every training starts with, unless a preset says otherwise."
@@ -181,21 +183,23 @@ def advanced_settings(key: str, verb: str, spec: dict[str, Any], persist: Kept =
         spec: The settings chosen so far.
         persist: Whether the widgets keep their values across pages.
     """
-    fields = [setting(verb, name) for name in ("nbs", "bn_momentum", "workers", "seed", "patience")]
+    fields = [field for field in fields_of(request_of(verb)).values() if field.option.advanced]
     with st.expander("Advanced", icon=":material/tune:"):
         grid = st.grid(2, min_column_width=120)
-        chosen = {
-            field.name: grid.number_input(
-                **numeric(field), key=_preset(f"{key} {field.name}", field.default), persist_state=persist
-            )
-            for field in fields
-        }
+        chosen = {field.name: _advanced(grid, field, f"{key} {field.name}", persist) for field in fields}
         chosen |= choose_automatic_batch(key, persist) | choose_trackers(key, persist)
         arguments = choose_arguments(key, verb, {**spec, **chosen}, persist)
         return None if arguments is None else chosen | arguments
 
 
-def _preset(key: str, value: float) -> str:
+def _advanced(place: Any, field: Setting, key: str, persist: Kept) -> Any:
+    key = _preset(key, field.default)
+    if field.is_switch:
+        return place.toggle(**labelled(field), key=key, persist_state=persist)
+    return place.number_input(**numeric(field), key=key, persist_state=persist)
+
+
+def _preset(key: str, value: float | None) -> str:
     """Give a widget its first value through the session, where presets and buttons may change it; return its key."""
     st.session_state.setdefault(key, value)
     return key

@@ -69,6 +69,8 @@ class Option:
     resume: Literal["compared", "free", "refused"] = "compared"
     """What happens where a run goes on and this is said with another value: it is refused with a sentence, it is taken,
     or the verb refuses it in any run."""
+    advanced: bool = False
+    "Whether the pages that train show a widget of it among what is seldom changed; of numbers and switches."
     terminal: bool = True
     "Whether the terminal has an option of this name; a field of Ultralytics' own arguments needs none."
 

@@ -49,6 +49,7 @@ Momentum = Annotated[
     Option(
         "share of each batch in BatchNorm's running statistics while training",
         label="BatchNorm momentum",
+        advanced=True,
         more="With the 0.03 of Ultralytics they trail the weights by some 33 steps, which counts where channels fade "
         "and in short runs. The model that comes out keeps its own.",
         metavar="M",
@@ -64,6 +65,7 @@ Patience = Annotated[
     Option(
         "epochs without a better score before stopping, 0: never",
         label="Patience",
+        advanced=True,
         metavar="N",
         unit="epochs",
         most=1000,
@@ -137,6 +139,7 @@ class Training(Arguments, Saves, Device, Data):
         Option(
             "images whose gradients are gathered before the optimizer takes a step",
             label="Nominal batch",
+            advanced=True,
             more="A smaller one gives more steps.",
             metavar="N",
             unit="images",
@@ -159,6 +162,7 @@ class Training(Arguments, Saves, Device, Data):
         Option(
             "processes that load images for a GPU",
             label="Loader processes",
+            advanced=True,
             more="0 loads them in the training's own and takes the least memory.",
             metavar="N",
             unit="processes",
@@ -173,6 +177,7 @@ class Training(Arguments, Saves, Device, Data):
         Option(
             "start of all random numbers",
             label="Seed",
+            advanced=True,
             more="Another one gives another run.",
             metavar="N",
             most=2**31 - 1,
