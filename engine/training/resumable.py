@@ -137,12 +137,12 @@ class Resumable(BaseTrainer):
 
         So best.pt is never worse than what training began with. Called before the first step.
         """
+        self.epoch = -1
         batch = self.preprocess_batch(self.test_loader.collate_fn([self.test_loader.dataset[0]]))
         model = self.ema.ema.eval()
         with torch.no_grad():  # the validator sums losses by the names that a first batch would have told
             loss, self.loss_items = model.loss(batch, model(batch["img"]))
         self.loss = loss.sum()
-        self.epoch = -1
         self.metrics, self.fitness = self.validate()
         if RANK in {-1, 0}:
             self.start_metrics = short_metrics(self.metrics)
