@@ -27,7 +27,7 @@ def scored_by(verb, told=None, **spec):
 @pytest.fixture(scope="module")
 def never_sparse(tmp_path_factory):
     """A model whose gammas are all near 1."""
-    path = write_dense("yolov8n.yaml", tmp_path_factory.mktemp("model") / "dense.pt")
+    path = write_dense(tmp_path_factory.mktemp("model") / "dense.pt")
     model = open_checkpoint(path).model
     with torch.no_grad():
         for name, parameter in model.named_parameters():
