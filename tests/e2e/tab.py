@@ -30,7 +30,7 @@ class Watch:
 
     def _said(self, message) -> None:
         if message.type == "error" and not _EXPECTED_404.search(urlsplit(message.location.get("url", "")).path):
-            self.complaints.append(message.text)
+            self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
 
 def query(page, name: str) -> str:

@@ -1,22 +1,14 @@
 """A run that was stopped or killed, anywhere and any number of times, ends with the very weights of one in one go."""
 
-import contextlib
-import csv
 import json
 import os
 import pickle
 import random
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -27,35 +19,13 @@ from ultralytics.utils.torch_utils import EarlyStopping
 from engine.base.errors import StopRequested, TrainingError
 from engine.checkpoints.checkpoint import open_checkpoint
 from engine.datasets import check_dataset, resolved_yaml
-from engine.pruning.session import Slimming
-from engine.training import TRAINERS, TrainResult, TrainSettings, progress, run_training
+from engine.training import TRAINERS, TrainSettings, progress, run_training
 from engine.training.randomness import random_states, set_loader_state, set_random_states
 from engine.training.resuming import RUN_NAME, STATE_NAME, forget_unfinished_epochs, saved_run
-from engine.training.sparsity import SparsitySettings
 from engine.training.state import STATE_FORMAT, read_state, write_state
 from engine.training.trainers import KeepsModule, strip_checkpoints
-from tests.shapes import draw_shapes, learnt
+from tests.exact import assert_same_run, assert_same_weights, interrupted, make_settings, make_whole, rows, stopping
 from tests.tasks import SIZE, write_data, write_model
-
-ROOT = Path(__file__).resolve().parents[3]
-EPOCHS, CLOSING = 5, 4
-"The fourth epoch is the first without mosaics."
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return draw_shapes(tmp_path_factory.mktemp("data") / "set", "detect")
-
-
-@pytest.fixture(scope="module")
-def teacher(data, tmp_path_factory) -> Path:
-    """Really trained, so that accuracy moves and best.pt is not always the last epoch's."""
-    return learnt(data, "detect", tmp_path_factory.mktemp("model") / "teacher.pt")
-
-
-@pytest.fixture(scope="module")
-def pruned(teacher, tmp_path_factory) -> str:
-    return str(Slimming.open(teacher).prune(0.3, tmp_path_factory.mktemp("model") / "pruned.pt"))
 
 
 @pytest.fixture(autouse=True)
@@ -63,85 +33,8 @@ def _every_step_is_reported(monkeypatch):
     monkeypatch.setattr(progress, "STEP_INTERVAL_S", 0.0)
 
 
-@pytest.fixture(scope="module")
-def settings(pruned, teacher, data) -> Callable[..., TrainSettings]:
-    def build(kind: str, save_dir: Path, **more) -> TrainSettings:
-        own = {
-            "train": {},
-            "finetune": {"cos_lr": True, "nbs": 12, "lr0": 0.005},  # gradients are gathered over the end of an epoch
-            "distil": {"teacher": str(teacher), "optimizer": "AdamW", "lr0": 0.001},
-            "targeted": {"sparsity": SparsitySettings(ratio=0.4)},
-            "proximal": {"sparsity": SparsitySettings(method="proximal", strength=1.0, schedule="linear"), "nbs": 8},
-            "classic": {"sparsity": SparsitySettings(method="classic", warmup=0.3)},
-        }[kind]
-        common = {"epochs": EPOCHS, "imgsz": SIZE, "batch": 4, "nbs": 4, "workers": 0}
-        extra = {"close_mosaic": EPOCHS - CLOSING + 1}
-        return TrainSettings(weights=pruned, data=data, save_dir=save_dir, extra=extra, **{**common, **own, **more})
-
-    return build
-
-
-@pytest.fixture(scope="module")
-def whole(settings, tmp_path_factory) -> Callable[[str], TrainResult]:
-    """Return a function that returns what a kind of run gives in one go, which is trained once."""
-
-    @cache
-    def trained(kind: str) -> TrainResult:
-        return run_training(settings(kind, tmp_path_factory.mktemp("whole") / kind), "detect", stopping())
-
-    return trained
-
-
-def stopping(*moment) -> Callable[[dict], None]:
-    """Return a report that asks to stop at the first batch of an epoch ("within", 2) or at its end ("after", 2)."""
-    wanted = {"within": ("step", 1), "after": ("epoch", None)}
-
-    def report(event):
-        if moment and (event["kind"], event.get("step")) == wanted[moment[0]] and event["epoch"] == moment[1]:
-            raise StopRequested
-
-    return report
-
-
-def interrupted(settings: TrainSettings, *moments) -> tuple[list[TrainResult | None], TrainResult]:
-    """Run with a stop at each moment, going on after each; None is the result of a part that ended with nothing."""
-    parts, told = [], []
-
-    def report(event):
-        told.extend([event["epoch"]] if event["kind"] == "epoch" else [])
-        stop(event)
-
-    for number, moment in enumerate((*moments, ())):
-        stop = stopping(*moment)
-        try:
-            parts.append(run_training(replace(settings, resume=number > 0), "detect", report))
-        except StopRequested:
-            parts.append(None)
-    assert told == list(range(1, parts[-1].epochs_done + 1)), "each epoch is told once"
-    return parts[:-1], parts[-1]
-
-
-def rows(save_dir: Path) -> list[dict[str, str]]:
-    with open(save_dir / "results.csv", encoding="utf-8") as stream:
-        return [{name: value for name, value in row.items() if name != "time"} for row in csv.DictReader(stream)]
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    tensors, others = (open_checkpoint(path).model.state_dict() for path in (first, second))
-    assert tensors.keys() == others.keys()
-    assert not [name for name in tensors if not torch.equal(tensors[name], others[name])], first.name
-
-
-def assert_same_run(first: TrainResult, second: TrainResult) -> None:
-    for one, other in ((first.best, second.best), (first.last, second.last)):
-        assert_same_weights(one, other)
-    folders = [result.last.parents[1] for result in (first, second)]
-    assert rows(folders[0]) == rows(folders[1])
-    assert [row["epoch"] for row in rows(folders[1])] == [str(number + 1) for number in range(first.epochs_done)]
-    assert first.last_metrics == second.last_metrics
-    # Measured by Ultralytics on best.pt, which for depth a stop has calibrated once already: the same but for rounding.
-    assert second.metrics == pytest.approx(first.metrics, rel=1e-6 if "rmse" in first.metrics else 0, abs=0)
-    assert {path.name for path in second.last.parent.iterdir()} == {"best.pt", "last.pt"}
+settings = pytest.fixture(scope="module")(make_settings)
+whole = pytest.fixture(scope="module")(make_whole)
 
 
 @pytest.mark.parametrize(
@@ -176,70 +69,6 @@ def resolved(task: str, folder: Path) -> Path:
     """Draw a data set and return its description with an absolute path, as the verbs do."""
     (folder / "described").mkdir()
     return resolved_yaml(check_dataset(write_data(task, folder / "set"), task), folder / "described")
-
-
-_RUN = """
-import json, sys
-import engine
-from engine.base.runtime import import_ultralytics
-import_ultralytics()
-from engine.training import TrainSettings, progress, run_training
-progress.STEP_INTERVAL_S = 0.0
-told = open(sys.argv[2], "w", buffering=1)
-settings = TrainSettings.from_dict(json.loads(sys.argv[1]))
-run_training(settings, "detect", lambda event: told.write(json.dumps(event) + chr(10)))
-"""
-
-
-def kill_within(settings: TrainSettings, epoch: int) -> None:
-    """Train in processes of their own, and kill them all at once when the first step of an epoch is told."""
-    told = settings.save_dir.with_suffix(".events")
-    told.unlink(missing_ok=True)
-    command = [sys.executable, "-c", _RUN, json.dumps(settings.as_dict()), str(told)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        words = f'"kind": "step", "epoch": {epoch},'
-        while not (told.exists() and words in told.read_text()):
-            assert process.poll() is None, f"it ended before epoch {epoch}"
-            time.sleep(0.01)
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-        for member in family:
-            member.kill()
-        psutil.wait_procs(family, timeout=30)
-
-
-def test_a_run_killed_in_several_epochs_ends_with_the_weights_of_one_in_one_go(settings, whole, tmp_path):
-    wanted = settings("finetune", tmp_path / "parts")
-    kill_within(wanted, 1)
-    kill_within(replace(wanted, resume=True), 3)
-    assert saved_run(wanted.save_dir).epochs_done == 2
-    done = run_training(replace(wanted, resume=True), "detect", stopping())
-    assert_same_run(whole("finetune"), done)
-
-
-@pytest.mark.slow
-def test_two_processes_killed_and_stopped_end_with_the_weights_of_two_in_one_go(settings, tmp_path):
-    wanted = settings("targeted", tmp_path / "parts", processes=2, nbs=12, epochs=4)
-
-    def kill(event):
-        if event["kind"] == "step" and event["epoch"] == 3:
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if "engine.training.rank" in process.cmdline():
-                        process.kill()
-
-    with pytest.raises(TrainingError, match="ended unexpectedly"):
-        run_training(wanted, "detect", kill)
-    before = saved_run(wanted.save_dir).epochs_done
-    assert before in (2, 3), "3 where the step was the last of its epoch"
-
-    def at_once(event):
-        if event.get("text", "").startswith("Training"):
-            raise StopRequested
-
-    cut_short = run_training(replace(wanted, resume=True), "detect", at_once)
-    assert cut_short.stopped and cut_short.epochs_done == before
-    done = run_training(replace(wanted, resume=True), "detect", stopping())
-    assert_same_run(run_training(replace(wanted, save_dir=tmp_path / "whole"), "detect", stopping()), done)
 
 
 def test_a_run_stopped_within_an_epoch_hands_back_the_epoch_before(settings, tmp_path):
