@@ -18,6 +18,7 @@ from app.plan.settings import choose_limits, choose_repair, choose_target
 from app.plan.tables import WITHIN_BUDGET
 from app.training.settings import optimizer_settings, own_size, run_settings
 from app.words import format
+from app.words.fields import setting
 from engine.base import numbers
 from engine.base.imgsz import as_size
 from engine.profile.gammas import summarise_gammas
@@ -43,7 +44,7 @@ def offer_pruning(model: Model, plan: dict[str, Any], opened: Slimming, why_not:
         data = choose_data(model, "finetune")
         spec = run_settings("finetune", **own_size(opened), epochs=10)
         with st.expander("Optimizer", icon=":material/speed:"):
-            spec |= optimizer_settings("finetune", lr0=0.005)
+            spec |= optimizer_settings("finetune", lr0=setting("finetune", "lr0").default)
         plan = {"data": data, **plan, **choose_repair()}  # what scores were computed on recalibrates too
         unfed = bool(plan["recalibrate"]) and plan["data"] is None
         agreed = data is None or goes_together(opened, data, "finetune", pruned=True)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from engine.base.errors import ExportError
 from engine.runtimes.formats import format_named, unavailable
+from engine.settings.fields import check_values, choices_of, default_of
+from engine.settings.requests import ExportRequest
 
 NMS_TASKS = ("detect", "segment", "pose", "obb")
-END2END, ONE_TO_MANY = HEADS = ("end2end", "one-to-many")
+END2END, ONE_TO_MANY = HEADS = choices_of(ExportRequest, "head")
 "Heads of a model that has two; see ``engine.export.heads``."
 DETECTION_GATES = ("boxes", "accuracy")
 "The gates that tell whether a file finds what the checkpoint finds."
 CALIBRATION_IMAGES = 128
 _LEAST_INT8_OPSET = 13
+_usual = partial(default_of, ExportRequest)
 
 
 @dataclass(frozen=True)
@@ -27,18 +31,18 @@ class ExportSettings:
 
     imgsz: int | tuple[int, int]
     "Pixels, or (height, width); Ultralytics rounds it up to the model's stride."
-    format: str = "onnx"
-    precision: str = "fp32"
+    format: str = _usual("format")
+    precision: str = _usual("precision")
     "Of weights and activations: fp32, fp16 or int8. Inputs and outputs stay fp32."
-    opset: int | None = None
+    opset: int | None = _usual("opset")
     "ONNX operator set; Ultralytics' choice for the installed versions if None."
-    dynamic: bool = False
+    dynamic: bool = _usual("dynamic")
     "Let batch, height and width vary. Not together with ``nms``."
-    simplify: bool = True
+    simplify: bool = _usual("simplify")
     "Let onnxslim simplify the graph."
-    nms: bool = False
+    nms: bool = _usual("nms")
     "Put non-maximum suppression into the file."
-    head: str | None = None
+    head: str | None = _usual("head")
     "Of models that have two (YOLOv10, YOLO26): end2end, which gives final boxes, or one-to-many. End2end if None."
     data: Path | None = None
     "Data set: calibrates int8 on its training images, and checks the file on its validation images."
@@ -47,6 +51,7 @@ class ExportSettings:
     def __post_init__(self) -> None:
         if len(self.size) != 2 or not all(isinstance(side, int) and side > 0 for side in self.size):
             raise ExportError(f"The image size {self.imgsz} is not one or two positive numbers of pixels, such as 640.")
+        check_values(ExportRequest, self, ExportError, but=("data",))
         if sentence := unavailable(self.format):
             raise ExportError(sentence)
         format = format_named(self.format)
@@ -64,8 +69,6 @@ class ExportSettings:
                 "A file with non-maximum suppression inside takes one image of one size; leave out dynamic shapes "
                 "(--dynamic) or the suppression (--nms)."
             )
-        if self.head not in (None, *HEADS):
-            raise ExportError(f"There is no head {self.head!r}; choose {' or '.join(HEADS)}.")
         if self.nms and self.head == END2END:
             raise ExportError(
                 "The end-to-end head gives final boxes, so there is nothing to suppress; leave out the suppression "

@@ -16,15 +16,17 @@ from engine.latency.explain import explain
 from engine.latency.interleaved import in_turns
 from engine.runtimes.runners import Runner, open_runner
 from engine.settings.choices import RUNTIMES
+from engine.settings.fields import default_of
+from engine.settings.requests import LatencyRequest
 from engine.settings.results import Timing
 
 
 def measure(
     paths: Sequence[Path],
     imgsz: ImageSize = 640,
-    runtimes: Sequence[str] = ("onnx",),
+    runtimes: Sequence[str] = default_of(LatencyRequest, "runtime"),
     threads: int | None = None,
-    repeats: int = 100,
+    repeats: int = default_of(LatencyRequest, "repeats"),
     report: Report = silent,
 ) -> list[Timing]:
     """Measure checkpoints against the first of them.

@@ -21,6 +21,8 @@ from engine.base.tasks import TASKS, metric_label
 from engine.datasets.fit import REFUSED, Fit, fit_for_measuring
 from engine.profile.facts import CheckpointFacts, ModelFacts
 from engine.settings.choices import RUNTIMES
+from engine.settings.fields import default_of
+from engine.settings.requests import CompareRequest
 from engine.settings.results import ComparedModel, Comparison, Measured, TimedWith
 from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
 
@@ -52,7 +54,7 @@ def compare(
     gflops_imgsz: ImageSize = GFLOPS_IMGSZ,
     batch: int = BATCH,
     device: str = "cpu",
-    split: str = "val",
+    split: str = default_of(CompareRequest, "split"),
     latency: bool = False,
     report: Report = silent,
     validate: Callable[..., Any] | None = None,

@@ -462,21 +462,32 @@ def choices_of(request: type[Request], name: str) -> tuple[str, ...]:
     return fields_of(request)[name].choices
 
 
-def check_values(request: type[Request], values: Mapping[str, Any], error: type[WorkbenchError]) -> None:
-    """Hold values that were given in Python to the table.
+def check_values(
+    request: type[Request],
+    settings: Any,
+    error: type[WorkbenchError],
+    *,
+    names: Mapping[str, str] | None = None,
+    but: Iterable[str] = (),
+) -> None:
+    """Hold settings that were given in Python to the table.
 
     Args:
         request: where their fields stand.
-        values: by the names of those fields.
+        settings: has attributes of the names of those fields; what it lacks is passed over.
         error: what to raise.
+        names: field -> attribute, where it has another name.
+        but: fields that are something else there.
 
     Raises:
         WorkbenchError: as ``error``; a value is of the wrong type or out of bounds.
     """
-    table = fields_of(request)
-    for name, value in values.items():
+    for field, setting in fields_of(request).items():
+        name = (names or {}).get(field, field)
+        if field in but or not hasattr(settings, name):
+            continue
         try:
-            table[name].checked(value)
+            setting.checked(getattr(settings, name))
         except SettingsError as refusal:
             raise error(f"{name} is {refusal}.") from refusal
 

@@ -7,11 +7,10 @@ from engine.training.batch import with_batch
 from engine.training.compared import Compared, compared_models
 from engine.training.resuming import named_fields, resumed_settings
 from engine.training.running import measure, run_training
-from engine.training.settings import OPTIMIZERS, TrainResult, TrainSettings, training_bytes
+from engine.training.settings import TrainResult, TrainSettings, training_bytes
 from engine.training.trainers import TRAINERS
 
 __all__ = [
-    "OPTIMIZERS",
     "TRAINERS",
     "Compared",
     "TrainResult",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from engine.base.devices import check_device, device_indices
 from engine.base.errors import TrainingError
 from engine.base.imgsz import as_size
 from engine.pruning.solver import Budget
+from engine.settings.fields import check_values, default_of
+from engine.settings.requests import TrainRequest
 from engine.training.sparsity import SparsitySettings
 from engine.training.sparsity.reach import warmup_epochs
 from engine.training.trackers import check_trackers
 
-LEAST = {"epochs": 1, "imgsz": 32, "batch": 1, "nbs": 1, "workers": 0, "seed": 0, "patience": 0}
-"Smallest value of each number."
-OPTIMIZERS = ("SGD", "AdamW", "Adam", "MuSGD", "RMSprop", "Adamax", "NAdam", "RAdam", "auto")
+_usual = partial(default_of, TrainRequest)
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,19 @@ class TrainSettings:
     save_dir: Path
     epochs: int
     imgsz: int
-    batch: int | float = 16
+    batch: int | float = _usual("batch")
     "Images a batch; -1, or a share of the GPU's memory, for what ``with_batch`` then chooses."
     device: str = "cpu"
-    optimizer: str = "SGD"
+    optimizer: str = _usual("optimizer")
     "Explicit: ``auto`` ignores the learning rate."
-    lr0: float = 0.01
+    lr0: float = _usual("lr0")
     "Initial learning rate."
-    cos_lr: bool = False
-    nbs: int = 64
+    cos_lr: bool = _usual("cos_lr")
+    nbs: int = _usual("nbs")
     "Nominal batch size: gradients of about so many images are gathered before an optimizer step."
-    workers: int = 2
-    seed: int = 0
-    patience: int = 100
+    workers: int = _usual("workers")
+    seed: int = _usual("seed")
+    patience: int = _usual("patience")
     "Epochs without improvement after which training ends early; 0 for never."
     bn_momentum: float | None = None
     "Share of a batch in the running statistics of BatchNorm while training; None for what each layer says."
@@ -51,22 +52,18 @@ class TrainSettings:
     "Checkpoint of the model to distil from, by Ultralytics' own ``distill_model``."
     resume: bool = False
     "Go on with the run that was stopped or killed in ``save_dir``."
-    processes: int = 1
+    processes: int = _usual("processes")
     "Training processes on the CPU; on GPUs there is one for each device."
-    tracker: tuple[str, ...] = ()
+    tracker: tuple[str, ...] = _usual("tracker")
     "Experiment trackers that record the run, see ``engine.training.trackers``."
     extra: dict[str, Any] = field(default_factory=dict)
     "Further Ultralytics training arguments."
 
     def __post_init__(self) -> None:
-        for name, smallest in LEAST.items():
-            if getattr(self, name) < smallest and not (name == "batch" and self.automatic_batch):
-                raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least {smallest}.")
+        check_values(TrainRequest, self, TrainingError, but=("data", "save_dir"))
         check_device(self.device)
-        if not 1 <= self.processes <= 64 or (self.processes > 1 and self.device != "cpu"):
+        if self.processes > 1 and self.device != "cpu":
             raise TrainingError(f"{self.processes} processes on {self.device}: only the CPU takes a number of them.")
-        if not self.automatic_batch and self.batch != int(self.batch):
-            raise TrainingError(f"A batch of {self.batch:g} images cannot be; use a whole number.")
         if not self.automatic_batch and self.batch % self.world_size:
             raise TrainingError(
                 f"A batch of {self.batch} cannot be shared evenly by {self.world_size} processes; use a multiple."
@@ -80,10 +77,6 @@ class TrainSettings:
             raise TrainingError(
                 "rect=True works with one process alone: several would share out images of other shapes; leave it out."
             )
-        if self.optimizer.lower() not in {name.lower() for name in OPTIMIZERS}:
-            raise TrainingError(f"There is no optimizer {self.optimizer!r}; use {', '.join(OPTIMIZERS)}.")
-        if not 0 < self.lr0 <= 1:
-            raise TrainingError(f"A learning rate (lr0) of {self.lr0:g} is out of range; use more than 0, at most 1.")
 
     @property
     def automatic_batch(self) -> bool:

@@ -62,14 +62,12 @@ def available_trackers() -> list[str]:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse what this Ultralytics does not know or this machine does not have.
+    """Refuse those of ``TRACKERS`` that this machine does not have.
 
     Raises:
-        TrainingError: Says what there is, or what to install.
+        TrainingError: Says what to install.
     """
     for name in names:
-        if name not in TRACKERS:
-            raise TrainingError(f"There is no tracker {name!r}; use {', '.join(TRACKERS)}.")
         module, package = _PACKAGES[name]
         if importlib.util.find_spec(module) is None:
             raise TrainingError(f"The tracker {name} needs the package {package}: pip install {package}.")

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from engine.base.errors import StorageError
 from engine.base.events import Report, silent, status_event
+from engine.settings.fields import default_of
 from engine.settings.results import Measured, dumped
+from engine.settings.where import Batch
 from engine.validation.checks import validating_device
 from engine.validation.matches import Matches
 
-BATCH = 16
+BATCH: int = default_of(Batch, "batch")
 "Images per forward pass unless a person says otherwise, so that what one verb measured another one finds."
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from engine.base.errors import DatasetError, StopRequested, TrainingError
 from engine.base.events import Report, silent, status_event, step_event
 from engine.base.runtime import import_ultralytics
+from engine.settings.fields import default_of
+from engine.settings.requests import ValRequest
 from engine.settings.results import Measured
 from engine.validation.checks import explained, validating_device
 from engine.validation.matches import Matches, matches_of
@@ -28,9 +30,9 @@ def validate(
     data: Path,
     *,
     imgsz: int,
-    batch: int = 16,
+    batch: int = default_of(ValRequest, "batch"),
     device: str = "cpu",
-    split: str = "val",
+    split: str = default_of(ValRequest, "split"),
     report: Report = silent,
     arguments: Mapping[str, Any] | None = None,
     matched: Callable[[Matches], None] | None = None,

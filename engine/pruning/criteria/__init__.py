@@ -9,13 +9,13 @@ names begin with an underscore are no criteria.
 from engine.pruning.criteria._context import NEEDS_IMAGES, Batch, Context
 from engine.pruning.criteria._scores import (
     AGGREGATES,
-    CRITERIA,
     MODEL_FREE,
     ImportanceSettings,
     channel_scores,
     combined_scores,
     group_scores,
 )
+from engine.settings.choices import CRITERIA
 
 __all__ = [
     "AGGREGATES",

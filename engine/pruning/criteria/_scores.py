@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,29 +14,31 @@ from engine.base.errors import PlanError
 from engine.profile.cost import Costs
 from engine.profile.graph import ChannelGraph
 from engine.pruning.criteria._context import Batch, Context, Criterion
-from engine.settings.choices import CRITERIA
+from engine.settings.fields import check_values, choices_of, default_of
+from engine.settings.plan import Scores
 
 if TYPE_CHECKING:
     from torch import nn
 
-AGGREGATES = ("mean", "max", "sum")
+AGGREGATES = choices_of(Scores, "aggregate")
 MODEL_FREE = frozenset({"random"})
 "Criteria that look at nothing of the model but its graph."
+_usual = partial(default_of, Scores)
 
 
 @dataclass(frozen=True)
 class ImportanceSettings:
     """How channel groups are scored."""
 
-    criterion: str = "gamma"
-    "One of ``CRITERIA``."
-    aggregate: str = "mean"
+    criterion: str = _usual("criterion")
+    "One of ``engine.settings.choices.CRITERIA``."
+    aggregate: str = _usual("aggregate")
     "How the scores of tied channels become one: mean, max or sum."
-    per_layer: bool = False
+    per_layer: bool = _usual("per_layer")
     "Divide every layer's scores by their mean first, so that layers compete on equal terms."
-    per_flop: bool = False
+    per_flop: bool = _usual("per_flop")
     "Divide by the FLOPs that a group's removal saves, so that a budget is spent where it buys most."
-    seed: int = 0
+    seed: int = _usual("seed")
     "Of the random criterion."
     sensitivity: tuple[tuple[str, float], ...] = ()
     "(block, factor) pairs, such as ('model.4', 1.8), from engine.validation.impact: factors of its layers' scores."
@@ -43,12 +46,7 @@ class ImportanceSettings:
     "SHA-256 over the labelled images that the criterion looked at, empty where it looks at none."
 
     def __post_init__(self) -> None:
-        if self.criterion not in CRITERIA:
-            raise PlanError(f"There is no criterion {self.criterion!r}; use {', '.join(CRITERIA)}.")
-        if self.seed < 0:
-            raise PlanError(f"A seed of {self.seed} is out of range; use 0 or more.")
-        if self.aggregate not in AGGREGATES:
-            raise PlanError(f"There is no aggregate {self.aggregate!r}; use {', '.join(AGGREGATES)}.")
+        check_values(Scores, self, PlanError, but=("sensitivity",))
         for block, factor in self.sensitivity:
             if not 0 < factor < float("inf"):
                 raise PlanError(f"A factor of {factor:g} for {block} is out of range; use more than 0.")

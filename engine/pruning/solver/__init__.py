@@ -8,12 +8,10 @@ costs microseconds, and a larger ratio never keeps a channel that a smaller one 
 from engine.pruning.solver.budget import Budget, cost_curve, savings, solve_budget
 from engine.pruning.solver.plan import PrunePlan, require_feasible, solve
 from engine.pruning.solver.ranking import Ranking, rank
-from engine.pruning.solver.settings import DEFAULT_FLOOR, MAX_RATIO, SCOPES, SolverSettings, check_ratio
+from engine.pruning.solver.settings import MAX_RATIO, SolverSettings, check_ratio
 
 __all__ = [
-    "DEFAULT_FLOOR",
     "MAX_RATIO",
-    "SCOPES",
     "Budget",
     "PrunePlan",
     "Ranking",

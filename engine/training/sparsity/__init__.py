@@ -1,13 +1,12 @@
 """Sparse training: drive the gammas of channels that matter little to zero while the rest trains on."""
 
 from engine.training.sparsity.reach import Reach, TrainingLength, images_taken, reach, strength_to_reach
-from engine.training.sparsity.settings import LOOK_SHARE, METHODS, SCHEDULES, SHRINK_END, SparsitySettings
+from engine.training.sparsity.settings import LOOK_SHARE, METHODS, SHRINK_END, SparsitySettings
 from engine.training.sparsity.sparsifier import Sparsifier
 
 __all__ = [
     "LOOK_SHARE",
     "METHODS",
-    "SCHEDULES",
     "SHRINK_END",
     "Reach",
     "Sparsifier",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, pi
 
 import numpy as np
 
+from engine.settings.fields import default_of
+from engine.settings.training import Training
 from engine.training.sparsity.settings import SparsitySettings
 
 MOMENTUM = 0.937
@@ -16,6 +19,7 @@ LRF = 0.01
 ADAPTIVE = ("adam", "adamw", "adamax", "nadam", "radam", "rmsprop")
 MARGIN = 1.5
 "How much further than the median gamma a recipe should reach: the loss pulls the other way."
+_usual = partial(default_of, Training)
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,12 @@ class TrainingLength:
     images: int
     "Of the training split."
     epochs: int
-    batch: int = 16
-    nbs: int = 64
+    batch: int = _usual("batch")
+    nbs: int = _usual("nbs")
     "Gradients of about so many images are gathered before a step."
-    lr0: float = 0.01
-    cos_lr: bool = False
-    optimizer: str = "SGD"
+    lr0: float = _usual("lr0")
+    cos_lr: bool = _usual("cos_lr")
+    optimizer: str = _usual("optimizer")
     momentum: float = MOMENTUM
     lrf: float = LRF
     warmup: float | None = None

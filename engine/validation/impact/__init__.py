@@ -5,14 +5,13 @@ part of the validation images. What was measured is kept in a study (``engine.va
 """
 
 from engine.validation.impact.blocks import block_of
-from engine.validation.impact.curve import DEFAULT_RATIOS, accuracy_curve
+from engine.validation.impact.curve import accuracy_curve
 from engine.validation.impact.lossless import recalibration_pays
 from engine.validation.impact.sensitivity import SHARES, sensitivity
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.impact.weights import read_factors, sensitivity_factors
 
 __all__ = [
-    "DEFAULT_RATIOS",
     "SHARES",
     "MeasureSettings",
     "accuracy_curve",

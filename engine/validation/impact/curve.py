@@ -15,8 +15,6 @@ from engine.validation.impact.point import DENSE, Bench, Cut, fill
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.study import StudyFile
 
-DEFAULT_RATIOS = tuple(step / 10 for step in range(1, 10))
-
 
 def accuracy_curve(
     slimming: Slimming,

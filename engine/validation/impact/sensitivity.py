@@ -14,13 +14,15 @@ from engine.base.events import Report, silent
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Ranking, SolverSettings
+from engine.settings.fields import default_of
+from engine.settings.requests import SensitivityRequest
 from engine.settings.results import BlockSensitivity, Sensitivity
 from engine.validation.impact.blocks import Block, blocks_of, cut_block
 from engine.validation.impact.point import DENSE, Bench, Cut, fill
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.study import StudyFile
 
-SHARES = (0.25, 0.5, 0.75)
+SHARES: tuple[float, ...] = default_of(SensitivityRequest, "shares")
 
 
 def sensitivity(

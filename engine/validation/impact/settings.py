@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from engine.base.errors import PlanError
+from engine.settings.fields import check_values, default_of
+from engine.settings.requests import SensitivityRequest
+
+_usual = partial(default_of, SensitivityRequest)
 
 
 @dataclass(frozen=True)
@@ -13,22 +18,19 @@ class MeasureSettings:
 
     imgsz: int
     "Longest image side in pixels."
-    images: int = 64
+    images: int = _usual("images")
     "Validation images, evenly spread over the split in the order of their names."
-    recalibrate: int = 32
+    recalibrate: int = _usual("recalibrate")
     "Training images that BatchNorm statistics are estimated on again after the cut; 0: not at all."
     recalibrate_free: bool = True
     """Also after a cut that is free, see ``engine.validation.impact.lossless``.
 
     Such a cut changes next to nothing, and estimates on a few images are worse than what training left.
     """
-    compensate: bool = True
+    compensate: bool = _usual("compensate")
     "Fold what removed channels still emitted into what reads them."
-    batch: int = 16
+    batch: int = _usual("batch")
     "Images per forward pass; images of one batch share their padding."
 
     def __post_init__(self) -> None:
-        if self.images < 1:
-            raise PlanError(f"Accuracy cannot be measured on {self.images} images; use at least 1, better 64.")
-        if self.recalibrate < 0:
-            raise PlanError(f"Recalibration cannot use {self.recalibrate} images; a few dozen are enough.")
+        check_values(SensitivityRequest, self, PlanError)

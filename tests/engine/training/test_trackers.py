@@ -167,7 +167,7 @@ def test_a_tracker_that_is_not_installed_is_one_sentence_with_what_to_install(mo
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match="The tracker comet needs the package comet_ml: pip install comet_ml"):
         check_trackers(["comet"])
-    with pytest.raises(TrainingError, match="There is no tracker 'neptune'; use tensorboard, mlflow"):
+    with pytest.raises(TrainingError, match="tracker is 'neptune'; it must be one of tensorboard, mlflow"):
         TrainSettings("a.pt", tmp_path, tmp_path, 1, 64, tracker=("neptune",))
 
 
