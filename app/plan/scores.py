@@ -16,7 +16,7 @@ from app.words.fields import choice, labelled, numeric, setting
 from engine import jobs
 from engine.base.errors import WorkbenchError
 from engine.pruning.session import Slimming
-from engine.settings.choices import CRITERIA, IMAGE_CRITERIA
+from engine.settings.choices import CRITERIA, IMAGE_CRITERIA, USUAL_CRITERION
 from engine.settings.fields import Setting
 from engine.validation.scores import FOLDER, ScoringImages, choose_images, read_scores, scores_path, usual_criterion
 from engine.verbs.pruning import PlanArguments
@@ -75,11 +75,11 @@ def _usual(model: Model, opened: Slimming) -> str:
     known = family_data(store(), model)
     path = store().folder / "datasets" / "demo" / "data.yaml" if known == "demo" else known
     if path is None or (known == "demo" and not Path(path).exists()):
-        return "gamma"
+        return USUAL_CRITERION
     try:
         return usual_criterion(opened.checkpoint, dataset_info(str(path), opened.checkpoint.task))
     except WorkbenchError:
-        return "gamma"
+        return USUAL_CRITERION
 
 
 @st.cache_data(max_entries=8, ttl=60, show_spinner="Reading the images to score on…")

@@ -8,6 +8,8 @@ CRITERIA = entries("pruning/criteria")
 "What scores channels, by name."
 IMAGE_CRITERIA = tuple(name for name, entry in CRITERIA.items() if entry.more.endswith("Needs labelled images."))
 "Those that look at a data set."
+USUAL_CRITERION = "gamma"
+"Where nothing is said and nothing better is known."
 DATA_CRITERION = "taylor-activation"
 "For a model that was never sparse-trained, where a data set is known and nothing is said; see docs/criteria.md."
 FORMATS = entries("runtimes/formats")

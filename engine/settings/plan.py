@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engine.base.numbers import GFLOPS_IMGSZ
-from engine.settings.choices import CRITERIA, DATA_CRITERION, IMAGE_CRITERIA
+from engine.settings.choices import CRITERIA, DATA_CRITERION, IMAGE_CRITERIA, USUAL_CRITERION
 from engine.settings.fields import Choices, Number, Option, Request, Size, Switch, Text, Whole
 
 MAX_RATIO = 0.95
@@ -86,7 +86,8 @@ class Scores(Request):
         Option(
             "what makes a channel important",
             label="Criterion",
-            usual=f"{DATA_CRITERION} for a model that was never sparse-trained where --data is given, else gamma",
+            usual=f"{DATA_CRITERION} for a model that was never sparse-trained where --data is given, "
+            f"else {USUAL_CRITERION}",
             group=_SCORES,
         ),
     ] = None

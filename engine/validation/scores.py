@@ -20,7 +20,7 @@ from engine.profile.graph import ChannelGraph
 from engine.pruning.criteria import Batch, Context, ImportanceSettings, channel_scores
 from engine.pruning.gammas import collect_gammas
 from engine.pruning.session import Slimming
-from engine.settings.choices import DATA_CRITERION
+from engine.settings.choices import DATA_CRITERION, USUAL_CRITERION
 from engine.validation.impact.subset import content_digest
 from engine.validation.labelled import BATCH, labelled_batches
 
@@ -77,10 +77,10 @@ def usual_criterion(checkpoint: Checkpoint, info: DatasetInfo | None) -> str:
         info: The data set, checked for the model's task; None where there is none that could be.
     """
     if info is None or not info.labels.get("train") or checkpoint.task not in TASKS:
-        return "gamma"
+        return USUAL_CRITERION
     if summarise_gammas(collect_gammas(checkpoint.model)).sparse:
-        return "gamma"
-    return "gamma" if measuring_fit(checkpoint, info).verdict == REFUSED else DATA_CRITERION
+        return USUAL_CRITERION
+    return USUAL_CRITERION if measuring_fit(checkpoint, info).verdict == REFUSED else DATA_CRITERION
 
 
 def learn_scores(

@@ -11,6 +11,7 @@ from engine.base import numbers
 from engine.base.errors import PlanError, StopRequested
 from engine.base.events import Report, status_event
 from engine.base.imgsz import ImageSize
+from engine.settings.choices import USUAL_CRITERION
 from engine.settings.plan import Limits, PlanSettings, Scores, Target
 from engine.settings.requests import PreviewRequest, PruneRequest
 from engine.settings.results import Artefact, PlannedLayer, PreviewResult, PruneResult
@@ -183,7 +184,7 @@ def importance_settings(request: Scores) -> ImportanceSettings:
     from engine.pruning.criteria import ImportanceSettings
 
     return ImportanceSettings(
-        criterion=request.criterion or "gamma",
+        criterion=request.criterion or USUAL_CRITERION,
         aggregate=request.aggregate,
         per_layer=request.per_layer,
         per_flop=request.per_flop,

@@ -14,6 +14,7 @@ from engine.base.errors import PlanError
 from engine.profile.cost import Costs
 from engine.profile.graph import ChannelGraph
 from engine.pruning.criteria._context import Batch, Context, Criterion
+from engine.settings.choices import USUAL_CRITERION
 from engine.settings.fields import check_values, choices_of, default_of
 from engine.settings.plan import Scores
 
@@ -30,7 +31,7 @@ _usual = partial(default_of, Scores)
 class ImportanceSettings:
     """How channel groups are scored."""
 
-    criterion: str = _usual("criterion")
+    criterion: str = USUAL_CRITERION
     "One of ``engine.settings.choices.CRITERIA``."
     aggregate: str = _usual("aggregate")
     "How the scores of tied channels become one: mean, max or sum."
