@@ -55,7 +55,8 @@ def summarise_gammas(layers: tuple[LayerGammas, ...]) -> GammaSummary:
     elif p10 > 0.25 * median:
         verdict = (
             f"Hardly any gamma is small (median {gamma(median)}, nine in ten above {gamma(p10)}): this checkpoint "
-            "was not sparse-trained, and pruning it by gamma is close to guessing. Run sparse training first."
+            "was not sparse-trained, and pruning it by gamma is close to guessing. Run sparse training first, or score "
+            "its channels on a data set."
         )
     else:
         verdict = (

@@ -43,7 +43,13 @@ def with_scores(
     if request.criterion is None:
         report(status_event(f"This model was never sparse-trained: scoring by {importance.criterion}, not by gamma"))
     folder = Path(request.workspace) / FOLDER if request.workspace else None
-    return learn_scores(slimming, importance, choose_images(info, request.score_images), folder, report)
+    try:
+        return learn_scores(slimming, importance, choose_images(info, request.score_images), folder, report)
+    except PlanError as error:
+        if request.criterion is not None:
+            raise
+        report(status_event(f"Scoring by gamma after all. {error}"))
+        return replace(importance, criterion="gamma")
 
 
 def _data_set(request: Scored, task: str) -> DatasetInfo | None:

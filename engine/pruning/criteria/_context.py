@@ -37,6 +37,8 @@ def task_loss(model: BaseModel, batch: Batch) -> torch.Tensor:
     given = getattr(model, "args", {})  # a model that was never trained has none
     given = given if isinstance(given, dict) else vars(given)
     model.args = get_cfg(overrides={key: value for key, value in given.items() if key in DEFAULT_CFG_DICT})
+    if not hasattr(model, "nc"):  # the loss of RT-DETR reads what only a trainer sets
+        model.nc = model.model[-1].nc
     return model.loss(batch)[0].sum()
 
 
@@ -69,14 +71,20 @@ class Context:
             prepare: Called with the copy before the first batch, such as to register hooks.
 
         Raises:
-            PlanError: no images were given.
+            PlanError: no images were given, or the loss cannot be computed on them.
         """
         model = copy.deepcopy(self.model).float().eval().requires_grad_(True)
         if prepare:
             prepare(model)
         for batch in self._read():
             model.zero_grad()
-            self.loss(model, batch).backward()
+            try:
+                self.loss(model, batch).backward()
+            except Exception as error:  # of whatever kind Ultralytics raises where a batch lacks what a loss needs
+                raise PlanError(
+                    f"This model's loss cannot be computed on these images ({type(error).__name__}: {error}); choose a "
+                    "criterion that looks at the model alone."
+                ) from error
             yield model
 
     def _read(self) -> Iterable[Batch]:

@@ -222,6 +222,19 @@ def test_gradients_are_those_of_the_loss_that_ultralytics_trains_with():
     assert float(passed.get_submodule(norm).weight.grad[3]) == pytest.approx(slope, rel=0.05, abs=1e-3)
 
 
+def test_rtdetr_is_scored_before_a_trainer_has_told_it_its_classes():
+    model = build("yolov8-rtdetr")
+    assert not hasattr(model, "nc")
+    scores = channel_scores("taylor", Context(graph_of("yolov8-rtdetr"), model, batches=lambda: [labels("rtdetr")]))
+    assert all(np.isfinite(each).all() for each in scores) and np.concatenate(scores).any()
+
+
+def test_a_loss_that_needs_what_a_batch_lacks_is_refused_in_a_sentence(chain):
+    context = Context(trace(chain), chain, batches=two_batches, loss=lambda model, batch: batch["texts"])
+    with pytest.raises(PlanError, match=r"cannot be computed on these images .KeyError: 'texts'.; choose a criterion"):
+        list(context.backward_passes())
+
+
 def test_without_images_a_criterion_that_looks_at_some_is_refused(chain):
     context = Context(trace(chain), chain)
     for read in (context.images, context.backward_passes):

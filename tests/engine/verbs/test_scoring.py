@@ -71,6 +71,18 @@ def test_a_data_set_that_does_not_fit_is_passed_over_unless_the_criterion_is_nam
     assert scored_by("preview", weights=str(never_sparse), data=other)[0] == "gamma"
 
 
+def test_what_cannot_be_scored_goes_by_gamma_unless_the_criterion_is_named(never_sparse, data, monkeypatch):
+    """Replaces the loss by one that needs texts, as that of open-vocabulary models does."""
+    monkeypatch.setattr("ultralytics.nn.tasks.DetectionModel.loss", lambda model, batch: batch["txt_feats"])
+    spec = {"weights": str(never_sparse), "prune_ratio": 0.5, "data": data}
+    told = []
+    result = verbs.run_verb("preview", spec, told.append)
+    assert any("Scoring by gamma after all" in event.get("text", "") for event in told)
+    assert result == verbs.run_verb("preview", {**spec, "criterion": "gamma"})
+    with pytest.raises(PlanError, match="loss cannot be computed"):
+        verbs.run_verb("preview", {**spec, "criterion": "fisher"})
+
+
 def test_a_criterion_that_looks_at_images_asks_for_a_data_set(never_sparse, tmp_path):
     with pytest.raises(PlanError, match=r"taylor looks at images; say of which data set \(--data\)"):
         scored_by("preview", weights=str(never_sparse), criterion="taylor")
