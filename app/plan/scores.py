@@ -9,12 +9,16 @@ from typing import Any
 import streamlit as st
 
 from app.data.choosing import choose_data, dataset_info
-from app.frame.session import explained, store
+from app.frame.session import explained, gammas, store
 from app.jobs.measure_button import Measurement, offer_measuring, remember
 from app.words import format
 from app.words.fields import choice, labelled, numeric, setting
 from engine import jobs
 from engine.base.errors import WorkbenchError
+from engine.datasets.facts import data_facts
+from engine.datasets.fit import REFUSED, fit_for_measuring
+from engine.profile.describing import checkpoint_facts
+from engine.profile.gammas import summarise_gammas
 from engine.pruning.session import Slimming
 from engine.settings.choices import CRITERIA, IMAGE_CRITERIA, USUAL_CRITERION
 from engine.settings.fields import Setting
@@ -77,7 +81,10 @@ def _usual(model: Model, opened: Slimming) -> str:
     if path is None or (known == "demo" and not Path(path).exists()):
         return USUAL_CRITERION
     try:
-        return usual_criterion(opened.checkpoint, dataset_info(str(path), opened.checkpoint.task))
+        checkpoint, info = opened.checkpoint, dataset_info(str(path), opened.checkpoint.task)
+        fits = fit_for_measuring(checkpoint_facts(checkpoint), data_facts(info)).verdict != REFUSED
+        sparse = summarise_gammas(gammas(model)).sparse
+        return usual_criterion(checkpoint.task, info, sparse=sparse, fits=fits)
     except WorkbenchError:
         return USUAL_CRITERION
 

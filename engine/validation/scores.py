@@ -1,28 +1,20 @@
-"""Scores that look at a data set: computed once for a checkpoint, a criterion and a choice of images, and kept."""
+"""Scores that look at a data set: of which images, by which criterion, and where a workspace keeps them.
+
+Imports no PyTorch: pages read here what a job computed by ``engine.validation.scoring``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from engine.base.events import Report, silent, status_event, step_event
-from engine.base.files import atomic_path
 from engine.base.tasks import TASKS
-from engine.checkpoints.checkpoint import Checkpoint
 from engine.datasets import DatasetInfo, image_files
-from engine.datasets.facts import measuring_fit
-from engine.datasets.fit import REFUSED
-from engine.profile.gammas import summarise_gammas
-from engine.profile.graph import ChannelGraph
-from engine.pruning.criteria import Batch, Context, ImportanceSettings, channel_scores
-from engine.pruning.gammas import collect_gammas
-from engine.pruning.session import Slimming
+from engine.datasets.contents import content_digest
 from engine.settings.choices import DATA_CRITERION, USUAL_CRITERION
-from engine.validation.impact.subset import content_digest
-from engine.validation.labelled import BATCH, labelled_batches
 
 FOLDER = "scores"
 "Where a workspace keeps them."
@@ -66,77 +58,17 @@ def read_scores(path: Path, widths: Sequence[int]) -> list[np.ndarray] | None:
     return np.split(flat, np.cumsum(widths)[:-1])
 
 
-def usual_criterion(checkpoint: Checkpoint, info: DatasetInfo | None) -> str:
+def usual_criterion(task: str, info: DatasetInfo | None, *, sparse: bool, fits: bool) -> str:
     """Return the criterion that a model is pruned by where nothing is said of it.
 
     ``DATA_CRITERION`` for one that was never sparse-trained where a data set with labels of its own is known:
     docs/criteria.md has the numbers. Else gamma, which is what sparse training drives.
 
     Args:
-        checkpoint: The model.
-        info: The data set, checked for the model's task; None where there is none that could be.
+        task: Of the model.
+        info: The data set, checked for this task; None where there is none that could be.
+        sparse: Whether the model's gammas tell channels apart (``engine.profile.gammas.summarise_gammas``).
+        fits: Whether the model can be measured on the data set.
     """
-    if info is None or not info.labels.get("train") or checkpoint.task not in TASKS:
-        return USUAL_CRITERION
-    if summarise_gammas(collect_gammas(checkpoint.model)).sparse:
-        return USUAL_CRITERION
-    return USUAL_CRITERION if measuring_fit(checkpoint, info).verdict == REFUSED else DATA_CRITERION
-
-
-def learn_scores(
-    slimming: Slimming,
-    importance: ImportanceSettings,
-    images: ScoringImages,
-    folder: Path | None = None,
-    report: Report = silent,
-) -> ImportanceSettings:
-    """Have an opened checkpoint score its channels on images, and return the settings that name these.
-
-    Args and errors as ``compute_scores``.
-    """
-    found = compute_scores(slimming.checkpoint, slimming.graph, importance.criterion, images, folder, report)
-    named = replace(importance, images=images.digest)
-    slimming.learn(named, found)
-    return named
-
-
-def compute_scores(
-    checkpoint: Checkpoint,
-    graph: ChannelGraph,
-    criterion: str,
-    images: ScoringImages,
-    folder: Path | None = None,
-    report: Report = silent,
-) -> list[np.ndarray]:
-    """Return for each layer of the graph the (C,) scores of its channels.
-
-    Args:
-        checkpoint: The model.
-        graph: Its channel graph.
-        criterion: One that looks at images.
-        images: Those.
-        folder: Where scores are kept, and looked for first; None keeps nothing.
-        report: Receives a ``status`` and ``step`` events that count batches; may raise StopRequested.
-
-    Raises:
-        PlanError, TrainingError, DatasetError: The criterion cannot score this model on these images.
-        StorageError: The folder cannot be written.
-    """
-    path = None if folder is None else scores_path(folder, checkpoint.digest, criterion, images.digest)
-    widths = [layer.channels for layer in graph.layers]
-    if path is not None and (kept := read_scores(path, widths)) is not None:
-        return kept
-    report(status_event(f"Scoring channels by {criterion} on {len(images.files)} training images"))
-    batches, count = labelled_batches(checkpoint, images.info, images.files), -(-len(images.files) // BATCH)
-
-    def counted() -> Iterator[Batch]:
-        for number, batch in enumerate(batches()):
-            report(step_event(number, count))
-            yield batch
-        report(step_event(count, count))
-
-    scores = channel_scores(criterion, Context(graph, checkpoint.model, batches=counted))
-    if path is not None:
-        with atomic_path(path) as aside:
-            np.save(aside, np.concatenate(scores), allow_pickle=False)
-    return scores
+    labelled = info is not None and bool(info.labels.get("train"))
+    return DATA_CRITERION if labelled and fits and not sparse and task in TASKS else USUAL_CRITERION

@@ -12,6 +12,7 @@ from engine.settings.choices import IMAGE_CRITERIA
 from engine.settings.requests import AccuracyRequest, PreviewRequest, PruneRequest, SensitivityRequest
 
 if TYPE_CHECKING:
+    from engine.checkpoints.checkpoint import Checkpoint
     from engine.datasets import DatasetInfo
     from engine.pruning.criteria import ImportanceSettings
     from engine.pruning.session import Slimming
@@ -31,10 +32,11 @@ def with_scores(
         DatasetError, TrainingError: The data set cannot be used for this model.
     """
     from engine.datasets.facts import require_measurable
-    from engine.validation.scores import FOLDER, choose_images, learn_scores, usual_criterion
+    from engine.validation.scores import FOLDER, choose_images
+    from engine.validation.scoring import learn_scores
 
     checkpoint, info = slimming.checkpoint, _data_set(request, slimming.checkpoint.task)
-    importance = replace(importance, criterion=request.criterion or usual_criterion(checkpoint, info))
+    importance = replace(importance, criterion=request.criterion or _usual(checkpoint, info))
     if importance.criterion not in IMAGE_CRITERIA:
         return importance
     if info is None:
@@ -50,6 +52,18 @@ def with_scores(
             raise
         report(status_event(f"Scoring by gamma after all. {error}"))
         return replace(importance, criterion="gamma")
+
+
+def _usual(checkpoint: Checkpoint, info: DatasetInfo | None) -> str:
+    from engine.datasets.facts import measuring_fit
+    from engine.datasets.fit import REFUSED
+    from engine.profile.gammas import summarise_gammas
+    from engine.pruning.gammas import collect_gammas
+    from engine.validation.scores import usual_criterion
+
+    sparse = summarise_gammas(collect_gammas(checkpoint.model)).sparse
+    fits = info is not None and measuring_fit(checkpoint, info).verdict != REFUSED
+    return usual_criterion(checkpoint.task, info, sparse=sparse, fits=fits)
 
 
 def _data_set(request: Scored, task: str) -> DatasetInfo | None:

@@ -6,9 +6,7 @@ split by that of its part.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import yaml
 from engine.base.files import require_free_space, writing_to
 from engine.base.tasks import FOLDERS, MASKS
 from engine.datasets import DatasetInfo, check_dataset, image_files, label_files, resolved_yaml, spread, training_images
+from engine.datasets.contents import content_digest
 from engine.datasets.folders import class_of
 from engine.validation.impact.settings import MeasureSettings
 
@@ -44,16 +43,6 @@ def choose_subset(data: Path, measure: MeasureSettings, task: str | None = None)
     validation = spread(image_files(info, "val"), measure.images)
     training = training_images(info, measure.recalibrate)
     return Subset(info, tuple(validation), tuple(training), content_digest(info, validation, training))
-
-
-def content_digest(info: DatasetInfo, labelled: Sequence[Path], unlabelled: Sequence[Path] = ()) -> str:
-    """Return the SHA-256 over the contents of images, the labels of the first of them, and the names of the classes."""
-    digest = hashlib.sha256(repr(sorted(info.names.items())).encode())
-    for path in (*labelled, *(label for label in label_files(info, labelled) if label.is_file()), *unlabelled):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    if info.label_kind == FOLDERS:  # the label of an image is where it lies
-        digest.update(repr([class_of(info, path) for path in labelled]).encode())
-    return digest.hexdigest()
 
 
 def copy_subset(subset: Subset, folder: Path) -> Path:

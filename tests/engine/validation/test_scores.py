@@ -1,5 +1,10 @@
 """Scores that look at a data set: which images, what is kept, and what a plan makes of them."""
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +12,11 @@ from engine.base.errors import PlanError, StopRequested
 from engine.datasets import check_dataset, image_files
 from engine.pruning.criteria import ImportanceSettings
 from engine.pruning.session import Slimming
-from engine.validation.scores import choose_images, compute_scores, read_scores, scores_path
+from engine.settings.choices import DATA_CRITERION, USUAL_CRITERION
+from engine.validation.scores import choose_images, read_scores, scores_path, usual_criterion
+from engine.validation.scoring import compute_scores
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +81,20 @@ def test_a_plan_uses_the_scores_of_the_images_that_it_names(slimming, data):
     assert (plan.keep != by_gamma.keep).any()
     with pytest.raises(PlanError, match="not known yet"):
         slimming.plan(0.5, importance=ImportanceSettings("fisher", images=images.digest))
+
+
+def test_the_usual_criterion_looks_at_data_only_where_all_of_it_is_there(data):
+    info = check_dataset(data)
+    known = {"sparse": False, "fits": True}
+    assert usual_criterion("detect", info, **known) == DATA_CRITERION
+    assert usual_criterion("detect", None, **known) == USUAL_CRITERION
+    assert usual_criterion("detect", replace(info, labels={"train": 0, "val": 3}), **known) == USUAL_CRITERION
+    assert usual_criterion("detect", info, **{**known, "sparse": True}) == USUAL_CRITERION
+    assert usual_criterion("detect", info, **{**known, "fits": False}) == USUAL_CRITERION
+    assert usual_criterion("reid", info, **known) == USUAL_CRITERION
+
+
+def test_what_pages_read_of_scores_needs_no_pytorch():
+    script = "import sys, engine.validation.scores; print({'torch', 'ultralytics'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
