@@ -129,6 +129,33 @@ def test_fine_tuning_and_comparison_show_their_tables(show, store):
     assert list(app.dataframe[2].value["Class"]) == ["ship"]
 
 
+VERDICT = {
+    "against": "parent", "weights": "/ada/pruned.pt", "metric": "mAP50-95", "value": 0.708, "other": 0.716,
+    "low": -0.021, "high": -0.004, "images": 120, "judgement": "worse", "sentence": "Worse than before.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("judgement", "colour"), [("worse", "warning"), ("same", "info"), ("better", "success")])
+def test_the_verdict_decides_the_colour_and_not_the_last_epoch(show, store, judgement, colour):
+    job = add(store, "finetune")
+    start = {"kind": "start", "metrics": {"mAP50": 0.6, "mAP50-95": 0.4}}
+    store.append_events(job.id, [start])
+    report_epochs(store, job, 2)
+    verdict = {**VERDICT, "judgement": judgement}
+    result = written("finetune", verdicts=[verdict], kept_start=False, start=start["metrics"])
+    store.finish_job(job.id, "done", result)
+    app = show(job)
+    assert [element.value for element in app.get(colour)] == ["Worse than before."]
+    tiles = {tile.label: tile.delta for tile in app.metric}
+    assert tiles["mAP50"] == "\u22120.100" and tiles["mAP50-95"] == "\u22120.100", "against epoch 0"
+
+
+def test_a_run_that_never_beat_its_start_says_so(show, store):
+    job = add(store, "finetune")
+    store.finish_job(job.id, "done", written("finetune", kept_start=True))
+    assert any(element.value.startswith("No epoch was better") for element in show(job).warning)
+
+
 def test_a_model_that_was_deleted_since_keeps_its_name_in_the_tables_of_its_jobs(demo, show, store):
     tuned = add(store, "finetune")
     row = {"weights": str(demo.dense.path), "params": 10, "metrics": {"mAP50": 0.5, "mAP50-95": 0.25}}
