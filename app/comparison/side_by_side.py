@@ -13,9 +13,10 @@ from app.words import format
 from engine import jobs
 from engine.base import numbers
 from engine.base.errors import CheckpointError
+from engine.base.measurements import MeasurementKey
 from engine.reports.comparison import GFLOPS_IMGSZ, Candidate, check_alike, side_by_side
 from engine.settings.results import Comparison, LatencyResult, Measured
-from engine.validation.cache import MeasurementKey, dataset_digest, known
+from engine.validation.cache import dataset_digest, known
 from engine.workspace.file_facts import facts_of
 from engine.workspace.store import ACTIVE_STATES, Job, Model, StoredMeasurements
 

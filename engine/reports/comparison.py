@@ -16,6 +16,7 @@ from engine.base.errors import CheckpointError, DatasetError, WorkbenchError
 from engine.base.events import AnyEvent, Report, silent, status_event, step_event
 from engine.base.files import distinct_names
 from engine.base.imgsz import ImageSize, pixels, told_imgsz
+from engine.base.measurements import MeasurementCache, MeasurementKey
 from engine.base.numbers import GFLOPS_IMGSZ
 from engine.base.tasks import TASKS, metric_label
 from engine.datasets.fit import REFUSED, Fit, fit_for_measuring
@@ -24,7 +25,7 @@ from engine.settings.choices import RUNTIMES
 from engine.settings.fields import default_of
 from engine.settings.requests import CompareRequest
 from engine.settings.results import ComparedModel, Comparison, Measured, TimedWith
-from engine.validation.cache import BATCH, MeasurementCache, MeasurementKey, dataset_digest, measured_once
+from engine.validation.cache import BATCH, dataset_digest, measured_once
 
 
 @dataclass(frozen=True)

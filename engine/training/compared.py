@@ -10,16 +10,11 @@ from pathlib import Path
 from engine.base.errors import StopRequested, TrainingError, WorkbenchError
 from engine.base.events import Report, only, status_event
 from engine.base.files import file_digest
+from engine.base.measurements import MeasurementCache, MeasurementKey
 from engine.base.tasks import TASKS
 from engine.settings.results import MeasuredRole, Verdict
 from engine.training.settings import TrainSettings
-from engine.validation.cache import (
-    BATCH,
-    MeasurementCache,
-    MeasurementKey,
-    dataset_digest,
-    matched_once,
-)
+from engine.validation.cache import BATCH, dataset_digest, matched_once
 from engine.validation.matches import Matches
 from engine.validation.verdict import AGAINST, verdict
 

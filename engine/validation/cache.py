@@ -4,59 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
 from engine.base.errors import StorageError
 from engine.base.events import Report, silent, status_event
+from engine.base.measurements import MeasurementCache, MeasurementKey
 from engine.settings.fields import default_of
 from engine.settings.results import Measured, dumped
 from engine.settings.where import Batch
-from engine.validation.checks import validating_device
-from engine.validation.matches import Matches
+from engine.validation.matches import Matches, from_bytes, to_bytes
 
 BATCH: int = default_of(Batch, "batch")
 "Images per forward pass unless a person says otherwise, so that what one verb measured another one finds."
-
-
-@dataclass(frozen=True)
-class MeasurementKey:
-    """What a measured accuracy depends on.
-
-    Batch and device belong to it: images of one batch share their padding, and devices round differently.
-    """
-
-    weights: str
-    "SHA-256 of the checkpoint file."
-    data: str
-    "``dataset_digest`` of the split."
-    split: str
-    imgsz: int
-    batch: int
-    device: str
-    "Told as ``validating_device`` does."
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "device", validating_device(self.device))
-
-
-class MeasurementCache(Protocol):
-    """Keeps what was measured; the values are JSON-able."""
-
-    def get(self, key: MeasurementKey) -> dict[str, Any] | None:
-        """Return what was put under the key, None where nothing was."""
-
-    def put(self, key: MeasurementKey, measured: dict[str, Any]) -> None:
-        """Keep a measurement."""
-
-    def matches(self, key: MeasurementKey) -> Matches | None:
-        """Return what was found image by image, None where it was not kept."""
-
-    def put_matches(self, key: MeasurementKey, matches: Matches) -> None:
-        """Keep what was found image by image."""
 
 
 def measured_once(
@@ -130,14 +92,15 @@ def _keep(
     try:
         cache.put(key, dumped(measured))
         if matches is not None:
-            cache.put_matches(key, matches)
+            cache.put_matches(key, to_bytes(matches))
     except StorageError as error:
         report(status_event(f"The measurement is not kept for later: {error}"))
 
 
 def _known_matches(cache: MeasurementCache, key: MeasurementKey) -> Matches | None:
     try:
-        return cache.matches(key)
+        content = cache.matches(key)
+        return None if content is None else from_bytes(content)
     except StorageError:
         return None
 

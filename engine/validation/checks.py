@@ -22,11 +22,6 @@ def check_task(task: str) -> None:
         )
 
 
-def validating_device(device: str) -> str:
-    """Return the one of several GPUs (``1,0``) that validates: the first; of a single device its name."""
-    return device.split(",")[0].strip()
-
-
 def explained(error: Exception, device: str, batch: int, imgsz: int, data: Path) -> Exception:
     """Return an error of Ultralytics as one for a person where its cause is theirs to mend, else the error itself."""
     text = " ".join(str(error).strip("'\" \n").splitlines()[:1])

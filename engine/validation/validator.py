@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from engine.base.errors import DatasetError, StopRequested, TrainingError
 from engine.base.events import Report, silent, status_event, step_event
+from engine.base.measurements import validating_device
 from engine.base.runtime import import_ultralytics
 from engine.settings.fields import default_of
 from engine.settings.requests import ValRequest
 from engine.settings.results import Measured
-from engine.validation.checks import explained, validating_device
+from engine.validation.checks import explained
 from engine.validation.matches import Matches, matches_of
 
 if TYPE_CHECKING:

@@ -42,10 +42,11 @@ def _opened(
     """Open the checkpoint and read what both measurements are asked for, and what both tell besides."""
     from engine.base.devices import check_device
     from engine.base.imgsz import model_stride, told_imgsz
+    from engine.base.measurements import validating_device
     from engine.datasets import check_dataset
     from engine.datasets.facts import require_measurable
     from engine.pruning.session import Slimming
-    from engine.validation.checks import check_task, validating_device
+    from engine.validation.checks import check_task
     from engine.validation.impact import MeasureSettings
 
     data = Path(request.data)

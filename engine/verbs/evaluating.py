@@ -21,10 +21,11 @@ def val(request: ValRequest, report: Report) -> ValResult:
 
     import_ultralytics()
     from engine.base.imgsz import model_stride, told_imgsz
+    from engine.base.measurements import MeasurementKey
     from engine.checkpoints.checkpoint import open_checkpoint
     from engine.datasets import check_dataset
     from engine.datasets.facts import require_measurable
-    from engine.validation.cache import MeasurementKey, dataset_digest, measured_once
+    from engine.validation.cache import dataset_digest, measured_once
     from engine.validation.checks import check_task
     from engine.validation.validator import validate
 

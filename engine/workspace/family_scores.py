@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.base.measurements import MeasurementKey
 from engine.profile.facts import CheckpointFacts, RecordedScore, TrainingConditions, data_identity, scores_of
-from engine.validation.cache import MeasurementKey
 from engine.workspace.file_facts import known_facts
 from engine.workspace.store import Model, Store
 

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from engine.base.measurements import MeasurementKey
 from engine.reports.comparison import open_candidate
-from engine.validation.cache import MeasurementKey, dataset_digest
+from engine.validation.cache import dataset_digest
 from engine.workspace.store import Store, StoredMeasurements
 from tests.e2e.reading import drawn_pictures, settled, table, traces, wait_until
 from tests.e2e.tab import query

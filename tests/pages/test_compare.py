@@ -6,7 +6,8 @@ import pytest
 
 from app.comparison import side_by_side
 from app.models import library
-from engine.validation.cache import MeasurementKey, dataset_digest
+from engine.base.measurements import MeasurementKey
+from engine.validation.cache import dataset_digest
 from engine.workspace.store import Store
 from tests.results import measurement, timing, written
 from tests.runs import write_dense

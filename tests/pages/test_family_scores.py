@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from app.charts.family import facts
 from app.models import library
+from engine.base.measurements import MeasurementKey
 from engine.reports import gather
-from engine.validation.cache import MeasurementKey
 from engine.workspace.lineage import family
 from engine.workspace.store import Store
 

@@ -7,10 +7,11 @@ import pytest
 
 from app.models import library
 from engine.base import numbers
+from engine.base.measurements import MeasurementKey
 from engine.cli import main
 from engine.demo.shipped import demo_data
 from engine.reports import gather, report_html
-from engine.validation.cache import MeasurementKey, dataset_digest
+from engine.validation.cache import dataset_digest
 from engine.workspace.figures import figures_of
 from engine.workspace.store import Store
 from tests.results import measurement, timing, written

@@ -13,13 +13,13 @@ import numpy as np
 
 from engine.base.errors import StopRequested
 from engine.base.events import Report, StepEvent, only, status_event, step_event
+from engine.base.measurements import validating_device
 from engine.base.tasks import score_words
 from engine.checkpoints.checkpoint import save_checkpoint
 from engine.pruning.compensation import compensate
 from engine.pruning.recalibration import recalibrate
 from engine.pruning.session import Slimming
 from engine.pruning.surgery import prune_model
-from engine.validation.checks import validating_device
 from engine.validation.impact.lossless import recalibration_pays
 from engine.validation.impact.settings import MeasureSettings
 from engine.validation.impact.subset import Subset, choose_subset, copy_subset

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.files import atomic_path
-from engine.validation.cache import MeasurementKey
-from engine.validation.matches import Matches, from_bytes, to_bytes
+from engine.base.measurements import MeasurementKey
 from engine.workspace.store.database import Database
 from engine.workspace.store.records import to_json
 
@@ -69,21 +68,21 @@ class StoredMeasurements:
         """Keep a measurement."""
         self._log.keep_measurement(key, measured)
 
-    def matches(self, key: MeasurementKey) -> Matches | None:
-        """Return what was found image by image, None where it was not kept or is damaged."""
+    def matches(self, key: MeasurementKey) -> bytes | None:
+        """Return what was found image by image, None where it was not kept."""
         try:
-            return from_bytes(self._file(key).read_bytes())
+            return self._file(key).read_bytes()
         except OSError:
             return None
 
-    def put_matches(self, key: MeasurementKey, matches: Matches) -> None:
+    def put_matches(self, key: MeasurementKey, matches: bytes) -> None:
         """Keep what was found image by image.
 
         Raises:
             StorageError: The workspace cannot be written to.
         """
         with atomic_path(self._file(key)) as aside:
-            aside.write_bytes(to_bytes(matches))
+            aside.write_bytes(matches)
 
     def _file(self, key: MeasurementKey) -> Path:
         digest = hashlib.sha256(json.dumps(astuple(key)).encode()).hexdigest()

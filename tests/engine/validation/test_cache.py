@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.base.measurements import MeasurementKey
 from engine.jobs import worker
 from engine.settings.results import Measured, Result
 from engine.validation import validator
-from engine.validation.cache import MeasurementKey
 from engine.verbs import run_verb
 from engine.workspace.store import Store, StoredMeasurements
 from engine.workspace.store.database import DATABASE_NAME, Database

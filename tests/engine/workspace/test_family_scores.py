@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.base.measurements import MeasurementKey
 from engine.profile.facts import RecordedScore, TrainingConditions
 from engine.reports import gather, report_html
-from engine.validation.cache import MeasurementKey
 from engine.workspace.family_scores import family_scores, shared_scores
 from engine.workspace.store import Store
 
