@@ -121,7 +121,7 @@ def test_models_for_classification_are_compared_by_their_own_metric(open_page, w
     assert "measure latency" in keys(app)
     columns = list(app.dataframe[0].value.columns)
     assert "Top-1 accuracy" in columns and not any("mAP" in name for name in columns)
-    size = side_by_side.size_of(classifier).trained_imgsz
+    size = side_by_side.size_of(classifier).facts.trained_imgsz
     finish_latency(store, (classifier,), 4.0, size)
     app = open_page("compare", classifier.id)
     assert app.dataframe[0].value["Latency, ms"].tolist() == [4.0]
