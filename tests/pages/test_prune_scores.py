@@ -29,6 +29,8 @@ def test_a_dense_model_goes_by_gamma_until_the_scores_are_computed(open_page, de
     assert not app.exception and (job.verb, job.model_id) == ("preview", demo.dense.id)
     assert (job.spec["criterion"], job.spec["score_images"]) == (DATA_CRITERION, 16)
 
+    page = open_page("jobs")
+    assert not page.error and any("Scores of" in text.value for text in [*page.markdown, *page.caption])
     verbs.run_verb("preview", {**job.spec, "workspace": str(workspace)})  # what the worker does
     app = open_page("prune", demo.dense.id)
     app.number_input(key="score images").set_value(16)
