@@ -32,7 +32,8 @@ def test_the_pruned_model_is_as_accurate_as_the_curve_says(demo, workspace, tmp_
     data = demo_data(store)
     measure = MeasureSettings(imgsz=IMGSZ, images=48, recalibrate_free=False)
     curve = accuracy_curve(Slimming.open(demo.dense.path), (0.2,), data=data, measure=measure, folder=tmp_path)
-    made = library.prune_into(store, demo.dense, {"prune_ratio": 0.2, "imgsz": IMGSZ, "data": str(data)})
+    asked = {"prune_ratio": 0.2, "imgsz": IMGSZ, "data": str(data), "criterion": "gamma"}
+    made = library.prune_into(store, demo.dense, asked)
     measured = dumped(validate(made.path, data, imgsz=IMGSZ, batch=16, device="cpu", split="val"))
     assert measured["metrics"]["mAP50-95"] == pytest.approx(curve.points[0].metrics["mAP50-95"], abs=2e-3)
     assert measured["metrics"]["mAP50-95"] > 0.02

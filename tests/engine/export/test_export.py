@@ -425,7 +425,7 @@ def test_numpy_and_onnx_runtime_alone_decode_the_boxes_that_ultralytics_predicts
         ({"imgsz": 64, "opset": 3}, r"random\.pt could not be exported to onnx"),
         ({"imgsz": 64, "name": "small.pt"}, r"does not end in \.onnx"),
         ({"imgsz": 64, "images": [Path("nowhere.png")]}, r"nowhere\.png is gone or no image"),
-        ({"imgsz": 64, "format": "coffee"}, "There is no export to coffee"),
+        ({"imgsz": 64, "format": "coffee"}, "format is 'coffee'; it must be one of onnx, "),
         ({"imgsz": 64, "precision": "int8"}, "INT8 is calibrated on training images; choose a data set"),
         ({"imgsz": 64, "precision": "int8", "data": Path("x.yaml"), "opset": 12}, "INT8 needs opset 13"),
         ({"imgsz": 64, "format": "torchscript", "precision": "fp16"}, "can be made in fp32 here, not in fp16"),
