@@ -7,17 +7,18 @@ hold against machine code.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _REFUSED = frozenset(
     "socket.__new__ socket.bind socket.connect socket.getaddrinfo socket.gethostbyname socket.gethostbyaddr "
     "socket.getnameinfo socket.sendmsg socket.sendto subprocess.Popen os.system os.exec os.posix_spawn os.spawn "
     "os.startfile os.fork os.forkpty os.kill os.killpg os.setxattr os.removexattr os.chown os.chflags os.lockf "
-    "pty.spawn webbrowser.open ctypes.dlopen syslog.openlog ftplib.connect http.client.connect smtplib.connect "
+    "pty.spawn webbrowser.open ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle syslog.openlog ftplib.connect http.client.connect smtplib.connect "
     "urllib.Request winreg.CreateKey winreg.SetValue winreg.DeleteKey resource.setrlimit resource.prlimit "
     "signal.pthread_kill shutil.chown".split()
 )
@@ -27,6 +28,16 @@ _CHANGES = frozenset(
     "shutil.copyfile shutil.copymode shutil.copystat shutil.copytree shutil.make_archive shutil.unpack_archive".split()
 )
 "Audit events of what changes the paths that it is given; allowed inside the scratch folder."
+_BY_DESCRIPTOR = frozenset(["os.chmod", "os.utime"])
+"Those that need no file that is open to be written to."
+_SILENT = {
+    "_posixsubprocess": ("fork_exec",),
+    "subprocess": ("_fork_exec",),
+    "_posixshmem": ("shm_open", "shm_unlink"),
+    **dict.fromkeys(("os", "posix"), ("mkfifo", "mknod")),
+    **dict.fromkeys(("signal", "_signal"), ("pidfd_send_signal",)),
+}
+"Module -> functions that reach beyond without an audit event."
 _GRACE_S = 5
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -73,31 +84,50 @@ def _data_bytes() -> int:
 def forbid_outside(scratch: Path) -> None:
     """Refuse, in this process for good, whatever reaches beyond reading files and writing into one folder.
 
-    Connections, processes, signals and native libraries are refused altogether.
+    Connections, processes, signals, native libraries and memory that is shared are refused altogether.
     """
     sys.dont_write_bytecode = True
+    for module, names in _SILENT.items():
+        for name in names:
+            _shut(module, name)
     sys.addaudithook(_hook(os.path.realpath(scratch)))
+
+
+def _shut(module: str, name: str) -> None:
+    """Put a refusal in the place of a function, where this system has it."""
+
+    def refused(*_: Any, **__: Any) -> NoReturn:
+        raise NotAllowed(f"use {name}")
+
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        return
+    if hasattr(found, name):
+        setattr(found, name, refused)
 
 
 def _hook(scratch: str) -> Callable[[str, tuple[Any, ...]], None]:
     real_path, inside = os.path.realpath, scratch + os.sep
 
     def allowed(path: Any) -> bool:
-        if isinstance(path, int):  # a file that is open already
-            return True
-        real = real_path(os.fsdecode(path))
+        path = os.fsdecode(path)
+        if not os.path.isabs(path):  # it may be meant from a folder that the event does not tell
+            return False
+        real = real_path(path)
         return real == scratch or real.startswith(inside) or real == os.devnull
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, mode, flags = arguments
             writes = bool(flags & _WRITES) if isinstance(flags, int) else bool(set(mode or "") & set("wax+"))
-            # A relative path may be meant from a folder that the event does not tell.
-            if writes and not (allowed(path) and (isinstance(path, int) or os.path.isabs(path))):
+            if writes and not (isinstance(path, int) or allowed(path)):  # a number: it is open already
                 raise NotAllowed(f"write to {path}")
-        elif event in _REFUSED:
+        elif event in _REFUSED or (event == "mmap.__new__" and arguments[0] == -1):  # pages that no limit counts
             raise NotAllowed(f"use {event}")
         elif event in _CHANGES and not all(allowed(path) for path in arguments if isinstance(path, (str, bytes))):
+            raise NotAllowed(f"use {event}")
+        elif event in _BY_DESCRIPTOR and isinstance(arguments[0], int):  # a file that is only read can be open
             raise NotAllowed(f"use {event}")
 
     return hook

@@ -45,8 +45,8 @@ def serve(control: socket.socket, preload: list[str]) -> None:
 
 def _keep(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    stream = connection.makefile("rb")
-    request: dict[str, Any] = json.loads(stream.readline(MOST_REQUEST_BYTES))
+    with connection.makefile("rb") as stream:  # closed, or the child would hold the connection open
+        request: dict[str, Any] = json.loads(stream.readline(MOST_REQUEST_BYTES))
     child = os.fork()
     if child == 0:
         try:

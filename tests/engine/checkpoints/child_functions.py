@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +98,32 @@ def reach_out(scratch: Path, way: str, path: str) -> Any:
         "fork": os.fork,
         "kill": lambda: os.kill(os.getppid(), signal.SIGTERM),
         "limits": _raise_limits,
+        "remove beside": lambda: _from_within(scratch, path, lambda beside: os.remove("outside", dir_fd=beside)),
+        "rename beside": lambda: _from_within(
+            scratch, path, lambda beside: os.rename(_new(scratch), "outside", dst_dir_fd=beside)
+        ),
+        "mode of a descriptor": lambda: os.fchmod(os.open(path, os.O_RDONLY), 0o777),
+        "times of a descriptor": lambda: os.utime(os.open(path, os.O_RDONLY)),
+        "pipe": lambda: os.mkfifo(f"{path}.pipe"),
+        "own library": lambda: ctypes.pythonapi.system(b"true"),
+        "spawned": lambda: multiprocessing.get_context("spawn").Process(target=print).start(),
+        "signal": lambda: signal.pidfd_send_signal(os.pidfd_open(os.getppid()), signal.SIGCONT),
+        "shared pages": lambda: mmap.mmap(-1, 4096),
+        "shared memory": lambda: SharedMemory(create=True, size=4096).unlink(),
     }
     ways[way]()
     return "done", {}
+
+
+def _from_within(scratch: Path, path: str, act: Callable[[int], Any]) -> None:
+    """Do something in the folder of a path by names that, taken by themselves, lie in the folder of the child."""
+    os.chdir(scratch)
+    act(os.open(os.path.dirname(path), os.O_RDONLY))
+
+
+def _new(scratch: Path) -> Path:
+    (scratch / "new").write_text("worse")
+    return scratch / "new"
 
 
 def _raise_limits() -> None:

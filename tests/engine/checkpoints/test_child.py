@@ -36,7 +36,8 @@ WAYS = [
         "truncate",
     ),
     *("chmod", "folder", "symlink", "connect", "socket", "resolve", "run", "system", "exec", "spawn", "fork", "kill"),
-    "limits",
+    *("limits", "remove beside", "rename beside", "mode of a descriptor", "times of a descriptor", "pipe"),
+    *("own library", "spawned", "signal", "shared pages", "shared memory"),
 ]
 
 
