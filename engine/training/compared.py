@@ -62,11 +62,15 @@ def compared_models(
                 raise
             except Exception as error:
                 report(status_event(f"The {role} is left out of the comparison: {_words(error)}"))
-    verdicts = tuple(_verdicts(rows, task))
+    verdicts = []
     with contextlib.suppress(StopRequested):
+        try:
+            verdicts = list(_verdicts(rows, task))
+        except Exception as error:
+            report(status_event(f"How sure the comparison is cannot be told: {_words(error)}"))
         for each in verdicts:
             report(status_event(each.sentence))
-    return Compared(tuple(row for row, _ in rows.values()), verdicts)
+    return Compared(tuple(row for row, _ in rows.values()), tuple(verdicts))
 
 
 def _verdicts(rows: Mapping[str, tuple[MeasuredRole, Matches | None]], task: str) -> Iterator[Verdict]:

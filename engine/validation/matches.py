@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 _RECALLS = np.linspace(0, 1, 101)
 "Where COCO reads precision."
+_MOST_CELLS = 2_000_000
+"Of a table with a row for each draw: some tens of megabytes."
 
 
 class Matches(Protocol):
@@ -58,10 +60,13 @@ class MatchedBoxes:
         label, right, image = self.label[order], self.right[order], self.image[order]
         total, shown = np.zeros(len(drawn)), np.zeros(len(drawn))
         for name in np.unique(self.object_label):
-            objects = drawn[:, self.object_image[self.object_label == name]].sum(axis=1)
-            own = label == name
-            total += np.where(objects > 0, _average_precision(drawn[:, image[own]], right[own], objects), 0.0)
-            shown += objects > 0
+            there, own = self.object_image[self.object_label == name], np.flatnonzero(label == name)
+            rows = max(_MOST_CELLS // max(len(there), len(own)), 1)
+            for part in (slice(start, start + rows) for start in range(0, len(drawn), rows)):
+                objects = drawn[part, there].sum(axis=1)
+                precision = _average_precision(drawn[part, image[own]], right[own], objects)
+                total[part] += np.where(objects > 0, precision, 0.0)
+                shown[part] += objects > 0
         return total / np.maximum(shown, 1)
 
 

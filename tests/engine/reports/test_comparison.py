@@ -21,6 +21,7 @@ from engine.reports.comparison import changes, comparable, compare, comparison_t
 from engine.settings.results import Measured, dumped, parsed
 from engine.training import TrainSettings, compared_models
 from engine.validation import validator
+from engine.validation.matches import from_bytes, to_bytes
 from engine.verbs import run_verb
 from engine.workspace.store import Store
 from tests.models import randomise, write_checkpoint
@@ -329,6 +330,17 @@ def test_neither_a_missing_file_nor_a_lost_data_set_nor_a_full_disk_ends_a_compa
     moved = tmp_path / "moved.yaml"
     (again,) = compared_models({"child": str(dense)}, settings, "detect", moved, cache, told.append).rows
     assert again.metrics == row.metrics and not cache, "the run keeps a description that still works"
+
+
+def test_a_damaged_record_of_what_was_found_ends_no_comparison(dense, pruned, data, tmp_path):
+    roles, told, cache = {"parent": str(dense), "child": str(pruned)}, [], Memory()
+    first = compared_models(roles, settings_of(dense, data, tmp_path), "detect", data, cache, told.append)
+    assert [each.against for each in first.verdicts] == ["parent"]
+    found = {key: from_bytes(content) for key, content in cache.found.items()}
+    cache.found = {key: to_bytes(replace(each, object_image=each.object_image + 99)) for key, each in found.items()}
+    again = compared_models(roles, settings_of(dense, data, tmp_path), "detect", data, cache, told.append)
+    assert again.rows == first.rows and not again.verdicts
+    assert "How sure the comparison is cannot be told: IndexError" in told[-1]["text"]
 
 
 def test_a_wish_to_stop_ends_a_comparison_with_what_there_is(dense, data, tmp_path):

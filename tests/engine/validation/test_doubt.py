@@ -1,5 +1,7 @@
 """Matches count as Ultralytics counts, and the doubt of a difference is what the choice of images leaves."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,6 +42,19 @@ def test_every_image_once_is_ultralytics_own_map(seed, boxes, skill):
     found = drawn_boxes(seed, boxes=boxes, skill=skill)
     once = np.ones((1, found.images), dtype=np.int64)
     assert found.score(once)[0] == pytest.approx(ultralytics_map(found), abs=1e-12)
+
+
+def test_a_table_of_draws_takes_little_memory_however_many_boxes_there_are():
+    found = drawn_boxes(0, images=500, classes=1, boxes=40_000, skill=0.002)
+    drawn = np.random.default_rng(0).multinomial(500, np.full(500, 1 / 500), size=400)
+    tracemalloc.start()
+    try:
+        scores = found.score(drawn)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6, "a number for each box of the class and draw takes 64 MB, and there were three"
+    assert [found.score(drawn[at : at + 1])[0] for at in (0, 250, 399)] == pytest.approx(scores[[0, 250, 399]])
 
 
 @settings(max_examples=20)
