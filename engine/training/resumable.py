@@ -72,6 +72,7 @@ class Resumable(BaseTrainer):
     train_time_start: float
     stop: bool
     save_dir: Path
+    save_period: int
     wdir: Path
     last: Path
     best: Path
@@ -147,8 +148,10 @@ class Resumable(BaseTrainer):
         if RANK in {-1, 0}:
             self.start_metrics = short_metrics(self.metrics)
             self.stopper.best_fitness, self.stopper.best_epoch = self.fitness, 0
+            period, self.save_period = self.save_period, -1  # it is no epoch to keep a file of
             if self.args.save:
                 self.save_model()
+            self.save_period = period
         self.epoch = self.start_epoch
 
     def save_model(self) -> bool:
@@ -233,10 +236,19 @@ class Resumable(BaseTrainer):
             self.epoch -= 1
             if self.epoch >= 0:
                 self.final_eval()
-            elif RANK in {-1, 0}:
-                for start in (self.last, self.best):  # the model that training began with is no result of it
-                    start.unlink(missing_ok=True)
+            else:
+                self._forget_start()
             if RANK in {-1, 0}:
                 self.run_callbacks("on_train_end")
             for loader in (self.train_loader, self.test_loader):
                 loader.close()
+        except BaseException:
+            if self._in_epoch and self.epoch == 0:
+                self._forget_start()
+            raise
+
+    def _forget_start(self) -> None:
+        """Remove the model that training began with where there is no epoch: it is no result of a training."""
+        if RANK in {-1, 0}:
+            for path in (self.last, self.best):
+                path.unlink(missing_ok=True)

@@ -50,6 +50,20 @@ def test_a_run_that_never_beat_its_start_hands_back_the_start(dense, data, tmp_p
     assert result.metrics["mAP50-95"] == pytest.approx(begun["mAP50-95"], abs=0.02), "batches are padded otherwise"
 
 
+def test_the_start_is_no_epoch_and_no_result(dense, data, tmp_path):
+    def fail(event):
+        if event["kind"] == "step":
+            raise OSError("The disk is full.")
+
+    periodic = settings_of(dense, data, tmp_path / "run", extra={"mosaic": 0.0, "save_period": 1}, epochs=1)
+    run_training(periodic, "detect", lambda event: None)
+    weights = sorted(path.name for path in (tmp_path / "run" / "weights").glob("*.pt"))
+    assert weights == ["best.pt", "epoch0.pt", "last.pt"]
+    with pytest.raises(OSError, match="The disk is full"):
+        run_training(settings_of(dense, data, tmp_path / "failed"), "detect", fail)
+    assert not list((tmp_path / "failed").rglob("*.pt")), "what fails in its first epoch has made no model"
+
+
 def test_a_run_that_goes_on_knows_its_start(dense, data, tmp_path):
     settings = settings_of(dense, data, tmp_path / "run", lr0=1.0, epochs=3)
 
@@ -89,5 +103,5 @@ def test_statistics_follow_by_the_share_that_was_asked_for_and_the_file_keeps_it
 
 @pytest.mark.parametrize("momentum", [0.0, -0.1, 1.5])
 def test_a_momentum_that_cannot_be_is_refused(momentum):
-    with pytest.raises(TrainingError, match="momentum of BatchNorm of"):
+    with pytest.raises(TrainingError, match=r"bn_momentum is .*; it must be a number of more than 0 and at most 1"):
         TrainSettings("a.pt", Path("data.yaml"), Path("run"), epochs=1, imgsz=64, bn_momentum=momentum)
