@@ -18,7 +18,8 @@ _REFUSED = frozenset(
     "socket.__new__ socket.bind socket.connect socket.getaddrinfo socket.gethostbyname socket.gethostbyaddr "
     "socket.getnameinfo socket.sendmsg socket.sendto subprocess.Popen os.system os.exec os.posix_spawn os.spawn "
     "os.startfile os.fork os.forkpty os.kill os.killpg os.setxattr os.removexattr os.chown os.chflags os.lockf "
-    "pty.spawn webbrowser.open ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle syslog.openlog ftplib.connect http.client.connect smtplib.connect "
+    "pty.spawn webbrowser.open ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle syslog.openlog ftplib.connect "
+    "http.client.connect smtplib.connect "
     "urllib.Request winreg.CreateKey winreg.SetValue winreg.DeleteKey resource.setrlimit resource.prlimit "
     "signal.pthread_kill shutil.chown".split()
 )

@@ -51,6 +51,10 @@ _FROM_WHOM = "get it from whoever trained it"
 _log = logging.getLogger(__name__)
 
 
+class ChildLost(CheckpointError):
+    """Something else than the file ended the child: the same file may be opened another time."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What a child may take."""
@@ -84,6 +88,7 @@ def run_in_child(
     Raises:
         WorkbenchError: As the function raises it.
         CheckpointError: The child was ended, by its bounds or by what it opened; says which.
+        ChildLost: It was ended by the system, or its answer was lost.
     """
     with contextlib.ExitStack() as stack:
         folder = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="child-")))
@@ -110,9 +115,9 @@ def _read(path: Path, what: str, bounds: Bounds, exit_code: int, expired: bool) 
     try:
         told, arrays = read_arrays(path, bounds.output_bytes)
     except FileNotFoundError:
-        raise CheckpointError(_ended(what, exit_code)) from None
+        raise _ended(what, exit_code) from None
     except (DocumentError, OSError) as error:
-        raise CheckpointError(f"What the process that opened {what} answered cannot be read; try again.") from error
+        raise ChildLost(f"What the process that opened {what} answered cannot be read; try again.") from error
     finally:
         path.unlink(missing_ok=True)
     if isinstance(told, dict) and "value" in told:
@@ -120,14 +125,14 @@ def _read(path: Path, what: str, bounds: Bounds, exit_code: int, expired: bool) 
     raise _error(told["error"], what, bounds)
 
 
-def _ended(what: str, exit_code: int) -> str:
+def _ended(what: str, exit_code: int) -> CheckpointError:
     if exit_code == -getattr(signal, "SIGKILL", 9):
-        return (
+        return ChildLost(
             f"The system ended the process that opened {what}, most likely because memory ran out; close other "
             "programs and try again."
         )
     how = f"signal {-exit_code}" if exit_code < 0 else f"code {exit_code}"
-    return f"The process that opened {what} ended without an answer ({how}); {_FROM_WHOM}."
+    return CheckpointError(f"The process that opened {what} ended without an answer ({how}); {_FROM_WHOM}.")
 
 
 def _error(told: Mapping[str, str], what: str, bounds: Bounds) -> WorkbenchError:
@@ -197,13 +202,13 @@ _server = _ForkServer()
 def _forked(request: Mapping[str, Any]) -> tuple[int, bool]:
     """Return (exit code, negative for a signal; whether its time was over) of a child that was forked."""
     reply = b""
-    with _server.connect() as connection, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), _server.connect() as connection:
         connection.settimeout(request["wall_s"] + _START_S)
         connection.sendall(json.dumps(request).encode() + b"\n")
         while piece := connection.recv(1024):
             reply += piece
     if not reply:
-        raise CheckpointError("The process that opens files ended; try again.")
+        raise ChildLost("The process that opens files ended; try again.")
     told = json.loads(reply)
     return told["exit"], told["expired"]
 

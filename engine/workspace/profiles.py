@@ -15,6 +15,7 @@ from engine.base.documents import DocumentError
 from engine.base.errors import CheckpointError, StorageError
 from engine.base.files import atomic_path
 from engine.base.imgsz import ImageSize
+from engine.checkpoints.child import ChildLost
 from engine.profile.profile import Profile, SizeCounts, packed, unpacked
 from engine.pruning.profiling import count_file, profile_of_file
 from engine.workspace.store import Model, Store
@@ -50,9 +51,15 @@ def profile_of(store: Store, model: Model) -> Profile:
 
 @lru_cache(maxsize=64)
 def _made_once(path: Path, changed_ns: int) -> Profile | CheckpointError:
-    """Return the profile of a file, or why there is none: a page asks again at every look."""
+    """Return the profile of a file, or why there is none: a page asks again at every look.
+
+    Raises:
+        ChildLost: It is not the file's fault, so the next look tries again.
+    """
     try:
         return profile_of_file(path)
+    except ChildLost:
+        raise
     except CheckpointError as error:
         return error
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.base.arrays import read_arrays, write_arrays
 from engine.base.errors import CheckpointError
+from engine.checkpoints.child import run_in_child
 from engine.pruning.planning import ProfilePlanner
 from engine.pruning.session import Slimming
 from engine.workspace import profiles
@@ -96,6 +97,19 @@ def test_what_cannot_be_opened_is_told_and_not_opened_at_every_look(store, tmp_p
     model.path.unlink()
     with pytest.raises(CheckpointError, match=r"The file of Broken is gone"):
         profile_of(store, model)
+
+
+def test_a_child_that_was_lost_is_tried_again_at_the_next_look(store, source, monkeypatch):
+    model = store.add_model(source, "A", "imported")
+
+    def killed(path):
+        return run_in_child("tests.engine.checkpoints.child_functions:die", {"number": 9}, path.name, bounds=None)
+
+    monkeypatch.setattr(profiles, "profile_of_file", killed)
+    with pytest.raises(CheckpointError, match="most likely because memory ran out"):
+        profile_of(store, model)
+    monkeypatch.undo()
+    assert profile_of(store, model).facts.digest == model.digest
 
 
 def test_where_nothing_can_be_written_it_is_made_all_the_same(store, source):
