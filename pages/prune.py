@@ -45,7 +45,8 @@ def offer_pruning(model: Model, plan: dict[str, Any], opened: Slimming, why_not:
         spec = run_settings("finetune", **own_size(opened), epochs=10)
         with st.expander("Optimizer", icon=":material/speed:"):
             spec |= optimizer_settings("finetune", lr0=setting("finetune", "lr0").default)
-        plan = {"data": data, **plan, **choose_repair()}  # what scores were computed on recalibrates too
+        # What scores were computed on recalibrates too.
+        plan = {**plan, "data": plan.get("data") or data, **choose_repair()}
         unfed = bool(plan["recalibrate"]) and plan["data"] is None
         agreed = data is None or goes_together(opened, data, "finetune", pruned=True)
         with st.container(horizontal=True, vertical_alignment="center"):

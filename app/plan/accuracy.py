@@ -20,6 +20,7 @@ from engine import jobs
 from engine.base.imgsz import model_stride
 from engine.base.tasks import TASKS, metric_label
 from engine.pruning.session import Slimming
+from engine.settings.choices import IMAGE_CRITERIA
 from engine.validation.study import FOLDER, Study, find_studies, read_study, settings_of
 from engine.workspace.store import Job, Model
 
@@ -117,7 +118,11 @@ def _offer(verb: str, model: Model, opened: Slimming, plan: dict[str, Any], said
 def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> None:
     """Ask on which images to measure, and start the job."""
     st.markdown(f"**{VERBS[verb]}** of {format.plain(model.name)}")
-    data = choose_data(model, "measure")
+    if plan.get("criterion") in IMAGE_CRITERIA:  # one data set: what is scored on others is another curve
+        data = plan["data"]
+        st.caption(format.plain(f"On the data set that channels are scored on: {data}"))
+    else:
+        data = choose_data(model, "measure")
     grid, repair = st.grid(2, min_column_width=160), setting(verb, "recalibrate")
     spec: dict[str, Any] = {
         "images": grid.number_input(

@@ -54,6 +54,29 @@ def test_what_is_pruned_while_there_are_no_scores_is_what_is_shown(open_page, de
     assert made.made["spec"]["criterion"] == "gamma" and not app.exception
 
 
+def test_without_images_to_score_on_the_data_set_to_fine_tune_with_recalibrates(open_page, demo, workspace):
+    app = open_page("prune", demo.dense.id)
+    app.segmented_control(key=f"scores source {demo.dense.id}").set_value("My own").run()
+    assert "so choose a data set under Scores" in lines(app)
+    app.slider(key="ratio").set_value(0.5).run()
+    app.button(key="prune").click().run()
+    spec = next(model for model in Store(workspace).models() if model.kind == "pruned").made["spec"]
+    assert spec["data"].endswith("data.yaml") and spec["recalibrate"] > 0 and spec["criterion"] == "gamma"
+
+
+def test_accuracy_is_measured_on_the_data_set_that_channels_are_scored_on(open_page, demo, workspace):
+    app = open_page("prune", demo.dense.id)
+    app.number_input(key="score images").set_value(16).run()
+    start = {"weights": str(demo.dense.path), "prune_ratio": 0.0, "workspace": str(workspace), "score_images": 16}
+    data = str(workspace / "datasets" / "demo" / "data.yaml")
+    verbs.run_verb("preview", {**start, "criterion": DATA_CRITERION, "data": data})
+    app.run()
+    app.button(key="measure accuracy").click().run()
+    assert f"measure source {demo.dense.id}" not in [each.key for each in app.segmented_control]
+    assert not app.exception and not app.button(key="start measuring").disabled
+    assert any("that channels are scored on" in caption.value for caption in app.caption)
+
+
 @pytest.mark.parametrize("chosen", [None, "l1"])
 def test_a_sparse_trained_model_goes_by_gamma(open_page, demo, chosen):
     app = open_page("prune", demo.sparse.id)
