@@ -11,5 +11,7 @@ import engine  # noqa: F401, I001 - first, because it says so in a sentence wher
 import streamlit as st
 
 from app.frame.downloads import routes
+from engine.checkpoints.child import warm_up
 
+warm_up()
 streamlit_app = st.App(ROOT / "app" / "frame" / "frame.py", routes=routes())

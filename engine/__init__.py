@@ -4,9 +4,9 @@ Importing it decides the environment of Ultralytics and PyTorch, which both read
 below are the Python API; they are imported on first use, because PyTorch takes seconds. See docs/api.md.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from engine.base.lazy import lazily
 from engine.base.runtime import prepare
 
 if TYPE_CHECKING:
@@ -67,10 +67,4 @@ __all__ = [
 
 prepare()
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'engine' has no attribute {name!r}")
-    module = import_module(f"engine.{_HOMES[name]}")
-    # Importing a submodule binds its name here, which must not hide a later lookup of the same name.
-    return getattr(module, name)
+__getattr__ = lazily(__name__, _HOMES)

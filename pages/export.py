@@ -6,17 +6,16 @@ import streamlit as st
 
 from app.data.choosing import choose_data
 from app.data.fit import goes_together
-from app.frame.session import explained, require_model, slimming, store
+from app.frame.session import explained, planner, require_model, store
 from app.jobs.live import show_job
 from app.jobs.starting import start_export
 from app.training.settings import written_size
 from app.words import format
 from app.words.fields import labelled, setting
-from engine.base.imgsz import as_size, model_stride, rounding_words
+from engine.base.imgsz import as_size, rounding_words
 from engine.base.tasks import TASKS
-from engine.checkpoints.checkpoint import Checkpoint
-from engine.export.heads import gives_centres, has_end2end_head
 from engine.export.settings import END2END, HEADS, NMS_TASKS, ONE_TO_MANY
+from engine.profile.facts import CheckpointFacts
 from engine.runtimes.formats import available_formats, format_named
 from engine.settings.choices import FORMATS
 from engine.workspace.data import family_data
@@ -33,18 +32,18 @@ HELP = {
 }
 
 
-def choose_options(model: Model, checkpoint: Checkpoint) -> dict[str, Any] | None:
+def choose_options(model: Model, facts: CheckpointFacts) -> dict[str, Any] | None:
     """Show the settings and return them, None while one is missing."""
-    options = choose_kind(checkpoint)
+    options = choose_kind(facts)
     grid = st.grid(3, min_column_width=170)
     size, opset, switches = grid.container(), grid.container(), grid.container()
-    options["imgsz"] = choose_size(size, checkpoint)
+    options["imgsz"] = choose_size(size, facts)
     if "opset" in format_named(options["format"]).options:
         options["opset"] = choose_opset(opset, 13 if options["precision"] == "int8" else 12)
     with switches:
-        options |= choose_switches(options, checkpoint)
+        options |= choose_switches(options, facts)
     st.caption(HELP[options["precision"]])
-    if checkpoint.task not in TASKS:
+    if facts.task not in TASKS:
         return options
     needed = options["precision"] == "int8"
     if needed or st.toggle(
@@ -59,7 +58,7 @@ def choose_options(model: Model, checkpoint: Checkpoint) -> dict[str, Any] | Non
     return options
 
 
-def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
+def choose_kind(facts: CheckpointFacts) -> dict[str, Any]:
     """Show what kind of file it is to be, and return format, precision and, of a model that has two, the head."""
     grid, kind = st.grid(2, min_column_width=240), setting("export", "format")
     options: dict[str, Any] = {
@@ -80,7 +79,7 @@ def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
         format_func=format.labels_of(WORDS),
         key=f"precision {options['format']}",
     )
-    if has_end2end_head(checkpoint.model):
+    if facts.end2end:
         options["head"] = grid.segmented_control(
             setting("export", "head").label,
             HEADS,
@@ -94,13 +93,13 @@ def choose_kind(checkpoint: Checkpoint) -> dict[str, Any]:
     return options
 
 
-def choose_size(place: Any, checkpoint: Checkpoint) -> int | list[int] | str:
+def choose_size(place: Any, facts: CheckpointFacts) -> int | list[int] | str:
     """Show the image size with what becomes of it, and return it as it was written."""
-    usual = checkpoint.imgsz
+    usual = facts.trained_imgsz
     help = "Of the file's input: pixels, or height and width such as 384,640."
     written = written_size(place, "Image size", usual, f"export imgsz {usual}", help)
     with place, explained():
-        if words := rounding_words(as_size(written), model_stride(checkpoint.model)):
+        if words := rounding_words(as_size(written), facts.stride):
             st.caption(f":material/info: {words}")
     return written
 
@@ -115,14 +114,14 @@ def choose_opset(place: Any, least: int) -> int | None:
     return None if chosen == AUTOMATIC else chosen
 
 
-def choose_switches(options: dict[str, Any], checkpoint: Checkpoint) -> dict[str, bool]:
+def choose_switches(options: dict[str, Any], facts: CheckpointFacts) -> dict[str, bool]:
     """Show what a file of this kind may do besides, and return it."""
     switches = {"dynamic": st.toggle(**labelled(setting("export", "dynamic")), key="dynamic")}
     if "simplify" in format_named(options["format"]).options:
         simplify = setting("export", "simplify")
         switches["simplify"] = st.toggle(**labelled(simplify), value=simplify.default, key="simplify")
-    if checkpoint.task in NMS_TASKS:
-        final = options.get("head") == END2END or gives_centres(checkpoint.model)
+    if facts.task in NMS_TASKS:
+        final = options.get("head") == END2END or facts.centres
         why_not = (
             "This file finds final boxes as it is, so there is nothing to suppress."
             if final
@@ -146,9 +145,9 @@ def latest_export(model: Model) -> Job | None:
 st.title("Export")
 model = require_model("Here a model becomes a file for deployment, checked and compared with PyTorch.")
 with explained(stop=True):
-    opened = slimming(model)
+    opened = planner(model)
 st.markdown("Writes a file for deployment, runs it beside the PyTorch model, and says which gates it passed.")
-options = choose_options(model, opened.checkpoint)
+options = choose_options(model, opened.facts)
 fits = options is None or not options.get("data") or goes_together(opened, options["data"], "export")
 name = FORMATS[options["format"] if options else "onnx"].label
 if (

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import charts
-from app.frame.session import PAGES, dark, explained, gammas, require_model, slimming, store
+from app.frame.session import PAGES, dark, explained, gammas, planner, require_model, store
 from app.gammas.layers import layer_plan, median_of, telling_layer
 from app.words import format
 from engine.base import numbers
@@ -70,7 +70,7 @@ def show_close_up(model: Model, layers: tuple[LayerGammas, ...]) -> None:
         help="Colours the channels that pruning at this ratio would remove.",
     )
     with explained(stop=True):
-        plan = layer_plan(slimming(model), name, ratio)
+        plan = layer_plan(planner(model), name, ratio)
     values = by_name[name].values
     figure = charts.layer_ranks(values, plan.kept, plan.threshold, dark=dark())
     st.plotly_chart(figure, config=charts.CONFIG, key="layer chart")

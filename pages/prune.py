@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.data.choosing import choose_data
 from app.data.fit import NOT_YET, goes_together
-from app.frame.session import PAGES, explained, gammas, open_model, require_model, slimming, store
+from app.frame.session import PAGES, explained, gammas, open_model, planner, require_model, store
 from app.jobs.live import show_job
 from app.jobs.starting import start_training
 from app.models import library
@@ -22,7 +22,7 @@ from app.words.fields import setting
 from engine.base import numbers
 from engine.base.imgsz import as_size
 from engine.profile.gammas import summarise_gammas
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.requests import PreviewRequest
 from engine.verbs import plan_arguments
 from engine.verbs.pruning import PlanArguments
@@ -38,7 +38,7 @@ def prune_now(model: Model, spec: dict[str, Any]) -> Model | None:
     return None
 
 
-def offer_pruning(model: Model, plan: dict[str, Any], opened: Slimming, why_not: str) -> None:
+def offer_pruning(model: Model, plan: dict[str, Any], opened: ProfilePlanner, why_not: str) -> None:
     st.subheader("Make the smaller model")
     with st.container(border=True):
         data = choose_data(model, "finetune")
@@ -104,7 +104,7 @@ def _arguments(model: Model, spec: dict[str, Any]) -> PlanArguments:
 
 
 @st.fragment
-def workbench(model: Model, opened: Slimming) -> None:
+def workbench(model: Model, opened: ProfilePlanner) -> None:
     spec, why_not = choose_target(model, opened)
     curve, numbers = st.container(), st.container()
     known = blocks_of(model)
@@ -144,7 +144,7 @@ def workbench(model: Model, opened: Slimming) -> None:
 st.title("Prune")
 model = require_model("Here you slide the prune ratio and see at once what the model then costs.")
 with explained(stop=True):
-    opened = slimming(model)
+    opened = planner(model)
     summary = summarise_gammas(gammas(model))
 if not summary.sparse and model.kind not in ("pruned", "finetuned"):
     st.info(format.plain(summary.verdict), icon=":material/info:")

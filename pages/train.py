@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.data.choosing import choose_data
 from app.data.fit import NOT_YET, goes_together
-from app.frame.session import PAGES, explained, gammas, require_model, slimming, store
+from app.frame.session import PAGES, explained, gammas, planner, require_model, store
 from app.jobs.starting import dense_ancestor, start_training, training_length
 from app.training.more_settings import choose_arguments
 from app.training.reach import show_outlook, training_images
@@ -16,7 +16,7 @@ from app.words import format
 from app.words.fields import setting
 from engine.base.tasks import TASKS
 from engine.profile.gammas import summarise_gammas
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.requests import SparsifyRequest
 from engine.verbs.training import sparsity_settings
 from engine.workspace.store import Model
@@ -30,7 +30,7 @@ PURPOSES = {
 }
 
 
-def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, Any] | None:
+def training_settings(kind: str, model: Model, opened: ProfilePlanner) -> dict[str, Any] | None:
     """Show the settings of a training and return them, None while they cannot work."""
     epochs, lr0 = (setting(kind, name).default for name in ("epochs", "lr0"))
     key = f"train {kind}"
@@ -43,7 +43,7 @@ def training_settings(kind: str, model: Model, opened: Slimming) -> dict[str, An
     spec |= optimizer_settings(key, lr0=lr0, persist="session")
     advanced = advanced_settings(key, kind, spec, persist="session")
     if kind == "finetune":
-        if TASKS[opened.checkpoint.task].boxes:  # Ultralytics distils no other models
+        if TASKS[opened.facts.task].boxes:  # Ultralytics distils no other models
             spec |= choose_teacher(model)
     return None if aim is None or advanced is None else {**aim, **spec, **advanced}
 
@@ -61,7 +61,7 @@ def choose_teacher(model: Model) -> dict[str, Any]:
     return {"teacher": str(ancestor.path)} if distil else {}
 
 
-def validation_settings(opened: Slimming) -> dict[str, Any] | None:
+def validation_settings(opened: ProfilePlanner) -> dict[str, Any] | None:
     spec = run_settings("train val", **own_size(opened), epochs=None, persist="session")
     spec["split"] = st.segmented_control(
         "Split",
@@ -90,7 +90,7 @@ def foretell(model: Model, spec: dict[str, Any], data: str) -> None:
 st.title("Train")
 model = require_model("Here you start sparse training, fine-tuning or a validation; each runs in the background.")
 with explained(stop=True):
-    opened = slimming(model)
+    opened = planner(model)
 kind = st.segmented_control(
     "Kind",
     list(KINDS),

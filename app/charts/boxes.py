@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
-from engine.base.images import read_pixels, to_jpeg, viewable
 from engine.validation.detections import Boxes
 
 BOTH, ALONE = "#22d3ee", "#fb923c"
 "Boxes that both models find, and those that only one of them finds; bright enough for dark and busy pictures."
-_LONGEST_SIDE, _QUALITY = 1280, 88
 _LABEL_ALL_UP_TO = 12
 "Boxes; with more of them only those that the other model lacks are labelled."
 LEGEND = (
@@ -54,20 +51,6 @@ def boxes_on_image(
         f'<image href="data:image/jpeg;base64,{picture}" width="{width}" height="{height}" '
         f'preserveAspectRatio="none"/>{"".join(marks)}</svg>'
     )
-
-
-def read_jpeg(path: Path, channels: int) -> tuple[bytes, tuple[int, int]]:
-    """Return an image as JPEG of at most 1280 pixels a side, and its own (width, height).
-
-    Args:
-        path: The image file.
-        channels: How many the model takes whose boxes are drawn: it is read as for that model.
-
-    Raises:
-        DatasetError: It is no image that can be read, or has other channels.
-    """
-    pixels = read_pixels(path, channels)
-    return to_jpeg(viewable(pixels), _LONGEST_SIDE, _QUALITY), (pixels.shape[1], pixels.shape[0])
 
 
 def _box(corners: np.ndarray, *, alone: bool, unit: float) -> str:

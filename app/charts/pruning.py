@@ -12,7 +12,7 @@ from app.charts.common import block_ticks, framed
 from app.charts.palette import Palette, palette
 from engine.base import numbers
 from engine.profile.cost import Cost
-from engine.pruning.session import LayerPreview
+from engine.pruning.planning import LayerPreview
 
 _NOT_MEASURED = "a floor forbids it, or it was not measured yet"
 

@@ -7,33 +7,30 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.charts.boxes import LEGEND, boxes_on_image, read_jpeg
+from app.charts.boxes import LEGEND, boxes_on_image
 from app.comparison.side_by_side import SideBySide, size_of
 from app.frame.session import explained
 from app.words import format
 from engine.base.errors import DatasetError
 from engine.base.images import COLOUR
+from engine.checkpoints.child import run_in_child
 from engine.datasets import check_dataset, image_files
 from engine.validation.detections import (
     LEAST_CONFIDENCE,
     Boxes,
     Matches,
-    Predictor,
-    find_boxes,
+    find_boxes_in_child,
     match_boxes,
-    open_predictor,
 )
 from engine.workspace.store import Model
 
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _predictor(digest: str, _path: Path) -> Predictor:
-    return open_predictor(_path)
+_LONGEST_SIDE, _QUALITY = 1280, 88
+"Of the picture under the boxes, in pixels."
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _boxes(digest: str, image: str, changed_ns: int, imgsz: int, _path: Path) -> Boxes:
-    return find_boxes(_predictor(digest, _path), image, imgsz)
+    return find_boxes_in_child(_path, image, imgsz)
 
 
 def boxes_of(model: Model, image: str, imgsz: int) -> Boxes:
@@ -135,10 +132,10 @@ def _show_pair(
     for model, boxes, alone in zip(pair, both, (matches.only_first, matches.only_second), strict=True):
         with grid.cell():
             st.markdown(difference_sentence(found.names[str(model.path)], len(boxes), len(alone)))
-            jpeg, size = _jpeg(image, Path(image).stat().st_mtime_ns, _predictor(model.digest, model.path).channels)
+            jpeg, size = _jpeg(image, Path(image).stat().st_mtime_ns, size_of(model).facts.fitting.channels)
             st.image(boxes_on_image(jpeg, size, boxes, alone, size_of(model).facts.names), width="stretch")
     said = "Two boxes mark the same object if they are of one class and overlap by half (IoU 0.5 or more)."
-    bands = _predictor(pair[0].digest, pair[0].path).channels
+    bands = size_of(pair[0]).facts.fitting.channels
     if bands not in (1, COLOUR):
         said += f" Of the image's {bands} bands the first are shown as blue, green and red, each over its own range."
     st.caption(said)
@@ -146,4 +143,7 @@ def _show_pair(
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _jpeg(image: str, changed_ns: int, channels: int) -> tuple[bytes, tuple[int, int]]:
-    return read_jpeg(Path(image), channels)
+    """Return an image as JPEG, and its own (width, height); a child process reads it as for a model."""
+    asked = {"path": str(Path(image).absolute()), "channels": channels, "longest": _LONGEST_SIDE, "quality": _QUALITY}
+    (width, height), told = run_in_child("engine.base.images:told_jpeg", asked, Path(image).name)
+    return told["jpeg"].tobytes(), (width, height)

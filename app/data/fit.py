@@ -13,11 +13,9 @@ import streamlit as st
 from app.data.choosing import dataset_info
 from app.frame.session import explained
 from app.words import format
-from engine.datasets.facts import data_facts, training_fit
-from engine.datasets.fit import FITS, REFUSED, Fit, fit_for_measuring
-from engine.profile.describing import checkpoint_facts
+from engine.datasets.fit import FITS, REFUSED, Fit, data_facts, fit_for_measuring, fit_for_training
 from engine.profile.facts import ModelFacts
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.arguments import asked_single_cls
 from engine.settings.verb_facts import TRAINING
 
@@ -28,7 +26,7 @@ _MODEL = "This model"
 
 
 def goes_together(
-    opened: Slimming, data: str, verb: str, settings: Mapping[str, Any] | None = None, *, pruned: bool = False
+    opened: ProfilePlanner, data: str, verb: str, settings: Mapping[str, Any] | None = None, *, pruned: bool = False
 ) -> bool:
     """Show what a person should know of a model and a data set, and return whether the verb may start.
 
@@ -43,18 +41,18 @@ def goes_together(
     """
     with explained():
         single_cls = asked_single_cls(settings or {})
+        facts = opened.facts.fitting
+        facts = facts if single_cls is None else replace(facts, single_cls=single_cls)
         if verb not in TRAINING:
-            facts = checkpoint_facts(opened.checkpoint)
-            facts = facts if single_cls is None else replace(facts, single_cls=single_cls)
-            return measured_together(facts, data, opened.checkpoint.task)
-        info = dataset_info(data, opened.checkpoint.task)
-        fit = training_fit(opened.checkpoint, info, single_cls=single_cls, pruned=pruned)
-        fit = replace(fit, sentence=fit.sentence.replace(opened.checkpoint.path.name, _MODEL))
+            return measured_together(facts, data, opened.facts.task)
+        info = dataset_info(data, opened.facts.task)
+        fit = fit_for_training(replace(facts, pruned=pruned or facts.pruned), data_facts(info))
+        fit = replace(fit, sentence=fit.sentence.replace(opened.facts.fitting.name, _MODEL))
         if not _shown(fit):
             return False
         return not fit.asks or st.checkbox(
             "Train on this data set all the same",
-            key=f"agree {opened.checkpoint.digest} {verb} {data} {single_cls}",
+            key=f"agree {opened.digest} {verb} {data} {single_cls}",
             help="What is said above then happens to a copy; the model itself stays as it is.",
         )
     return False

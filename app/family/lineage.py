@@ -16,9 +16,9 @@ from app.jobs.starting import verb_word
 from app.words import format
 from engine.base import numbers
 from engine.base.tasks import metric_label
-from engine.checkpoints.checkpoint import open_checkpoint
 from engine.settings.command import command_of
 from engine.workspace.family_scores import families
+from engine.workspace.file_facts import facts_of
 from engine.workspace.lineage import EXPORTED, Member, family, missing_files, settings_of
 from engine.workspace.store import Job, Model
 
@@ -138,16 +138,9 @@ def recorded_settings(member: Member) -> dict[str, str]:
     """Return what a checkpoint says of its own making, the defaults that nobody chose included; empty if it is gone."""
     if member.size_mb is None:
         return {}
-    model = store().model(member.key)
-    return _recorded(model.digest, model.path)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _recorded(digest: str, _path: Path) -> dict[str, str]:
-    checkpoint = open_checkpoint(_path)
-    arguments = checkpoint.content.get("train_args") or {}
-    told = {f"training: {key}": value for key, value in arguments.items()} if isinstance(arguments, dict) else {}
-    return {key: str(value) for key, value in {**_flat(checkpoint.made), **told}.items() if value is not None}
+    facts = facts_of(store(), store().model(member.key))
+    told = {f"training: {key}": value for key, value in facts.training.items()}
+    return {key: str(value) for key, value in {**_flat(facts.made), **told}.items() if value is not None}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,10 +7,13 @@ from pathlib import Path
 import streamlit as st
 
 from engine.base.files import safe_name
+from engine.checkpoints.child import Bounds, run_in_child
 from engine.demo.shipped import demo_data
-from engine.reports import gather, report_html
 from engine.workspace.data import family_data
 from engine.workspace.store import Model, Store
+
+_BOUNDS = Bounds(memory_bytes=4_000_000_000, confined=False)
+"It reads the workspace's database and several models that were opened before."
 
 
 def offer_report(store: Store, model: Model) -> None:
@@ -31,4 +34,9 @@ def make_report(store: Store, model: Model) -> bytes:
     """Return the report of a model, with predictions on the data set that its family was trained on."""
     known = family_data(store, model)
     data = demo_data(store) if known == "demo" else Path(known) if known else None
-    return report_html(gather(model.path, name=model.name, store=store, data=data)).encode()
+    asked = {
+        **{"path": str(model.path.absolute()), "name": model.name, "workspace": str(store.folder.absolute())},
+        "data": None if data is None else str(data),
+    }
+    _, told = run_in_child("engine.reports.in_child:told_report", asked, model.name, bounds=_BOUNDS)
+    return told["html"].tobytes()

@@ -11,9 +11,9 @@ import streamlit as st
 from app.words.format import plain
 from engine.base.errors import StorageError, WorkbenchError
 from engine.profile.gammas import LayerGammas
-from engine.pruning.gammas import collect_gammas
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.workspace.figures import Figures, figures_of
+from engine.workspace.profiles import count_model, profile_of
 from engine.workspace.store import Model, Store, default_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,14 +80,19 @@ def require_model(purpose: str) -> Model:
     return model
 
 
-@st.cache_resource(max_entries=3, show_spinner="Opening the model and tracing its channels…")
-def _slimming(digest: str, _path: Path) -> Slimming:
-    return Slimming.open(_path)
+@st.cache_resource(max_entries=16, show_spinner="Opening the model and tracing its channels…")
+def _planner(digest: str, workspace: Path, _model: Model, _store: Store) -> ProfilePlanner:
+    return ProfilePlanner(profile_of(_store, _model), lambda imgsz: count_model(_store, _model, imgsz))
 
 
-def slimming(model: Model) -> Slimming:
-    """Return the opened and traced checkpoint of a model; raises as ``Slimming.open``."""
-    return _slimming(model.digest, model.path)
+def planner(model: Model) -> ProfilePlanner:
+    """Return what plans and previews a model, from its profile.
+
+    Raises:
+        CheckpointError: The file is gone or cannot be opened.
+        PlanError: Nothing of the model can be pruned.
+    """
+    return _planner(model.digest, store().folder, model, store())
 
 
 def figures(models: Sequence[Model], *, timed: bool = False) -> dict[str, Figures]:
@@ -98,14 +103,9 @@ def figures(models: Sequence[Model], *, timed: bool = False) -> dict[str, Figure
         return figures_of(store(), models, timed=timed)
 
 
-@st.cache_resource(max_entries=6, show_spinner="Reading the gammas…")
-def _gammas(digest: str, _model: Model) -> tuple[LayerGammas, ...]:
-    return collect_gammas(slimming(_model).checkpoint.model)
-
-
 def gammas(model: Model) -> tuple[LayerGammas, ...]:
     """Return the gammas of a model, layer by layer."""
-    return _gammas(model.digest, model)
+    return planner(model).profile.gammas
 
 
 def dark() -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.base import numbers
 from engine.profile.gammas import LayerGammas
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class LayerPlan:
     note: str
 
 
-def layer_plan(opened: Slimming, name: str, ratio: float) -> LayerPlan:
+def layer_plan(opened: ProfilePlanner, name: str, ratio: float) -> LayerPlan:
     """Return what pruning at a ratio does to the layer of this name."""
     plan = opened.plan(ratio)
     threshold = float(opened.scores[~plan.keep].max()) if not plan.keep.all() else None
     layer = next((layer for layer in opened.graph.layers if layer.name == name), None)
     if layer is None:
-        size = len(opened.checkpoint.model.get_parameter(f"{name}.weight"))
+        size = opened.parameters()[f"{name}.weight"]
         return LayerPlan(np.ones(size, dtype=bool), threshold, f"{name} takes no part in a forward pass.")
     kept = plan.keep[layer.groups]
     note = f"{name}: {int(kept.sum())} of {layer.channels} channels survive at ratio {numbers.ratio(ratio)}."

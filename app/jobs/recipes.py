@@ -9,15 +9,18 @@ from typing import Any
 import streamlit as st
 
 from app.data.fit import goes_together
-from app.frame.session import slimming, store
+from app.frame.session import planner, store
 from app.jobs.starting import verb_word
 from engine import jobs
 from engine.base import numbers
 from engine.base.files import safe_name
-from engine.recipes import Recipe, Step, load_recipe
+from engine.checkpoints.child import Bounds, run_in_child
+from engine.recipes import Recipe, Step, load_recipe, recipe_to_yaml
 from engine.settings import verb_facts
-from engine.verbs.recipe import check_recipe
 from engine.workspace.store import Chain, Model
+
+_BOUNDS = Bounds(memory_bytes=4_000_000_000, confined=False)
+"It looks at a data set and a model that was opened before."
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -37,7 +40,8 @@ def start_recipe(recipe: Recipe, model: Model, data: str | None, device: str) ->
         WorkbenchError: Some step could not do what the recipe says; the message names it.
         JobError: The model is gone, or the first worker cannot be started.
     """
-    check_recipe(recipe, str(model.path), data, device)
+    asked = {"recipe": recipe_to_yaml(recipe), "weights": str(model.path.absolute()), "data": data, "device": device}
+    run_in_child("engine.verbs.recipe:told_check", asked, model.name, bounds=_BOUNDS)
     base = {"weights": str(model.path), "data": data, "device": device}
     return jobs.start_chain(store(), recipe.as_dict(), f"{model.name}, {recipe.name}", model.id, base)
 
@@ -54,9 +58,9 @@ def recipe_goes_together(recipe: Recipe, model: Model, data: str) -> bool:
     """
     trains = next((number for number, step in enumerate(recipe.steps) if step.verb in verb_facts.TRAINING), None)
     if trains is None:
-        return not needs_data(recipe) or goes_together(slimming(model), data, "val")
+        return not needs_data(recipe) or goes_together(planner(model), data, "val")
     pruned, step = any(step.verb == "prune" for step in recipe.steps[:trains]), recipe.steps[trains]
-    return goes_together(slimming(model), data, step.verb, step.settings, pruned=pruned)
+    return goes_together(planner(model), data, step.verb, step.settings, pruned=pruned)
 
 
 def step_words(step: Step) -> str:

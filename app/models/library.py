@@ -9,23 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app.frame import session
-from app.plan.latency import latency_costs
-from engine.base.events import silent
 from engine.base.files import expanded, require_free_space, safe_name, writing_to
 from engine.base.numbers import ratio
-from engine.checkpoints.official import fetch_official_weights
+from engine.base.runtime import compute_threads
+from engine.checkpoints.child import Bounds, run_in_child
 from engine.demo.shipped import open_demo
-from engine.pruning.session import Slimming
-from engine.pruning.solver import PrunePlan
-from engine.settings.plan import RECALIBRATION_IMAGES
-from engine.settings.requests import PruneRequest
-from engine.validation.impact import recalibration_pays
-from engine.verbs import plan_arguments, recalibration_images
-from engine.verbs.scoring import with_scores
+from engine.latency import table_path
+from engine.pruning.planning import ProfilePlanner
+from engine.pruning.profiling import profile_of_file
+from engine.verbs.in_workspace import PRUNED
+from engine.workspace.profiles import keep_profile
 from engine.workspace.store import Model, Registered, Store
 
 _CHUNK_BYTES = 1 << 20
+_DOWNLOAD_S = 3600
+_PRUNING = Bounds(memory_bytes=4_000_000_000, cpu_s=3600, wall_s=3600, output_bytes=4_000_000_000, confined=False)
+"Of a model that was opened before; recalibration looks at images."
 Say = Callable[[str], None]
 "Receives the sentence that tells which model a file is that was here already."
 
@@ -58,8 +57,9 @@ def add_official(store: Store, name: str, say: Say = _unsaid) -> Model:
     """
     name = str(expanded(name.strip()))
     with _folder_aside(store) as folder:
-        path = fetch_official_weights(name, folder)
-        return _register(store, path, Path(name).stem, Path(name).name, say)
+        asked = {"name": name, "folder": str(folder.absolute())}
+        path, _ = run_in_child("engine.checkpoints.official:told_path", asked, name, bounds=None, wall_s=_DOWNLOAD_S)
+        return _register(store, Path(path), Path(name).stem, Path(name).name, say)
 
 
 def add_demo(store: Store, say: Say = _unsaid) -> Model:
@@ -82,46 +82,24 @@ def prune_into(store: Store, model: Model, spec: dict[str, Any], say: Say = _uns
     Raises:
         PlanError, DatasetError, StorageError: As the verb.
     """
-    request = PruneRequest.read({**spec, "weights": str(model.path), "workspace": str(store.folder)})
-    opened, asked = session.slimming(model), plan_arguments(request)
-    importance = with_scores(asked.importance, opened, request, silent)
-    costs = latency_costs(opened, asked.imgsz) if asked.latency_ms is not None else None
-    plan = opened.plan(asked.target, asked.settings, asked.imgsz, importance, costs)
-    # Recorded as a number, so that the command that repeats the step needs no rule.
-    rest = {key: value for key, value in spec.items() if key != "recalibrate"}
-    count = _recalibrated_on(opened, plan, request)
-    spec = {**rest, "recalibrate": count} if count else rest
-    images = recalibration_images(request.model_copy(update={"recalibrate": count}), opened.checkpoint)
-    preview = opened.describe(plan, asked.imgsz)
-    made = {"verb": "prune", "spec": spec, "ratio_achieved": preview.ratio_achieved}
+    asked = {"weights": str(model.path.absolute()), "spec": spec, "workspace": str(store.folder.absolute())}
     with _folder_aside(store) as folder:
-        path = opened.prune(
-            asked.target,
-            folder / "pruned.pt",
-            asked.settings,
-            imgsz=asked.imgsz,
-            importance=importance,
-            costs=costs,
-            compensated=request.compensate,
-            recalibration=images,
+        told, _ = run_in_child(
+            "engine.verbs.in_workspace:told_pruned",
+            {**asked, "table": str(table_path(spec.get("threads") or compute_threads()).absolute())},
+            model.name,
+            bounds=_PRUNING,
+            scratch=folder,
         )
         registered = store.register(
-            path,
-            f"{model.name}, pruned {ratio(preview.ratio_achieved)}",
+            folder / PRUNED,
+            f"{model.name}, pruned {ratio(told['ratio_achieved'])}",
             "pruned",
             parent_id=model.id,
-            made=made,
-            params=preview.params,
+            made={"verb": "prune", "spec": told["spec"], "ratio_achieved": told["ratio_achieved"]},
+            params=told["params"],
         )
     return _said(registered, say)
-
-
-def _recalibrated_on(opened: Slimming, plan: PrunePlan, request: PruneRequest) -> int:
-    """Return the images to recalibrate on: as asked, else as the curve behind the slider was measured."""
-    if request.recalibrate is not None or request.data is None:
-        return request.recalibrate or 0
-    pays = recalibration_pays(opened.checkpoint.model, opened.graph, plan.keep, compensated=request.compensate)
-    return RECALIBRATION_IMAGES if pays else 0
 
 
 def _said(registered: Registered, say: Say) -> Model:
@@ -131,9 +109,12 @@ def _said(registered: Registered, say: Say) -> Model:
 
 
 def _register(store: Store, path: Path, name: str, file: str, say: Say) -> Model:
-    checkpoint = Slimming.open(path).checkpoint
+    profile = profile_of_file(path)
+    ProfilePlanner(profile)  # refuses what cannot be pruned
     made = {"verb": "import", "file": file}
-    return _said(store.register(path, name, "imported", made=made, params=checkpoint.params), say)
+    registered = store.register(path, name, "imported", made=made, params=profile.facts.params)
+    keep_profile(store, profile)
+    return _said(registered, say)
 
 
 @contextmanager

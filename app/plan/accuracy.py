@@ -17,9 +17,8 @@ from app.words import format
 from app.words.fields import numeric, setting
 from app.words.measured import MeasuredBlocks, MeasuredCurve, measured_blocks, measured_curve
 from engine import jobs
-from engine.base.imgsz import model_stride
 from engine.base.tasks import TASKS, metric_label
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.choices import IMAGE_CRITERIA
 from engine.validation.study import FOLDER, Study, find_studies, read_study, settings_of
 from engine.workspace.store import Job, Model
@@ -53,9 +52,9 @@ def folder() -> Path:
     return store().folder / FOLDER
 
 
-def measurable(opened: Slimming) -> bool:
+def measurable(opened: ProfilePlanner) -> bool:
     """Whether the model is for a task that can be validated here."""
-    return opened.checkpoint.task in TASKS
+    return opened.facts.task in TASKS
 
 
 def curve_of(model: Model, asked: Any) -> MeasuredCurve | None:
@@ -80,13 +79,13 @@ def blocks_of(model: Model) -> tuple[Path, MeasuredBlocks] | None:
     return None
 
 
-def offer_accuracy(model: Model, opened: Slimming, plan: dict[str, Any], curve: MeasuredCurve | None) -> None:
+def offer_accuracy(model: Model, opened: ProfilePlanner, plan: dict[str, Any], curve: MeasuredCurve | None) -> None:
     """Say what the curve behind the slider was measured on, or that it was not; offer to measure it."""
     said = curve.about if curve else "What these settings do to accuracy has not been measured."
     _offer("accuracy", model, opened, plan, said, measured=curve is not None)
 
 
-def show_sensitivity(model: Model, opened: Slimming, plan: dict[str, Any]) -> None:
+def show_sensitivity(model: Model, opened: ProfilePlanner, plan: dict[str, Any]) -> None:
     """Show the heat map of blocks, folded away, or offer to measure it."""
     known = blocks_of(model)
     with st.expander("Sensitivity: where cutting hurts", icon=":material/grid_on:"):
@@ -105,17 +104,17 @@ def show_sensitivity(model: Model, opened: Slimming, plan: dict[str, Any]) -> No
         _offer("sensitivity", model, opened, plan, said, measured=known is not None)
 
 
-def _metric_of(opened: Slimming) -> str:
-    return metric_label(TASKS[opened.checkpoint.task].metric)
+def _metric_of(opened: ProfilePlanner) -> str:
+    return metric_label(TASKS[opened.facts.task].metric)
 
 
-def _offer(verb: str, model: Model, opened: Slimming, plan: dict[str, Any], said: str, *, measured: bool) -> None:
+def _offer(verb: str, model: Model, opened: ProfilePlanner, plan: dict[str, Any], said: str, *, measured: bool) -> None:
     label = "Measure again" if measured else VERBS[verb]
     offer_measuring(Measurement(verb, label, _HELP), model, said, lambda: _ask(verb, model, opened, plan))
 
 
 @st.dialog("Measure", icon=":material/monitoring:")
-def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> None:
+def _ask(verb: str, model: Model, opened: ProfilePlanner, plan: dict[str, Any]) -> None:
     """Ask on which images to measure, and start the job."""
     st.markdown(f"**{VERBS[verb]}** of {format.plain(model.name)}")
     if plan.get("criterion") in IMAGE_CRITERIA:  # one data set: what is scored on others is another curve
@@ -136,11 +135,11 @@ def _ask(verb: str, model: Model, opened: Slimming, plan: dict[str, Any]) -> Non
         ),
         "imgsz": grid.number_input(
             **numeric(setting(verb, "imgsz")),
-            value=opened.checkpoint.imgsz,
-            key=f"measure size {opened.checkpoint.digest}",
+            value=opened.facts.trained_imgsz,
+            key=f"measure size {opened.digest}",
         ),
     }
-    spec["imgsz"] = told_size(spec["imgsz"], model_stride(opened.checkpoint.model))
+    spec["imgsz"] = told_size(spec["imgsz"], opened.stride)
     names = {device: name for device, name in devices().items() if "," not in device}
     spec["device"] = grid.selectbox(
         "Device",

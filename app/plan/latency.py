@@ -18,7 +18,7 @@ from engine.base.errors import WorkbenchError
 from engine.base.imgsz import ImageSize, pixels, size_for_json
 from engine.base.runtime import compute_threads
 from engine.latency import LatencyCosts, LatencyTable, known_costs, table_path
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.plan import MAX_RATIO, PlanSettings
 from engine.verbs import plan_arguments
 from engine.workspace.store import Job, Model
@@ -42,12 +42,12 @@ class PredictedLatency:
 
 @st.cache_resource(max_entries=12, show_spinner=False)
 def _known(
-    digest: str, imgsz: ImageSize, path: str, changed_ns: int, threads: int, _opened: Slimming
+    digest: str, imgsz: ImageSize, path: str, changed_ns: int, threads: int, _opened: ProfilePlanner
 ) -> LatencyCosts | None:
     return known_costs(_opened, imgsz, LatencyTable(Path(path), threads))
 
 
-def latency_costs(opened: Slimming, imgsz: ImageSize) -> LatencyCosts | None:
+def latency_costs(opened: ProfilePlanner, imgsz: ImageSize) -> LatencyCosts | None:
     """Return what predicts the latency of a model's plans, None where this machine has not measured it.
 
     Args:
@@ -63,7 +63,7 @@ def latency_costs(opened: Slimming, imgsz: ImageSize) -> LatencyCosts | None:
         changed_ns = path.stat().st_mtime_ns
     except OSError:
         return None
-    return _known(opened.checkpoint.digest, imgsz, str(path), changed_ns, threads, opened)
+    return _known(opened.digest, imgsz, str(path), changed_ns, threads, opened)
 
 
 def predicted_latency(costs: LatencyCosts | None, imgsz: ImageSize, keep: np.ndarray) -> PredictedLatency | None:
@@ -81,7 +81,7 @@ def predicted_latency(costs: LatencyCosts | None, imgsz: ImageSize, keep: np.nda
 
 
 def choose_latency(
-    model: Model, opened: Slimming, imgsz: ImageSize, costs: LatencyCosts, chosen: dict[str, Any]
+    model: Model, opened: ProfilePlanner, imgsz: ImageSize, costs: LatencyCosts, chosen: dict[str, Any]
 ) -> float:
     """Show the milliseconds that a plan may take at most, and return them.
 
@@ -100,7 +100,7 @@ def choose_latency(
         ceil(max(whole / 2, _least_ms(opened, costs, chosen)) * 100) / 100,
         max(round(whole / 50, 2), 0.01),
         format="%.2f",
-        key=f"max latency {opened.checkpoint.digest} {imgsz}",
+        key=f"max latency {opened.digest} {imgsz}",
         persist_state="session",
         help="Predicted, at the image size chosen under Limits. The plan comes as close as it can, from below.",
     )
@@ -109,7 +109,7 @@ def choose_latency(
     return target
 
 
-def _least_ms(opened: Slimming, costs: LatencyCosts, chosen: dict[str, Any]) -> float:
+def _least_ms(opened: ProfilePlanner, costs: LatencyCosts, chosen: dict[str, Any]) -> float:
     """Return the latency of the smallest plan; half of the whole model's may be out of reach.
 
     The page should not begin with a refusal.

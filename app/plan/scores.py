@@ -9,17 +9,15 @@ from typing import Any
 import streamlit as st
 
 from app.data.choosing import choose_data, dataset_info
-from app.frame.session import explained, gammas, store
+from app.frame.session import explained, store
 from app.jobs.measure_button import Measurement, offer_measuring, remember
 from app.words import format
 from app.words.fields import choice, labelled, numeric, setting
 from engine import jobs
 from engine.base.errors import WorkbenchError
-from engine.datasets.facts import data_facts
-from engine.datasets.fit import REFUSED, fit_for_measuring
-from engine.profile.describing import checkpoint_facts
+from engine.datasets.fit import REFUSED, data_facts, fit_for_measuring
 from engine.profile.gammas import summarise_gammas
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.choices import CRITERIA, IMAGE_CRITERIA, USUAL_CRITERION
 from engine.settings.fields import Setting
 from engine.validation.scores import FOLDER, ScoringImages, choose_images, read_scores, scores_path, usual_criterion
@@ -34,7 +32,7 @@ def _field(name: str) -> Setting:
     return setting("prune", name)
 
 
-def choose_scores(model: Model, opened: Slimming, sensitivity: Path | None = None) -> dict[str, Any]:
+def choose_scores(model: Model, opened: ProfilePlanner, sensitivity: Path | None = None) -> dict[str, Any]:
     """Show how channels are scored, folded away, and return it under the verb's names.
 
     Args:
@@ -74,17 +72,17 @@ def choose_scores(model: Model, opened: Slimming, sensitivity: Path | None = Non
         return {**spec, "sensitivity": str(sensitivity)} if spared and sensitivity else spec
 
 
-def _usual(model: Model, opened: Slimming) -> str:
+def _usual(model: Model, opened: ProfilePlanner) -> str:
     """Return the criterion where nobody chose one: by the data set of the model's family, if that is still there."""
     known = family_data(store(), model)
     path = store().folder / "datasets" / "demo" / "data.yaml" if known == "demo" else known
     if path is None or (known == "demo" and not Path(path).exists()):
         return USUAL_CRITERION
     try:
-        checkpoint, info = opened.checkpoint, dataset_info(str(path), opened.checkpoint.task)
-        fits = fit_for_measuring(checkpoint_facts(checkpoint), data_facts(info)).verdict != REFUSED
-        sparse = summarise_gammas(gammas(model)).sparse
-        return usual_criterion(checkpoint.task, info, sparse=sparse, fits=fits)
+        facts, info = opened.facts, dataset_info(str(path), opened.facts.task)
+        fits = fit_for_measuring(facts.fitting, data_facts(info)).verdict != REFUSED
+        sparse = summarise_gammas(opened.profile.gammas).sparse
+        return usual_criterion(facts.task, info, sparse=sparse, fits=fits)
     except WorkbenchError:
         return USUAL_CRITERION
 
@@ -94,7 +92,7 @@ def _images(path: str, task: str, count: int) -> ScoringImages:
     return choose_images(dataset_info(path, task), count)
 
 
-def with_known_scores(opened: Slimming, asked: PlanArguments, spec: dict[str, Any]) -> PlanArguments | None:
+def with_known_scores(opened: ProfilePlanner, asked: PlanArguments, spec: dict[str, Any]) -> PlanArguments | None:
     """Return what a plan is made from with the scores that were computed for it; None where they were not yet.
 
     Raises:
@@ -104,9 +102,9 @@ def with_known_scores(opened: Slimming, asked: PlanArguments, spec: dict[str, An
         return asked
     if spec["data"] is None:
         return None
-    images = _images(spec["data"], opened.checkpoint.task, spec["score_images"])
+    images = _images(spec["data"], opened.facts.task, spec["score_images"])
     named = replace(asked.importance, images=images.digest)
-    path = scores_path(store().folder / FOLDER, opened.checkpoint.digest, named.criterion, images.digest)
+    path = scores_path(store().folder / FOLDER, opened.digest, named.criterion, images.digest)
     found = read_scores(path, [layer.channels for layer in opened.graph.layers])
     if found is None:
         return None

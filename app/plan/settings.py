@@ -14,7 +14,7 @@ from app.words.fields import choice, labelled, numeric, setting
 from engine.base.errors import PlanError
 from engine.base.imgsz import ImageSize, as_size
 from engine.base.numbers import GFLOPS_IMGSZ
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.fields import Setting
 from engine.settings.plan import RECALIBRATION_IMAGES
 from engine.workspace.store import Model
@@ -28,7 +28,7 @@ def _field(name: str) -> Setting:
     return setting("prune", name)
 
 
-def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
+def choose_target(model: Model, opened: ProfilePlanner) -> tuple[dict[str, Any], str]:
     """Show the slider, or a budget in its place.
 
     Returns:
@@ -45,13 +45,13 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
         help="A share of the channels, or the largest model that fits a budget.",
     )
     if target == "Parameters":
-        most = opened.checkpoint.params
+        most = opened.facts.params
         return {
             "max_params": st.number_input(
                 **numeric(_field("max_params"), _field("max_params").option.more)
                 | {"max_value": most, "step": max(most // 50, 1)},
                 value=most // 2,
-                key=f"max params {opened.checkpoint.digest}",
+                key=f"max params {opened.digest}",
                 persist_state="session",
             )
         }, ""
@@ -66,7 +66,7 @@ def choose_target(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
     return {"prune_ratio": ratio}, "" if ratio else "Choose a ratio above 0 first."
 
 
-def _choose_gflops(opened: Slimming) -> dict[str, Any]:
+def _choose_gflops(opened: ProfilePlanner) -> dict[str, Any]:
     try:
         imgsz = _chosen_size(opened)
         most = opened.cost_model(imgsz).before.gflops
@@ -80,13 +80,13 @@ def _choose_gflops(opened: Slimming) -> dict[str, Any]:
             | {"max_value": max(most, 0.001), "step": max(round(most / 50, 3), 0.001)},
             value=max(round(most / 2, 3), 0.001),
             format="%.3f",
-            key=f"max gflops {opened.checkpoint.digest} {imgsz}",
+            key=f"max gflops {opened.digest} {imgsz}",
             persist_state="session",
         )
     }
 
 
-def _choose_latency(model: Model, opened: Slimming) -> tuple[dict[str, Any], str]:
+def _choose_latency(model: Model, opened: ProfilePlanner) -> tuple[dict[str, Any], str]:
     try:
         imgsz = _chosen_size(opened)
         costs = latency_costs(opened, imgsz)
@@ -100,18 +100,18 @@ def _choose_latency(model: Model, opened: Slimming) -> tuple[dict[str, Any], str
     return {"target_latency": target, "threads": costs.threads}, ""
 
 
-def _size_key(opened: Slimming) -> str:
-    return f"gflops size {opened.checkpoint.digest}"
+def _size_key(opened: ProfilePlanner) -> str:
+    return f"gflops size {opened.digest}"
 
 
-def _chosen_size(opened: Slimming) -> ImageSize:
+def _chosen_size(opened: ProfilePlanner) -> ImageSize:
     """Return the image size under Limits, which stand below what depends on it; raises PlanError where it is none."""
     return as_size(st.session_state.get(_size_key(opened), GFLOPS_IMGSZ))
 
 
-def _chosen_below(model: Model, opened: Slimming) -> dict[str, Any]:
+def _chosen_below(model: Model, opened: ProfilePlanner) -> dict[str, Any]:
     """Return the limits and scores that are chosen now, whose widgets stand below what depends on them."""
-    chosen, digest = st.session_state.get, opened.checkpoint.digest
+    chosen, digest = st.session_state.get, opened.digest
     known = blocks_of(model) if chosen("spare") else None
     return {
         "floor": chosen("floor"),
@@ -129,7 +129,7 @@ def _chosen_below(model: Model, opened: Slimming) -> dict[str, Any]:
     }
 
 
-def choose_limits(opened: Slimming) -> dict[str, Any]:
+def choose_limits(opened: ProfilePlanner) -> dict[str, Any]:
     """Show what bounds a plan, folded away, and return it under the verb's names."""
     with st.expander("Limits", icon=":material/tune:"):
         grid = st.grid(3, min_column_width=180)
@@ -158,7 +158,7 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
             "lock": grid.multiselect(
                 **labelled(_field("lock"), "These keep all their channels, and so do layers that are tied to them."),
                 options=[layer.name for layer in opened.graph.layers if layer.prunable_channels],
-                key=f"locked {opened.checkpoint.digest}",
+                key=f"locked {opened.digest}",
             ),
             "layer_ratio": _own_ratios(opened),
             "protect_residual": st.toggle(**labelled(_field("protect_residual")), key="protect", bind="query-params"),
@@ -166,10 +166,10 @@ def choose_limits(opened: Slimming) -> dict[str, Any]:
     return spec
 
 
-def _own_ratios(opened: Slimming) -> list[str]:
+def _own_ratios(opened: ProfilePlanner) -> list[str]:
     text = st.text_input(
         _field("layer_ratio").label,
-        key=f"own ratios {opened.checkpoint.digest}",
+        key=f"own ratios {opened.digest}",
         placeholder="model.0.bn=0.3, model.1.bn=0.5",
         help="Name and ratio of BatchNorm layers, separated by commas; the names stand in the table of layers.",
     )

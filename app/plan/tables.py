@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from engine.base.numbers import ratio, ratio_bound
-from engine.pruning.session import LayerPreview, Preview
+from engine.pruning.planning import LayerPreview, Preview
 
 BOUNDS = {
     "floor": "at its floor",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import streamlit as st
 
 from app.words import format
 from engine.base.errors import WorkbenchError
-from engine.settings.arguments import checked_arguments, merged_arguments
+from engine.checkpoints.child import run_in_child
 from engine.settings.verb_facts import TRACKERS
 
 TRACKER_NAMES = {
@@ -54,6 +55,13 @@ def choose_trackers(key: str, persist: Literal["session"] | None) -> dict[str, A
     return {"tracker": list(chosen)} if chosen else {}
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def _checked(spec: str, line: str, verb: str) -> dict[str, Any]:
+    """Return the arguments of a line, checked by Ultralytics itself beside the other settings, as JSON."""
+    asked = {"spec": {**json.loads(spec), "ultralytics": line}, "verb": verb}
+    return run_in_child("engine.settings.arguments:told_arguments", asked, "Ultralytics", bounds=None)[0]
+
+
 def choose_arguments(
     key: str, verb: str, spec: dict[str, Any], persist: Literal["session"] | None
 ) -> dict[str, Any] | None:
@@ -76,8 +84,7 @@ def choose_arguments(
     if not line.strip():
         return {}
     try:
-        merged_arguments({**spec, "ultralytics": line}, verb)
-        return {"ultralytics": checked_arguments(line, verb)}
+        return {"ultralytics": _checked(json.dumps(spec, default=str), line, verb)}
     except WorkbenchError as error:
         st.error(format.plain(str(error)), icon=":material/error:")
         return None

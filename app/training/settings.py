@@ -8,13 +8,14 @@ from typing import Any, Literal, TypedDict
 
 import streamlit as st
 
+from app.frame.session import explained
 from app.training.more_settings import automatic_batch, choose_arguments, choose_automatic_batch, choose_trackers
 from app.words import format
 from app.words.fields import labelled, numeric, setting
-from engine.base.devices import gpu_names, has_apple_gpu
 from engine.base.errors import PlanError
-from engine.base.imgsz import ImageSize, as_size, model_stride, option_text, rounded_side, rounding_words, size_for_json
-from engine.pruning.session import Slimming
+from engine.base.imgsz import ImageSize, as_size, option_text, rounded_side, rounding_words, size_for_json
+from engine.checkpoints.child import run_in_child
+from engine.pruning.planning import ProfilePlanner
 from engine.settings.fields import Setting, fields_of
 from engine.settings.requests import request_of
 
@@ -29,10 +30,17 @@ Kept = Literal["session"] | None
 "Whether a widget keeps its value while another page is shown; only widgets that no other page uses may."
 
 
-@st.cache_data(show_spinner=False)
+@st.cache_data(show_spinner="Looking for GPUs…")
+def _devices() -> dict[str, str]:
+    told, _ = run_in_child("engine.base.devices:told_devices", {}, "PyTorch", bounds=None)
+    return device_names(told["gpus"], apple=told["apple"])
+
+
 def devices() -> dict[str, str]:
     """Return device -> its name for a person, the fastest first."""
-    return device_names(gpu_names(), apple=has_apple_gpu())
+    with explained():
+        return _devices()
+    return device_names((), apple=False)
 
 
 def device_names(gpus: Sequence[str], *, apple: bool) -> dict[str, str]:
@@ -132,9 +140,9 @@ class OwnSize(TypedDict):
     stride: int
 
 
-def own_size(opened: Slimming) -> OwnSize:
+def own_size(opened: ProfilePlanner) -> OwnSize:
     """Return the image size that a model was trained at, and its stride."""
-    return {"imgsz": opened.checkpoint.imgsz, "stride": model_stride(opened.checkpoint.model)}
+    return {"imgsz": opened.facts.trained_imgsz, "stride": opened.stride}
 
 
 def told_size(size: int, stride: int) -> int:

@@ -9,7 +9,7 @@ import streamlit as st
 from app.frame.session import explained
 from app.words.fields import choice, numeric, setting
 from engine.base import numbers
-from engine.pruning.session import Slimming
+from engine.pruning.planning import ProfilePlanner
 from engine.pruning.solver import Budget
 
 METHODS = {
@@ -23,7 +23,7 @@ BUDGET_IMGSZ: int = setting("sparsify", "budget_imgsz").default
 STRENGTH_KEY = "strength"
 
 
-def choose_sparsity(opened: Slimming) -> dict[str, Any] | None:
+def choose_sparsity(opened: ProfilePlanner) -> dict[str, Any] | None:
     """Show the method and its settings and return them under the verb's names, None while they cannot work."""
     left, right = st.columns(2)
     method = left.selectbox(
@@ -64,9 +64,9 @@ def _choose_ratio() -> dict[str, Any]:
     return {"prune_ratio": ratio}
 
 
-def _choose_budget(opened: Slimming) -> dict[str, Any] | None:
+def _choose_budget(opened: ProfilePlanner) -> dict[str, Any] | None:
     now = opened.cost_model(BUDGET_IMGSZ).before
-    params_key = f"sparsity params {opened.checkpoint.digest}"
+    params_key = f"sparsity params {opened.digest}"
     st.session_state.setdefault(params_key, now.params // 2)
     left, right = st.columns(2)
     params = left.number_input(
@@ -89,7 +89,7 @@ def _choose_budget(opened: Slimming) -> dict[str, Any] | None:
         None,
         round(now.gflops / 50, 3),
         format="%.3f",
-        key=f"sparsity gflops {opened.checkpoint.digest}",
+        key=f"sparsity gflops {opened.digest}",
         persist_state="session",
         placeholder="any number",
         help=f"At {BUDGET_IMGSZ} px, as parameters. Empty: no limit.",
@@ -108,7 +108,7 @@ def _choose_budget(opened: Slimming) -> dict[str, Any] | None:
     return None
 
 
-def _budget_sentence(opened: Slimming, budget: Budget) -> str:
+def _budget_sentence(opened: ProfilePlanner, budget: Budget) -> str:
     """Say what a budget comes to if the gammas of now decide; raises PlanError where no choice of channels meets it."""
     preview = opened.preview(budget, imgsz=BUDGET_IMGSZ)
     return (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from engine.base.errors import TrainingError
 
@@ -19,6 +22,8 @@ def check_device(device: str) -> None:
     Raises:
         TrainingError: Names the device.
     """
+    import torch
+
     name = str(device).strip().lower()
     indices, named = device_indices(name), name.count(",") + 1
     gpus = torch.cuda.device_count()
@@ -35,14 +40,25 @@ def check_device(device: str) -> None:
 
 def default_device() -> str:
     """Return the first CUDA device where there is one, else the CPU."""
+    import torch
+
     return "0" if torch.cuda.is_available() else "cpu"
 
 
 def gpu_names() -> list[str]:
     """Return what the CUDA devices of this machine are called, by index."""
+    import torch
+
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
 def has_apple_gpu() -> bool:
     """Whether PyTorch can compute on an Apple GPU here."""
+    import torch
+
     return torch.backends.mps.is_available()
+
+
+def told_devices(scratch: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return both, as a child process answers: who asks need not import PyTorch."""
+    return {"gpus": gpu_names(), "apple": has_apple_gpu()}, {}

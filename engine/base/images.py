@@ -103,3 +103,23 @@ def to_jpeg(shown: np.ndarray, longest: int, quality: int) -> bytes:
         size = tuple(max(1, round(side * scale)) for side in shown.shape[1::-1])
         shown = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def told_jpeg(
+    scratch: Path, path: str, channels: int, longest: int, quality: int
+) -> tuple[list[int], dict[str, np.ndarray]]:
+    """Read an image file and return it as JPEG, as a child process answers: its width and height, and the bytes.
+
+    Args:
+        scratch: Nothing is written.
+        path: The image file.
+        channels: How many the model takes that it is read for.
+        longest: Most pixels of a side of the JPEG.
+        quality: Of the JPEG, 0 to 100.
+
+    Raises:
+        DatasetError: As ``read_pixels``.
+    """
+    pixels = read_pixels(path, channels)
+    jpeg = to_jpeg(viewable(pixels), longest, quality)
+    return [pixels.shape[1], pixels.shape[0]], {"jpeg": np.frombuffer(jpeg, dtype=np.uint8)}

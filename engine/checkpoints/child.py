@@ -36,7 +36,8 @@ from engine.checkpoints.child_side import ANSWER, DEFECT, FORBIDDEN, MEMORY
 
 PRELOAD = (
     "torch",
-    "torch._dynamo",  # imported later, under the audit hook, it fails
+    "torch._dynamo",  # imported later, under the audit hook, it fails; so do the operators of torchvision
+    "torchvision",
     "thop",
     "ultralytics.nn.tasks",
     "ultralytics.utils.torch_utils",
@@ -65,6 +66,8 @@ class Bounds:
     wall_s: float = 180
     output_bytes: int = 64 << 20
     "Of each file that it writes, its answer included."
+    confined: bool = True
+    "Whether it may do nothing beyond reading files and writing into its folder; off for files that proved good."
 
 
 def run_in_child(
@@ -74,6 +77,7 @@ def run_in_child(
     *,
     bounds: Bounds | None = Bounds(),
     scratch: Path | None = None,
+    wall_s: float | None = None,
 ) -> tuple[Any, dict[str, np.ndarray]]:
     """Run a function in a child process and return what it answers.
 
@@ -84,6 +88,7 @@ def run_in_child(
         what: What sentences call that which is opened, such as the name of the file.
         bounds: What it may take; None for what opens no file, where wall time alone is bounded.
         scratch: An existing folder whose content stays; by default one that is gone afterwards.
+        wall_s: In place of the time that the bounds give it.
 
     Raises:
         WorkbenchError: As the function raises it.
@@ -97,7 +102,7 @@ def run_in_child(
             "arguments": dict(arguments),
             "scratch": str(folder.resolve()),
             "bounds": asdict(bounds) if bounds else None,
-            "wall_s": (bounds or Bounds()).wall_s,
+            "wall_s": wall_s or (bounds or Bounds()).wall_s,
         }
         exit_code, expired = _forked(request) if sys.platform == "linux" else _spawned(request)
         return _read(folder / ANSWER, what, bounds or Bounds(), exit_code, expired)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,8 +42,10 @@ def answer(request: dict[str, Any]) -> None:
     try:
         function = _named(request["function"])
         if bounds is not None:
+            tempfile.tempdir = str(scratch)
             limit_resources(bounds["memory_bytes"], bounds["cpu_s"], bounds["output_bytes"])
-            forbid_outside(scratch)
+            if bounds["confined"]:
+                forbid_outside(scratch)
         document, arrays = function(scratch=scratch, **request["arguments"])
         write_arrays(scratch / ANSWER, {"value": document}, arrays)
     except BaseException as error:
@@ -61,7 +64,8 @@ def _told(error: BaseException) -> dict[str, str]:
     if forbidden := next((each for each in chain if isinstance(each, NotAllowed)), None):
         return {"kind": FORBIDDEN, "sentence": _short(str(forbidden))}
     if isinstance(error, WorkbenchError):
-        return {"kind": type(error).__name__, "sentence": _short(str(error))}
+        known = next(kind for kind in type(error).__mro__ if kind.__module__ == WorkbenchError.__module__)
+        return {"kind": known.__name__, "sentence": _short(str(error))}
     trace = "".join(traceback.format_exception(error))[-_MOST_TRACE:]
     return {"kind": DEFECT, "sentence": _short(f"{type(error).__name__}: {error}"), "traceback": trace}
 

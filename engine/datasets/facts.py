@@ -17,12 +17,13 @@ from engine.datasets.fit import (
     REFUSED,
     DataFacts,
     Fit,
+    data_facts,
     fit_for_measuring,
     fit_for_training,
     moved_classes,
 )
-from engine.profile.describing import as_keypoints, checkpoint_facts, class_names
-from engine.profile.facts import ModelFacts
+from engine.profile.describing import checkpoint_facts, class_names
+from engine.profile.facts import ModelFacts, as_keypoints
 
 if TYPE_CHECKING:
     from ultralytics.nn.tasks import BaseModel
@@ -82,11 +83,6 @@ def module_fit(model: nn.Module, facts: ModelFacts, data: DataFacts) -> Fit:
     """Return the fit for training of a module; whether it is pruned is only asked where that matters."""
     fit = fit_for_training(facts, data)
     return fit_for_training(replace(facts, pruned=is_pruned(model)), data) if fit.verdict == REBUILT else fit
-
-
-def data_facts(info: DatasetInfo) -> DataFacts:
-    """Return what a checked data set shows."""
-    return DataFacts(tuple(info.names[number] for number in sorted(info.names)), info.channels, info.keypoints)
 
 
 def described_facts(description: dict[str, Any]) -> DataFacts:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from engine.base import numbers
+from engine.datasets.info import DatasetInfo
 from engine.profile.facts import Keypoints, ModelFacts
 from engine.settings.results import DataFit
 
@@ -51,6 +52,11 @@ class Fit:
     def told(self) -> DataFit:
         """Return the same as results tell it."""
         return DataFit(**asdict(self))
+
+
+def data_facts(info: DatasetInfo) -> DataFacts:
+    """Return what a checked data set shows."""
+    return DataFacts(tuple(info.names[number] for number in sorted(info.names)), info.channels, info.keypoints)
 
 
 def fit_for_training(model: ModelFacts, data: DataFacts) -> Fit:

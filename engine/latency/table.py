@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,20 @@ def _model_key(digest: str, imgsz: ImageSize) -> str:
 @cache
 def machine_key(threads: int) -> str:
     """Return a file name for what latencies depend on besides the model: processor, runtime, threads."""
-    import onnxruntime
-
-    processor = _processor()
-    facts = [_VERSION, platform.machine(), processor, RUNTIME, onnxruntime.__version__, threads]
+    processor, release = _processor(), _release()
+    facts = [_VERSION, platform.machine(), processor, RUNTIME, release, threads]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    return f"{RUNTIME}-{onnxruntime.__version__}-{threads}-threads-{digest}"
+    return f"{RUNTIME}-{release}-{threads}-threads-{digest}"
+
+
+def _release() -> str:
+    """Return the version of ONNX Runtime, without importing it where it says so in its usual package."""
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:  # it is there under another name, such as onnxruntime-gpu
+        import onnxruntime
+
+        return onnxruntime.__version__
 
 
 def cache_folder() -> Path:

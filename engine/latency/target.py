@@ -13,7 +13,6 @@ from engine.latency.layers import convolutions
 from engine.latency.parts import checkpoint_parts
 from engine.latency.table import LatencyTable
 from engine.profile.cost import Costs
-from engine.pruning.planning import Planner
 from engine.pruning.session import Slimming
 from engine.pruning.solver import Budget
 
@@ -73,21 +72,3 @@ class TimedSlimming(Slimming):
     def budget_costs(self, budget: Budget, imgsz: ImageSize) -> Costs:
         """Return the cost model that a budget is counted by; the one that predicts latency where it names one."""
         return self.cost_model(imgsz) if budget.latency_ms is None else self.timed_costs(imgsz)
-
-
-def known_costs(opened: Planner, imgsz: ImageSize, table: LatencyTable) -> LatencyCosts | None:
-    """Return the cost model that predicts latency from what a table holds already; measures nothing.
-
-    Returns:
-        None where something would have to be measured first.
-
-    Raises:
-        PlanError: the model does not run at that image size.
-    """
-    costs, parts = opened.cost_model(imgsz), table.known_parts(opened.digest, imgsz)
-    if parts is None:
-        return None
-    layers = convolutions(opened.graph, opened.convolutions(imgsz))
-    if not table.holds(layers):
-        return None
-    return LatencyCosts(costs, opened.graph, layers, ModelParts(**parts), table)

@@ -15,10 +15,10 @@ from engine.checkpoints.inputs import image_channels
 from engine.checkpoints.unpruning import is_pruned
 from engine.profile.facts import (
     CheckpointFacts,
-    Keypoints,
     ModelFacts,
     RecordedScore,
     TrainingConditions,
+    as_keypoints,
     data_identity,
     scores_of,
 )
@@ -33,6 +33,7 @@ def describe(checkpoint: Checkpoint, gflops: float | None) -> CheckpointFacts:
         checkpoint: As opened.
         gflops: At GFLOPS_IMGSZ, None where they were not counted.
     """
+    arguments = checkpoint.content.get("train_args")
     return CheckpointFacts(
         digest=checkpoint.digest,
         task=short(checkpoint.task),
@@ -45,6 +46,7 @@ def describe(checkpoint: Checkpoint, gflops: float | None) -> CheckpointFacts:
         fitting=checkpoint_facts(checkpoint, pruned=is_pruned(checkpoint.model)),
         told=file_score(checkpoint),
         made=_plain(checkpoint.made),
+        training=_plain(arguments) if isinstance(arguments, dict) else {},
         end2end=has_end2end_head(checkpoint.model),
         centres=gives_centres(checkpoint.model),
     )
@@ -87,13 +89,6 @@ def class_names(model: nn.Module) -> tuple[str, ...]:
         if isinstance(names, dict)
         else tuple(short(str(name)) for name in names)
     )
-
-
-def as_keypoints(shape: Any) -> Keypoints | None:
-    """Return a ``kpt_shape`` as a pair, None where it is none."""
-    if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(isinstance(each, int) for each in shape):
-        return None
-    return int(shape[0]), int(shape[1])
 
 
 def has_end2end_head(model: nn.Module) -> bool:

@@ -85,6 +85,8 @@ class CheckpointFacts:
     "Its metrics are empty where the file tells no accuracy."
     made: dict[str, Any]
     "How the file says that it was made, empty where it says nothing; JSON-like values."
+    training: dict[str, Any]
+    "Arguments of the training that the file records; JSON-like values."
     end2end: bool
     "It has an end-to-end head beside the other one, as YOLOv10 and YOLO26 have."
     centres: bool
@@ -103,3 +105,10 @@ def data_identity(data: Any) -> str:
         return hashlib.sha256(read_bytes(Path(str(data)))).hexdigest()
     except (OSError, ValueError):  # a DocumentError, or a path that cannot be
         return str(data)
+
+
+def as_keypoints(shape: Any) -> Keypoints | None:
+    """Return a ``kpt_shape`` as a pair, None where it is none."""
+    if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(isinstance(each, int) for each in shape):
+        return None
+    return int(shape[0]), int(shape[1])

@@ -130,7 +130,7 @@ def open_candidate(path: Path, gflops_imgsz: ImageSize = GFLOPS_IMGSZ) -> Candid
 def _fit(base: Candidate, data: Path) -> Fit:
     """Return how the models and a data set go together; raises DatasetError where they do not."""
     from engine.datasets import check_dataset
-    from engine.datasets.facts import data_facts
+    from engine.datasets.fit import data_facts
 
     fit = fit_for_measuring(base.facts.fitting, data_facts(check_dataset(data, base.facts.task)))
     if fit.verdict == REFUSED:

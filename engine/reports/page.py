@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from engine.base import numbers
 from engine.base.tasks import TASKS, metric_label, score_difference, score_heading
 from engine.reports import svg
-from engine.reports.gather import Facts, ReportedModel, ReportedStudy, plain_settings
+from engine.reports.gathering import Facts, ReportedModel, ReportedStudy, plain_settings
 
 _MADE_BY = {
     "import": "imported",

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.base.errors import TrainingError
@@ -81,10 +82,14 @@ def parsed_arguments(given: str | Iterable[str] | Mapping[str, Any] | None) -> d
 def asked_single_cls(settings: Mapping[str, Any]) -> bool | None:
     """Return whether the settings of a verb count all classes as one; None where they say nothing of it.
 
-    Raises:
-        TrainingError: its further arguments cannot be read.
+    Asked by pages, so it reads the one argument by itself, as Ultralytics does.
     """
-    return parsed_arguments(settings.get("ultralytics")).get("single_cls")
+    given = settings.get("ultralytics") or ()
+    if isinstance(given, Mapping):
+        return given.get("single_cls")
+    line = given if isinstance(given, str) else " ".join(given)
+    said = re.search(r"(?:^|[\s,])single_cls\s*=\s*([^\s,]+)", line)
+    return None if said is None else said[1].lower() in ("true", "1")
 
 
 def argument_words(values: Mapping[str, Any] | Iterable[str]) -> list[str]:
@@ -124,6 +129,12 @@ def merged_arguments(spec: Mapping[str, Any], verb: str) -> tuple[dict[str, Any]
     if "device" in own:
         own["device"] = ",".join(map(str, own["device"])) if isinstance(own["device"], list) else str(own["device"])
     return {**spec, **own, "ultralytics": values}, values
+
+
+def told_arguments(scratch: Path, spec: dict[str, Any], verb: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the checked arguments of a specification as a child process answers: who asks imports no Ultralytics."""
+    merged_arguments(spec, verb)
+    return checked_arguments(spec["ultralytics"], verb), {}
 
 
 def merged_request(request: Asked, verb: str) -> Asked:

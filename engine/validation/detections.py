@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.base.errors import DatasetError
 from engine.base.images import read_pixels
+from engine.checkpoints.child import run_in_child
 
 LEAST_CONFIDENCE = 0.05
 # An Ultralytics predictor keeps the settings of a call on itself, so a second call at the same time would change them.
@@ -130,3 +131,21 @@ def find_boxes(predictor: Predictor, image: str | Path, imgsz: int, confidence: 
     if found is None:
         raise DatasetError("This model draws no boxes, so there is nothing to show side by side.")
     return Boxes(found.xyxy.numpy(), found.conf.numpy(), found.cls.numpy().astype(int))
+
+
+def find_boxes_in_child(path: Path, image: str | Path, imgsz: int) -> Boxes:
+    """Return what the model of a checkpoint finds on an image; both are opened in a child process.
+
+    Raises:
+        CheckpointError: the file cannot be opened.
+        DatasetError: as ``find_boxes``.
+    """
+    asked = {"path": str(Path(path).absolute()), "image": str(Path(image).absolute()), "imgsz": imgsz}
+    _, found = run_in_child(f"{__name__}:told_boxes", asked, path.name)
+    return Boxes(found["corners"], found["scores"], found["classes"])
+
+
+def told_boxes(scratch: Path, path: str, image: str, imgsz: int) -> tuple[None, dict[str, np.ndarray]]:
+    """Return the same as the child process answers."""
+    boxes = find_boxes(open_predictor(path), image, imgsz)
+    return None, {"corners": boxes.corners, "scores": boxes.scores, "classes": boxes.classes}

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.base import numbers
+from engine.base.documents import parse_yaml
 from engine.base.errors import StorageError, WorkbenchError
 from engine.base.events import Report, silent, status_event
 from engine.base.files import expanded, file_digest, write_text_atomic
 from engine.base.tasks import metric_label
-from engine.recipes.format import Recipe, RecipeError, open_recipe, shipped_names
+from engine.recipes.format import Recipe, RecipeError, open_recipe, recipe_from_dict, shipped_names
 from engine.recipes.steps import is_description, made_models, step_device, step_spec
 from engine.settings.choices import IMAGE_CRITERIA
 from engine.settings.fields import fields_of
@@ -172,6 +173,14 @@ def _made(records: Sequence[_Record]) -> list[str]:
 def check_recipe(recipe: Recipe, weights: str, data: str | None, device: str | None) -> None:
     """Refuse what some step of a recipe could not do with this model, data set and device; see ``check_run``."""
     check_run(_prepared(recipe, weights, data, "run", device))
+
+
+def told_check(
+    scratch: Path, recipe: str, weights: str, data: str | None, device: str | None
+) -> tuple[None, dict[str, Any]]:
+    """Check a recipe, given as its YAML, as a child process: who asks imports no PyTorch."""
+    check_recipe(recipe_from_dict(parse_yaml(recipe)), weights, data, device)
+    return None, {}
 
 
 def check_run(run: Run) -> None:

@@ -31,7 +31,7 @@ NAMES = {"/w/a.pt": "Dense", "/w/b.pt": "Pruned", "/w/c.pt": "New"}
 def size(name: str, params: int) -> Candidate:
     facts = {
         **{"digest": "0" * 64, "task": "detect", "names": {0: "cat", 1: "dog"}, "trained_imgsz": 320, "stride": 32},
-        **{"params": params, "gflops": params / 1e6, "size_mb": params / 5e5, "made": {}},
+        **{"params": params, "gflops": params / 1e6, "size_mb": params / 5e5, "made": {}, "training": {}},
         **{"fitting": ModelFacts(f"{name}.pt", ("cat", "dog")), "told": RecordedScore({}, None)},
         **{"end2end": False, "centres": False},
     }

@@ -1,8 +1,13 @@
 """Sparse training: drive the gammas of channels that matter little to zero while the rest trains on."""
 
+from typing import TYPE_CHECKING
+
+from engine.base.lazy import lazily
 from engine.training.sparsity.reach import Reach, TrainingLength, images_taken, reach, strength_to_reach
 from engine.training.sparsity.settings import LOOK_SHARE, METHODS, SHRINK_END, SparsitySettings
-from engine.training.sparsity.sparsifier import Sparsifier
+
+if TYPE_CHECKING:
+    from engine.training.sparsity.sparsifier import Sparsifier
 
 __all__ = [
     "LOOK_SHARE",
@@ -16,3 +21,5 @@ __all__ = [
     "reach",
     "strength_to_reach",
 ]
+
+__getattr__ = lazily(__name__, {"Sparsifier": "sparsifier"})

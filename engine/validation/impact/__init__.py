@@ -4,12 +4,28 @@ Both prune in memory, with the same plan, compensation and recalibration as ``Sl
 part of the validation images. What was measured is kept in a study (``engine.validation.study``), point by point.
 """
 
-from engine.validation.impact.blocks import block_of
-from engine.validation.impact.curve import accuracy_curve
-from engine.validation.impact.lossless import recalibration_pays
-from engine.validation.impact.sensitivity import SHARES, sensitivity
-from engine.validation.impact.settings import MeasureSettings
-from engine.validation.impact.weights import read_factors, sensitivity_factors
+from typing import TYPE_CHECKING
+
+from engine.base.lazy import lazily
+
+if TYPE_CHECKING:
+    from engine.validation.impact.blocks import block_of
+    from engine.validation.impact.by_block import SHARES, sensitivity
+    from engine.validation.impact.curve import accuracy_curve
+    from engine.validation.impact.lossless import recalibration_pays
+    from engine.validation.impact.settings import MeasureSettings
+    from engine.validation.impact.weights import read_factors, sensitivity_factors
+
+_HOMES = {
+    "MeasureSettings": "settings",
+    "SHARES": "by_block",
+    "accuracy_curve": "curve",
+    "block_of": "blocks",
+    "read_factors": "weights",
+    "recalibration_pays": "lossless",
+    "sensitivity": "by_block",
+    "sensitivity_factors": "weights",
+}
 
 __all__ = [
     "SHARES",
@@ -21,3 +37,5 @@ __all__ = [
     "sensitivity",
     "sensitivity_factors",
 ]
+
+__getattr__ = lazily(__name__, _HOMES)

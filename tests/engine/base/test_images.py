@@ -134,7 +134,7 @@ def test_grey_and_multispectral_models_are_recalibrated_on_their_own_images(seen
 @pytest.mark.parametrize("verb", ["accuracy", "sensitivity"])
 def test_accuracy_after_pruning_is_measured_on_grey_and_multispectral_images(seen, tmp_path, verb, monkeypatch):
     weights, data, _ = seen
-    module = import_module("engine.validation.impact.sensitivity")  # the package gives its function that name
+    module = import_module("engine.validation.impact.by_block")  # the package gives its function that name
     monkeypatch.setattr(module, "blocks_of", lambda *given: blocks_of(*given)[:1])
     asked = {"weights": str(weights), "data": str(data), "imgsz": SIZE, "device": "cpu", "save_dir": str(tmp_path)}
     asked |= {"images": 4, "recalibrate": 4, "batch": 4}

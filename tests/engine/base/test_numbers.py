@@ -48,7 +48,7 @@ _ELSEWHERE = {"engine/base/numbers.py", "engine/base/files.py"}
 _DECIMALS = re.compile(r"(?<!%)(?<!%\{)\{[^{}%]*:[<>]?\d*,?\.\d[fge]\}")
 _DRAWN = {
     "app/charts/boxes.py", "app/charts/gammas.py", "app/charts/training.py", "app/training/reach.py",
-    "engine/reports/svg.py", "engine/reports/gather.py", "engine/reports/samples.py",
+    "engine/reports/svg.py", "engine/reports/gathering.py", "engine/reports/samples.py",
     "engine/validation/impact/curve.py",
 }  # fmt: skip
 "Coordinates, confidences in pictures, gammas of a chart's hover, settings as they were given, and keys."

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from engine.base.errors import PlanError
+from engine.recipes.format import RecipeError
 
 
 def echo(scratch: Path, value: Any) -> tuple[Any, dict[str, np.ndarray]]:
@@ -31,6 +32,10 @@ def modules(scratch: Path) -> tuple[Any, dict[str, np.ndarray]]:
 
 def refuse(scratch: Path, sentence: str) -> Any:
     raise PlanError(sentence)
+
+
+def refuse_as_recipe(scratch: Path, sentence: str) -> Any:
+    raise RecipeError(sentence)
 
 
 def fail(scratch: Path) -> Any:

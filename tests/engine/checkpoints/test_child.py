@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.base.errors import CheckpointError, PlanError
+from engine.base.errors import CheckpointError, PlanError, WorkbenchError
 from engine.checkpoints import child
 from engine.checkpoints.child import Bounds, run_in_child
 from tests.engine.checkpoints.child_functions import reach_out
@@ -55,6 +55,11 @@ def test_it_answers_in_values_and_arrays():
 def test_an_error_for_a_person_is_raised_as_it_was():
     with pytest.raises(PlanError, match=r"^Nothing of this can be pruned\.$"):
         ask("refuse", sentence="Nothing of this can be pruned.")
+
+
+def test_an_error_of_a_kind_that_a_room_made_for_itself_keeps_its_sentence():
+    with pytest.raises(WorkbenchError, match=r"^Step 1 cannot be done\.$"):
+        ask("refuse_as_recipe", sentence="Step 1 cannot be done.")
 
 
 def test_a_sentence_is_of_bounded_length():
