@@ -144,7 +144,7 @@ def _error(told: Mapping[str, str], what: str, bounds: Bounds) -> WorkbenchError
     kind, sentence = told["kind"], told["sentence"]
     if kind == MEMORY:
         return CheckpointError(
-            f"{what} needs more than {bounds.memory_bytes / 1e9:.1f} GB of memory to be opened, more than a model of "
+            f"{what} needs more than {bounds.memory_bytes // 10**9} GB of memory to be opened, more than a model of "
             f"its kind does; {_FROM_WHOM}."
         )
     if kind == FORBIDDEN:
