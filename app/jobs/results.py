@@ -51,9 +51,10 @@ def show_result(job: Job) -> None:
     for model_id in dict.fromkeys(job.model_ids):
         _offer_model(model_id, (result.known or {}).get(model_id, ""), primary=job.state == "done")
     match result:
-        case TrainingResult() if result.comparison:
+        case TrainingResult():
             show_verdicts(result)
-            show_finetuning(result.comparison, _known_names(result))
+            if result.comparison:
+                show_finetuning(result.comparison, _known_names(result))
         case CompareResult():
             show_comparison(result, _known_names(result))
         case ValResult():

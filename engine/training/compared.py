@@ -65,6 +65,8 @@ def compared_models(
     verdicts = []
     with contextlib.suppress(StopRequested):
         try:
+            if len(rows) > 1:
+                report(status_event("Drawing the images anew to see how sure the difference is"))
             verdicts = list(_verdicts(rows, task))
         except Exception as error:
             report(status_event(f"How sure the comparison is cannot be told: {_words(error)}"))

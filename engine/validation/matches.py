@@ -61,6 +61,8 @@ class MatchedBoxes:
         total, shown = np.zeros(len(drawn)), np.zeros(len(drawn))
         for name in np.unique(self.object_label):
             there, own = self.object_image[self.object_label == name], np.flatnonzero(label == name)
+            hits = np.flatnonzero(right[own].any(axis=1))
+            own = own[: hits[-1] + 1] if len(hits) else own[:0]  # what is less sure than the last hit changes nothing
             rows = max(_MOST_CELLS // max(len(there), len(own)), 1)
             for part in (slice(start, start + rows) for start in range(0, len(drawn), rows)):
                 objects = drawn[part, there].sum(axis=1)
