@@ -123,7 +123,7 @@ def test_grey_and_multispectral_models_are_exported_and_held_to_their_own_images
 
 def test_grey_and_multispectral_models_are_recalibrated_on_their_own_images(seen, tmp_path):
     weights, data, _ = seen
-    asked = {"weights": str(weights), "prune_ratio": 0.3, "imgsz": SIZE}
+    asked = {"weights": str(weights), "prune_ratio": 0.3, "imgsz": SIZE, "criterion": "gamma"}
     plain = run_verb("prune", {**asked, "save_dir": str(tmp_path / "plain")})
     renewed = run_verb("prune", {**asked, "save_dir": str(tmp_path), "recalibrate": 8, "data": str(data)})
     first, second = (torch.load(each["pruned"], weights_only=False)["model"].state_dict() for each in (plain, renewed))
