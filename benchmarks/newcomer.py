@@ -65,7 +65,7 @@ def walk_through(page: Page, address: str, folder: Path) -> Iterator[str]:
     slider.focus()
     while float(slider.get_attribute("aria-valuetext") or slider.input_value()) < 0.5:
         slider.press("ArrowRight")
-    page.get_by_text("0.500", exact=True).wait_for()
+    page.get_by_text("0.50 asked", exact=True).wait_for()
     yield "preview at 0.5"
     epochs = page.get_by_test_id("stMain").get_by_role("spinbutton", name="Epochs", exact=True)
     epochs.fill("3")
