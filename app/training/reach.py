@@ -122,13 +122,19 @@ def show_outlook(settings: SparsitySettings, length: TrainingLength, gammas: Gam
             st.warning(few_sentence(found, length), icon=":material/hourglass_bottom:")
 
 
+def targeted_sentence(zero: int, epochs: int) -> str:
+    """Return what follows the epoch by whose end the chosen channels are zero, of so many epochs."""
+    after = "The epochs after that win back" if zero < epochs else "No epoch is left after that to win back"
+    return f"{after} what the fading cost. Every chosen channel reaches exactly zero."
+
+
 def _show_targeted(found: Outlook, epochs: int) -> None:
     chosen, zero = zero_epochs(epochs)
     with st.grid(3, min_column_width=130):
         st.metric("Chosen in epoch", chosen, help="Until then the run only looks at which channels matter.")
         st.metric("Zero by epoch", f"{zero} of {epochs}", help="The chosen channels fade along a cosine to exactly 0.")
         _show_steps(found)
-    st.caption("The epochs after that win back what the fading cost. Every chosen channel reaches exactly zero.")
+    st.caption(targeted_sentence(zero, epochs))
 
 
 def _show_penalty(found: Outlook, gammas: GammaSummary, strength_key: str) -> None:

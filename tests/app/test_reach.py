@@ -4,7 +4,16 @@ from math import inf
 
 import pytest
 
-from app.training.reach import far_sentence, few_sentence, number, outlook, rounded_up, short_sentence, zero_epochs
+from app.training.reach import (
+    far_sentence,
+    few_sentence,
+    number,
+    outlook,
+    rounded_up,
+    short_sentence,
+    targeted_sentence,
+    zero_epochs,
+)
 from engine.training.sparsity import SparsitySettings, TrainingLength, reach
 
 LENGTH = TrainingLength(images=200, epochs=50)
@@ -62,3 +71,8 @@ def test_the_epochs_of_a_targeted_run(epochs, expected):
 
 def test_gammas_keep_the_digits_that_count():
     assert [number(value) for value in (1.0, 0.676, 0.0081)] == ["1.00", "0.68", "0.0081"]
+
+
+def test_epochs_that_win_accuracy_back_are_promised_only_where_there_are_any():
+    assert targeted_sentence(zero_epochs(50)[1], 50).startswith("The epochs after that win back")
+    assert targeted_sentence(zero_epochs(2)[1], 2).startswith("No epoch is left after that")
