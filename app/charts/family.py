@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import plotly.graph_objects as go
 
@@ -31,48 +31,7 @@ def family_tree(members: Sequence[Member], shown: str, *, dark: bool) -> go.Figu
         dark: Whether the theme is dark.
     """
     colours = palette(dark)
-    lines = {member.key: line for line, member in enumerate(members)}
-    figure = go.Figure()
-    for member in members:
-        if member.parent in lines:
-            x = member.depth - 0.5
-            figure.add_scatter(
-                x=[x, x, member.depth],
-                y=[lines[member.parent] + _HEIGHT / 2, lines[member.key], lines[member.key]],
-                mode="lines",
-                line={"color": colours.frozen, "width": 1.5},
-                hoverinfo="skip",
-            )
-    chosen = [member.key == shown for member in members]
-    figure.add_bar(
-        y=list(range(len(members))),
-        x=[_WIDTH - member.depth for member in members],
-        base=[member.depth for member in members],
-        orientation="h",
-        width=_HEIGHT,
-        marker={
-            "color": [_fill(member, shown, colours) for member in members],
-            "line": {
-                "color": [colours.after if member.key == shown else _edge(member, colours) for member in members],
-                "width": [2 if each else 1 for each in chosen],
-            },
-            "cornerradius": 6,
-        },
-        customdata=[[member.key, member.name] for member in members],
-        hovertemplate="%{customdata[1]}<br>Click to show<extra></extra>",
-        selected={"marker": {"opacity": 1}},
-        unselected={"marker": {"opacity": 1}},
-    )
-    # Text of a bar would be centred line by line; that of points is not.
-    figure.add_scatter(
-        x=[member.depth + 0.3 for member in members],
-        y=list(range(len(members))),
-        mode="text",
-        text=[card_text(member) for member in members],
-        textposition="middle right",
-        textfont={"color": [colours.frozen if member.deleted else colours.text for member in members], "size": 13},
-        hoverinfo="skip",
-    )
+    figure = go.Figure([*_branches(members, colours), _cards(members, shown, colours), _texts(members, colours)])
     figure.update_xaxes(visible=False, range=[-0.1, _WIDTH + 0.1], fixedrange=True)
     figure.update_yaxes(visible=False, range=[len(members) - 0.5, -0.5], fixedrange=True)
     return figure.update_layout(
@@ -82,6 +41,54 @@ def family_tree(members: Sequence[Member], shown: str, *, dark: bool) -> go.Figu
         dragmode=False,
         clickmode="event+select",
         hoverlabel={"align": "left"},
+    )
+
+
+def _branches(members: Sequence[Member], colours: Palette) -> Iterator[go.Scatter]:
+    """Yield the line from every parent on show down and across to its child."""
+    lines = {member.key: line for line, member in enumerate(members)}
+    for member in members:
+        if member.parent in lines:
+            x = member.depth - 0.5
+            yield go.Scatter(
+                x=[x, x, member.depth],
+                y=[lines[member.parent] + _HEIGHT / 2, lines[member.key], lines[member.key]],
+                mode="lines",
+                line={"color": colours.frozen, "width": 1.5},
+                hoverinfo="skip",
+            )
+
+
+def _cards(members: Sequence[Member], shown: str, colours: Palette) -> go.Bar:
+    edges = [colours.after if member.key == shown else _edge(member, colours) for member in members]
+    return go.Bar(
+        y=list(range(len(members))),
+        x=[_WIDTH - member.depth for member in members],
+        base=[member.depth for member in members],
+        orientation="h",
+        width=_HEIGHT,
+        marker={
+            "color": [_fill(member, shown, colours) for member in members],
+            "line": {"color": edges, "width": [2 if member.key == shown else 1 for member in members]},
+            "cornerradius": 6,
+        },
+        customdata=[[member.key, member.name] for member in members],
+        hovertemplate="%{customdata[1]}<br>Click to show<extra></extra>",
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+    )
+
+
+def _texts(members: Sequence[Member], colours: Palette) -> go.Scatter:
+    """Return what stands on the cards, as points: text of a bar would be centred line by line."""
+    return go.Scatter(
+        x=[member.depth + 0.3 for member in members],
+        y=list(range(len(members))),
+        mode="text",
+        text=[card_text(member) for member in members],
+        textposition="middle right",
+        textfont={"color": [colours.frozen if member.deleted else colours.text for member in members], "size": 13},
+        hoverinfo="skip",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -69,36 +69,17 @@ def cost_curve(
         dark: Whether the theme is dark.
     """
     colours = palette(dark)
-    before = costs[0]
-    lines = {
-        "Parameters": [100 * cost.params / before.params for cost in costs],
-        "GFLOPs": [100 * cost.gflops / before.gflops for cost in costs],
-    }
-    timed = [cost.latency_ms for cost in costs if cost.latency_ms is not None]
-    if len(timed) == len(costs):
-        lines["Latency"] = [100 * latency_ms / timed[0] for latency_ms in timed]
-    mark = {
-        "silent": True,
-        "symbol": "none",
-        "label": {"show": False},
-        "lineStyle": {"color": colours.text, "type": "dashed", "width": 1},
-        "data": [{"xAxis": achieved}],
-    }
+    lines = _left_of_costs(costs)
     series = [
-        {
-            "type": "line",
-            "name": name,
-            "showSymbol": False,
-            "animation": False,
-            "lineStyle": {"width": 2},
-            "itemStyle": {"color": colour},
-            "data": [[ratio, round(value, 1)] for ratio, value in zip(ratios, values, strict=True)],
-            **({"markLine": mark} if name == "Parameters" else {}),
-        }
+        _line(name, zip(ratios, values, strict=True), colour)
         for (name, values), colour in zip(lines.items(), [*colours.series[:2], colours.series[3]], strict=False)
     ]
+    series[0]["markLine"] = _ratio_mark(achieved, colours)
     if accuracy:
-        series += _accuracy_series(score, accuracy, achieved, accuracy_now, colours)
+        dots = {"showSymbol": True, "symbol": "circle", "symbolSize": 5}
+        series.append(_line(score, accuracy, colours.series[2]) | dots)
+    if accuracy and accuracy_now is not None:
+        series[-1]["markPoint"] = _accuracy_mark(achieved, accuracy_now, colours)
     highest = max([100.0, *(percent for _, percent in accuracy), *(value for line in lines.values() for value in line)])
     return {
         "grid": {"left": 8, "right": 8, "top": 24, "bottom": 20, "outerBoundsMode": "none", "containLabel": False},
@@ -111,44 +92,67 @@ def cost_curve(
             "splitLine": {"show": False},
             "axisLabel": {"showMinLabel": False, "showMaxLabel": False},
         },
-        "yAxis": {
-            "type": "value",
-            "min": 0,
-            "max": 100 if highest <= 100.5 else 20 * math.ceil(highest / 20),
-            "splitNumber": 2,
-            # Most lines fall to the right, so that is where there is room for labels.
-            "position": "right",
-            "axisLabel": {"formatter": "{value} %", "inside": True, "showMinLabel": False, "verticalAlign": "top"},
-        },
+        "yAxis": _percent_axis(highest),
         "series": series,
     }
 
 
-def _accuracy_series(
-    score: str, measured: Sequence[tuple[float, float]], achieved: float, now: float | None, colours: Palette
-) -> list[dict[str, Any]]:
-    """Return the measured points with straight lines between them, and the marker that rides on them."""
-    line = {
-        "type": "line",
-        "name": score,
-        "animation": False,
-        "symbol": "circle",
-        "symbolSize": 5,
-        "lineStyle": {"width": 2},
-        "itemStyle": {"color": colours.series[2]},
-        "data": [[round(ratio, 4), round(percent, 1)] for ratio, percent in measured],
+def _left_of_costs(costs: Sequence[Cost]) -> dict[str, list[float]]:
+    """Return name -> percent of the first cost; latency only where all of them tell it."""
+    left = {
+        "Parameters": [100 * cost.params / costs[0].params for cost in costs],
+        "GFLOPs": [100 * cost.gflops / costs[0].gflops for cost in costs],
     }
-    if now is not None:
-        line["markPoint"] = {
-            "silent": True,
-            "symbol": "circle",
-            "symbolSize": 11,
-            "itemStyle": {"color": colours.series[2], "borderColor": colours.text, "borderWidth": 1.5},
-            "label": {"show": False},
-            "animation": False,
-            "data": [{"coord": [achieved, round(now, 1)]}],
-        }
-    return [line]
+    timed = [cost.latency_ms for cost in costs if cost.latency_ms is not None]
+    return left | ({"Latency": [100 * time_ms / timed[0] for time_ms in timed]} if len(timed) == len(costs) else {})
+
+
+def _line(name: str, points: Iterable[tuple[float, float]], colour: str) -> dict[str, Any]:
+    """Return a straight line from point to point: (ratio, percent)."""
+    return {
+        "type": "line",
+        "name": name,
+        "animation": False,
+        "showSymbol": False,
+        "lineStyle": {"width": 2},
+        "itemStyle": {"color": colour},
+        "data": [[round(ratio, 4), round(percent, 1)] for ratio, percent in points],
+    }
+
+
+def _percent_axis(highest: float) -> dict[str, Any]:
+    return {
+        "type": "value",
+        "min": 0,
+        "max": 100 if highest <= 100.5 else 20 * math.ceil(highest / 20),
+        "splitNumber": 2,
+        # Most lines fall to the right, so that is where there is room for labels.
+        "position": "right",
+        "axisLabel": {"formatter": "{value} %", "inside": True, "showMinLabel": False, "verticalAlign": "top"},
+    }
+
+
+def _ratio_mark(ratio: float, colours: Palette) -> dict[str, Any]:
+    return {
+        "silent": True,
+        "symbol": "none",
+        "label": {"show": False},
+        "lineStyle": {"color": colours.text, "type": "dashed", "width": 1},
+        "data": [{"xAxis": ratio}],
+    }
+
+
+def _accuracy_mark(ratio: float, percent: float, colours: Palette) -> dict[str, Any]:
+    """Return the marker that rides on the line of accuracy."""
+    return {
+        "silent": True,
+        "symbol": "circle",
+        "symbolSize": 11,
+        "itemStyle": {"color": colours.series[2], "borderColor": colours.text, "borderWidth": 1.5},
+        "label": {"show": False},
+        "animation": False,
+        "data": [{"coord": [ratio, round(percent, 1)]}],
+    }
 
 
 def sensitivity_map(

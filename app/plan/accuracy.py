@@ -122,48 +122,56 @@ def _ask(verb: str, model: Model, opened: ProfilePlanner, plan: dict[str, Any]) 
         st.caption(format.plain(f"On the data set that channels are scored on: {data}"))
     else:
         data = choose_data(model, "measure")
+    spec = _asked_images(verb, opened)
+    if verb == "accuracy":
+        spec["ratios"] = _asked_ratios()
+    ready = data is not None and goes_together(opened, data, verb)
+    if st.button("Start", key="start measuring", type="primary", disabled=not ready, help="Runs in the background."):
+        with explained(stop=True):
+            start_measuring(verb, model, plan, {**spec, "data": data})
+            st.rerun()
+
+
+def _asked_images(verb: str, opened: ProfilePlanner) -> dict[str, Any]:
+    """Ask on how many images, at which size and where to measure; return it under the verb's names."""
     grid, repair = st.grid(2, min_column_width=160), setting(verb, "recalibrate")
-    spec: dict[str, Any] = {
-        "images": grid.number_input(
-            **numeric(setting(verb, "images")), value=setting(verb, "images").default, key="measure images"
-        ),
-        "recalibrate": grid.number_input(
-            **numeric(repair, f"{repair.sentence} {f'Empty: {repair.option.usual}.' if repair.option.usual else ''}"),
-            value=repair.default,
-            placeholder="Automatic",
-            key=f"measure recalibrate {verb}",
-        ),
-        "imgsz": grid.number_input(
-            **numeric(setting(verb, "imgsz")),
-            value=opened.facts.trained_imgsz,
-            key=f"measure size {opened.digest}",
-        ),
-    }
-    spec["imgsz"] = told_size(spec["imgsz"], opened.stride)
+    images = grid.number_input(
+        **numeric(setting(verb, "images")), value=setting(verb, "images").default, key="measure images"
+    )
+    recalibrate = grid.number_input(
+        **numeric(repair, f"{repair.sentence} {f'Empty: {repair.option.usual}.' if repair.option.usual else ''}"),
+        value=repair.default,
+        placeholder="Automatic",
+        key=f"measure recalibrate {verb}",
+    )
+    imgsz = grid.number_input(
+        **numeric(setting(verb, "imgsz")),
+        value=opened.facts.trained_imgsz,
+        key=f"measure size {opened.digest}",
+    )
+    imgsz = told_size(imgsz, opened.stride)
     names = {device: name for device, name in devices().items() if "," not in device}
-    spec["device"] = grid.selectbox(
+    device = grid.selectbox(
         "Device",
         list(names),
         format_func=format.labels_of(names),
         key="measure device",
         help="One job at a time uses a device.",
     )
-    if verb == "accuracy":
-        step = st.segmented_control(
-            "Ratios",
-            list(STEPS),
-            default=0.1,
-            format_func=format.labels_of(STEPS),
-            required=True,
-            key="measure step",
-            help="Between measured ratios the curve is a straight line.",
-        )
-        spec["ratios"] = [round(step * number, 2) for number in range(1, int(0.95 / step + 1e-9) + 1)]
-    ready = data is not None and goes_together(opened, data, verb)
-    if st.button("Start", key="start measuring", type="primary", disabled=not ready, help="Runs in the background."):
-        with explained(stop=True):
-            start_measuring(verb, model, plan, {**spec, "data": data})
-            st.rerun()
+    return {"images": images, "recalibrate": recalibrate, "imgsz": imgsz, "device": device}
+
+
+def _asked_ratios() -> list[float]:
+    step = st.segmented_control(
+        "Ratios",
+        list(STEPS),
+        default=0.1,
+        format_func=format.labels_of(STEPS),
+        required=True,
+        key="measure step",
+        help="Between measured ratios the curve is a straight line.",
+    )
+    return [round(step * number, 2) for number in range(1, int(0.95 / step + 1e-9) + 1)]
 
 
 def start_measuring(verb: str, model: Model, plan: dict[str, Any], spec: dict[str, Any]) -> Job:

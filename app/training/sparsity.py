@@ -66,46 +66,54 @@ def _choose_ratio() -> dict[str, Any]:
 
 def _choose_budget(opened: ProfilePlanner) -> dict[str, Any] | None:
     now = opened.cost_model(BUDGET_IMGSZ).before
-    params_key = f"sparsity params {opened.digest}"
-    st.session_state.setdefault(params_key, now.params // 2)
     left, right = st.columns(2)
-    params = left.number_input(
-        "Parameters at most",
-        1,
-        now.params,
-        None,
-        max(now.params // 50, 1),
-        key=params_key,
-        persist_state="session",
-        placeholder="any number",
-        help=f"Of the model once its channels at zero are pruned; it has {numbers.exact(now.params)} now. "
-        "Empty: no limit.",
-    )
-    left.caption(f"{numbers.exact(now.params)} now")
-    gflops = right.number_input(
-        "GFLOPs at most",
-        0.001,
-        float(now.gflops),
-        None,
-        round(now.gflops / 50, 3),
-        format="%.3f",
-        key=f"sparsity gflops {opened.digest}",
-        persist_state="session",
-        placeholder="any number",
-        help=f"At {BUDGET_IMGSZ} px, as parameters. Empty: no limit.",
-    )
-    right.caption(f"{numbers.gflops(now.gflops)} now, at {BUDGET_IMGSZ} px")
+    with left:
+        params = _choose_params(opened.digest, now.params)
+    with right:
+        gflops = _choose_gflops(opened.digest, now.gflops)
     if params is None and gflops is None:
         st.caption("Give at least one of the two.")
         return None
     with explained():
         st.caption(_budget_sentence(opened, Budget(params, gflops)))
-        limits = {"max_params": params, "max_gflops": gflops}
-        return {
-            **{name: value for name, value in limits.items() if value is not None},
-            "budget_imgsz": BUDGET_IMGSZ,
-        }
+        limits = {"max_params": params, "max_gflops": gflops, "budget_imgsz": BUDGET_IMGSZ}
+        return {name: value for name, value in limits.items() if value is not None}
     return None
+
+
+def _choose_params(digest: str, now: int) -> int | None:
+    key = f"sparsity params {digest}"
+    st.session_state.setdefault(key, now // 2)
+    params = st.number_input(
+        "Parameters at most",
+        1,
+        now,
+        None,
+        max(now // 50, 1),
+        key=key,
+        persist_state="session",
+        placeholder="any number",
+        help=f"Of the model once its channels at zero are pruned; it has {numbers.exact(now)} now. Empty: no limit.",
+    )
+    st.caption(f"{numbers.exact(now)} now")
+    return params
+
+
+def _choose_gflops(digest: str, now: float) -> float | None:
+    gflops = st.number_input(
+        "GFLOPs at most",
+        0.001,
+        float(now),
+        None,
+        round(now / 50, 3),
+        format="%.3f",
+        key=f"sparsity gflops {digest}",
+        persist_state="session",
+        placeholder="any number",
+        help=f"At {BUDGET_IMGSZ} px, as parameters. Empty: no limit.",
+    )
+    st.caption(f"{numbers.gflops(now)} now, at {BUDGET_IMGSZ} px")
+    return gflops
 
 
 def _budget_sentence(opened: ProfilePlanner, budget: Budget) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.base import numbers
 from engine.base.events import Report, silent, status_event
@@ -71,31 +72,24 @@ def export_model(
         measured = _measured(checkpoint, settings, written, head, images, report)
         gates = _gates(checkpoint, settings, written, measured, packed, tolerance)
         verified = gate.detections_tested(gates) or not _needs_detections(settings)
-        if strict and (gate.failures(gates) or not verified):
+        passed = verified and not gate.failures(gates)
+        if strict and not passed:
             save_path = failed_path(save_path)
         size_mb = _megabytes(packed)
         place(packed, save_path)
     report(status_event(f"Exported {numbers.megabytes(size_mb)}. {gate.verdict(gates)}"))
     return ExportResult(
         path=save_path,
-        format=settings.format,
-        precision=settings.precision,
-        size_mb=size_mb,
-        opset=written.opset,
-        imgsz=written.imgsz,
-        dynamic=settings.dynamic,
-        nms=settings.nms,
         head=head,
-        **asdict(measured.parity),
-        box_share=measured.parity.box_share,
-        latency_ms=measured.times_ms[0],
-        accuracy=measured.accuracy,
-        metrics=measured.accuracy,
+        size_mb=size_mb,
         verified=verified,
-        passed=verified and not gate.failures(gates),
+        passed=passed,
         tolerance=next((each.limit for each in gates if each.name == "difference"), None),
         gates=tuple(gates),
         seconds=time.monotonic() - started_s,
+        **{name: getattr(settings, name) for name in ("format", "precision", "dynamic", "nms")},
+        **{name: getattr(written, name) for name in ("opset", "imgsz")},
+        **measured.told(),
     )
 
 
@@ -115,6 +109,11 @@ class _Measured:
     "Of the file, and of the fp32 one that it was converted from."
     accuracy: dict[str, float]
     why_no_accuracy: str
+
+    def told(self) -> dict[str, Any]:
+        """Return it under the names of ``ExportResult``."""
+        others = {"latency_ms": self.times_ms[0], "accuracy": self.accuracy, "metrics": self.accuracy}
+        return {**asdict(self.parity), "box_share": self.parity.box_share, **others}
 
 
 def _measured(

@@ -30,45 +30,46 @@ SIZED = frozenset(f"view reshape expand size empty zeros ones full {_NEW}".split
 ADOPTING = frozenset(f"{_MULTIPLIED} {_ADDED} view reshape unsqueeze".split())
 
 
+_ONE_BY_ONE: dict[str, Handler] = {
+    "conv1d": weighted_sums.convolution,
+    "conv2d": weighted_sums.convolution,
+    "conv3d": weighted_sums.convolution,
+    "conv_transpose2d": weighted_sums.transposed_convolution,
+    "linear": weighted_sums.linear,
+    "batch_norm": weighted_sums.batch_norm,
+    "matmul": weighted_sums.matrix_product,
+    "bmm": weighted_sums.matrix_product,
+    "softmax": elementwise.softmax,
+    "pad": layout.constant_pad,
+    "chunk": splitting.chunk,
+    "split": splitting.split,
+    "view": splitting.view,
+    "reshape": splitting.view,
+    "expand": layout.expanded,
+    "repeat": layout.expanded,
+    "roll": layout.rolled,
+    "getitem": layout.index,
+    "setitem": freeze_inputs,
+    "numel": freeze_inputs,
+    "hardtanh": elementwise.clamped,
+    "prelu": elementwise.prelu,
+}
+_BY_FAMILY: tuple[tuple[str, Handler], ...] = (
+    (_MOVES, layout.move),
+    (_JOINED, layout.joined),
+    (_SAME, elementwise.same),
+    (_OFFSET, elementwise.offset),
+    (_SPATIAL, layout.spatial),
+    (_REDUCTIONS, layout.reduction),
+    (_ADDED, elementwise.added),
+    (_MULTIPLIED, elementwise.multiplied),
+    (_DIVIDED, elementwise.divided),
+    (_ALIKE, layout.alike),
+    ("zeros_like", layout.zeros_alike),
+    (_NEW, layout.made_new),
+)
+
+
 def handlers() -> dict[str, Handler]:
     """Return operation name (without leading and trailing underscores) -> handler."""
-    table: dict[str, Handler] = {
-        "conv1d": weighted_sums.convolution,
-        "conv2d": weighted_sums.convolution,
-        "conv3d": weighted_sums.convolution,
-        "conv_transpose2d": weighted_sums.transposed_convolution,
-        "linear": weighted_sums.linear,
-        "batch_norm": weighted_sums.batch_norm,
-        "matmul": weighted_sums.matrix_product,
-        "bmm": weighted_sums.matrix_product,
-        "softmax": elementwise.softmax,
-        "pad": layout.constant_pad,
-        "chunk": splitting.chunk,
-        "split": splitting.split,
-        "view": splitting.view,
-        "reshape": splitting.view,
-        "expand": layout.expanded,
-        "repeat": layout.expanded,
-        "roll": layout.rolled,
-        "getitem": layout.index,
-        "setitem": freeze_inputs,
-        "numel": freeze_inputs,
-        "hardtanh": elementwise.clamped,
-        "prelu": elementwise.prelu,
-    }
-    for names, handler in (
-        (_MOVES, layout.move),
-        (_JOINED, layout.joined),
-        (_SAME, elementwise.same),
-        (_OFFSET, elementwise.offset),
-        (_SPATIAL, layout.spatial),
-        (_REDUCTIONS, layout.reduction),
-        (_ADDED, elementwise.added),
-        (_MULTIPLIED, elementwise.multiplied),
-        (_DIVIDED, elementwise.divided),
-        (_ALIKE, layout.alike),
-        ("zeros_like", layout.zeros_alike),
-        (_NEW, layout.made_new),
-    ):
-        table.update(dict.fromkeys(names.split(), handler))
-    return table
+    return _ONE_BY_ONE | {name: handler for names, handler in _BY_FAMILY for name in names.split()}

@@ -20,7 +20,7 @@ from engine.settings.results import BlockSensitivity, Sensitivity
 from engine.validation.impact.blocks import Block, blocks_of, cut_block
 from engine.validation.impact.point import DENSE, Bench, Cut, fill
 from engine.validation.impact.settings import MeasureSettings
-from engine.validation.study import StudyFile
+from engine.validation.study import Study, StudyFile
 
 SHARES: tuple[float, ...] = default_of(SensitivityRequest, "shares")
 
@@ -56,10 +56,7 @@ def sensitivity(
         PlanError: A share is out of range, or nothing can be removed.
         DatasetError, TrainingError, StorageError: As ``engine.validation.validator.validate``.
     """
-    for share in shares:
-        if not 0 < share < 1:
-            raise PlanError(f"A share of {share:g} is out of range; use more than 0 and less than 1.")
-    shares = tuple(sorted({round(float(share), 4) for share in shares}))
+    shares = _checked(shares)
     limits, importance = block_settings(settings), plain_importance(importance)
     ranking = slimming.ranking(limits, importance)
     blocks = blocks_of(ranking)
@@ -75,20 +72,23 @@ def sensitivity(
         dense=measured.metrics(DENSE.name),
         repaired=measured.metrics(whole.name),
         shares=shares,
-        blocks=tuple(
-            BlockSensitivity(
-                block=block.name,
-                kind=kinds[block.name],
-                channels=block.channels,
-                metrics={
-                    f"{share:g}": found for share in shares if (found := measured.metrics(_name(block.name, share)))
-                },
-            )
-            for block in blocks
-        ),
+        blocks=tuple(_told(block, kinds[block.name], shares, measured) for block in blocks),
         images=measured.images,
         stopped=not complete,
     )
+
+
+def _checked(shares: Sequence[float]) -> tuple[float, ...]:
+    for share in shares:
+        if not 0 < share < 1:
+            raise PlanError(f"A share of {share:g} is out of range; use more than 0 and less than 1.")
+    return tuple(sorted({round(float(share), 4) for share in shares}))
+
+
+def _told(block: Block, kind: str, shares: Sequence[float], measured: Study) -> BlockSensitivity:
+    """Return what a study says of one block: metrics by share, of those that were measured."""
+    metrics = {f"{share:g}": found for share in shares if (found := measured.metrics(_name(block.name, share)))}
+    return BlockSensitivity(block=block.name, kind=kind, channels=block.channels, metrics=metrics)
 
 
 def _cuts(ranking: Ranking, blocks: Sequence[Block], shares: Sequence[float]) -> Iterator[Cut]:

@@ -67,26 +67,9 @@ class ModelRegistry(Database):
             target = copy_file_atomic(source, self.models_folder / f"{safe_name(name)}-{model_id}{source.suffix}")
             # The source may have been written to since it was read.
             digest = file_digest(target)
-        with self._writing() as connection:
-            connection.execute(
-                "INSERT INTO models (id, name, path, digest, parent_id, made, kind, params, metrics, created_at) "
-                "VALUES (?, ?, ?, ?, (SELECT id FROM models WHERE id = ?), ?, ?, ?, ?, ?) "
-                "ON CONFLICT (digest) DO NOTHING",
-                (
-                    model_id,
-                    _checked_name(name),
-                    self._stored_path(target),
-                    digest,
-                    parent_id,
-                    to_json(made or {}),
-                    kind,
-                    params,
-                    to_json(metrics or {}),
-                    self._now(),
-                ),
-            )
-            row = connection.execute("SELECT * FROM models WHERE digest = ?", (digest,)).fetchone()
-        model = model_from_row(row, self.folder)
+        facts = {"kind": kind, "params": params, "made": to_json(made or {}), "metrics": to_json(metrics or {})}
+        place = {"name": _checked_name(name), "path": self._stored_path(target), "digest": digest}
+        model = self._inserted({"id": model_id, **place, **facts}, parent_id)
         if model.id == model_id:
             return Registered(model, "new")
         # Another process registered the same content meanwhile.
@@ -94,6 +77,19 @@ class ModelRegistry(Database):
         if copy:
             target.unlink(missing_ok=True)
         return registered
+
+    def _inserted(self, columns: dict[str, Any], parent_id: str | None) -> Model:
+        """Return the model of a digest: a new one of these columns, unless another process was first."""
+        with self._writing() as connection:
+            columns = {**columns, "created_at": self._now()}
+            connection.execute(
+                f"INSERT INTO models ({', '.join(columns)}, parent_id) "
+                f"VALUES ({', '.join('?' * len(columns))}, (SELECT id FROM models WHERE id = ?)) "
+                "ON CONFLICT (digest) DO NOTHING",
+                (*columns.values(), parent_id),
+            )
+            row = connection.execute("SELECT * FROM models WHERE digest = ?", (columns["digest"],)).fetchone()
+        return model_from_row(row, self.folder)
 
     def _known(self, model: Model, source: Path) -> Registered:
         """Return a model that is registered, its file put back from ``source`` if it is gone."""
