@@ -37,8 +37,9 @@ def task_loss(model: BaseModel, batch: Batch) -> torch.Tensor:
     given = getattr(model, "args", {})  # a model that was never trained has none
     given = given if isinstance(given, dict) else vars(given)
     model.args = get_cfg(overrides={key: value for key, value in given.items() if key in DEFAULT_CFG_DICT})
-    if not hasattr(model, "nc"):  # the loss of RT-DETR reads what only a trainer sets
-        model.nc = model.model[-1].nc
+    head = model.model[-1]
+    if not hasattr(model, "nc") and hasattr(head, "nc"):  # the loss of RT-DETR reads what only a trainer sets
+        model.nc = head.nc
     return model.loss(batch)[0].sum()
 
 
