@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from engine.pruning.cost import CostModel
     from engine.pruning.criteria import ImportanceSettings, group_scores
     from engine.pruning.graph import trace
-    from engine.pruning.session import Preview, Slimming
+    from engine.pruning.session import Slimming
     from engine.pruning.solver import Budget, PrunePlan, SolverSettings, rank, solve, solve_budget
     from engine.pruning.surgery import prune_model
+    from engine.settings.results import Preview
 
 _HOMES = {
     "Budget": "pruning.solver",
@@ -28,7 +29,7 @@ _HOMES = {
     "Cost": "profile.cost",
     "CostModel": "pruning.cost",
     "ImportanceSettings": "pruning.criteria",
-    "Preview": "pruning.session",
+    "Preview": "settings.results",
     "PrunePlan": "pruning.solver",
     "Slimming": "pruning.session",
     "SolverSettings": "pruning.solver",

@@ -13,7 +13,7 @@ from app.models import library
 from app.plan.accuracy import blocks_of, curve_of, measurable, offer_accuracy, show_sensitivity
 from app.plan.latency import latency_costs, predicted_latency
 from app.plan.preview import RATIOS, show_curve, show_layers, show_limit, show_numbers
-from app.plan.scores import choose_scores, offer_scores, with_known_scores
+from app.plan.scores import choose_scores, offer_scores, usual_for, with_known_scores
 from app.plan.settings import choose_limits, choose_repair, choose_target
 from app.plan.tables import WITHIN_BUDGET
 from app.training.settings import optimizer_settings, own_size, run_settings
@@ -104,11 +104,11 @@ def _arguments(model: Model, spec: dict[str, Any]) -> PlanArguments:
 
 
 @st.fragment
-def workbench(model: Model, opened: ProfilePlanner) -> None:
+def workbench(model: Model, opened: ProfilePlanner, usual: str) -> None:
     spec, why_not = choose_target(model, opened)
     curve, numbers = st.container(), st.container()
     known = blocks_of(model)
-    spec |= choose_limits(opened) | choose_scores(model, opened, known[0] if known else None)
+    spec |= choose_limits(opened) | choose_scores(model, usual, known[0] if known else None)
     wanted = spec
     with curve, explained(stop=True):
         asked = with_known_scores(opened, _arguments(model, spec), spec)
@@ -149,7 +149,7 @@ with explained(stop=True):
 if not summary.sparse and model.kind not in ("pruned", "finetuned"):
     st.info(format.plain(summary.verdict), icon=":material/info:")
     st.page_link(PAGES / "train.py", label="Start sparse training", icon=":material/model_training:")
-workbench(model, opened)
+workbench(model, opened, usual_for(model, opened))  # outside what a move of the slider runs again
 if job_id := st.query_params.get("job"):
     st.divider()
     show_job(job_id, manage=False)

@@ -12,7 +12,7 @@ from app.charts.common import block_ticks, framed
 from app.charts.palette import Palette, palette
 from engine.base import numbers
 from engine.profile.cost import Cost
-from engine.pruning.planning import LayerPreview
+from engine.settings.results import PlannedLayer
 
 _NOT_MEASURED = "a floor forbids it, or it was not measured yet"
 
@@ -21,7 +21,7 @@ SURVIVORS_LEGEND = (
 )
 
 
-def survivors(layers: Sequence[LayerPreview], *, dark: bool) -> dict[str, Any]:
+def survivors(layers: Sequence[PlannedLayer], *, dark: bool) -> dict[str, Any]:
     """Return the ECharts option for channels per layer before and after; ECharts moves its bars with the slider."""
     colours = palette(dark)
     names = [layer.name for layer in layers]
@@ -207,7 +207,7 @@ def sensitivity_map(
     return framed(figure, 40 + 24 * len(names)).update_layout(margin={"l": 84, "t": 32, "b": 8})
 
 
-def _survivor_colour(layer: LayerPreview, colours: Palette) -> str:
+def _survivor_colour(layer: PlannedLayer, colours: Palette) -> str:
     if layer.prunable == 0:
         return colours.frozen
     return colours.floor if layer.at_floor else colours.after

@@ -103,7 +103,7 @@ def _known_names(result: Result) -> dict[str, str]:
 
 def show_verdicts(result: TrainingResult) -> None:
     """Say in words, and in their colour, how a model stands against what it was made from."""
-    if result.kept_start:
+    if result.kept_start and not result.sparsity:  # what a sparse run worked towards is its last epoch
         st.warning(
             "No epoch was better than the model it started from, so that model is handed back, unchanged. The last "
             "epoch lies beside it as last.pt.",

@@ -15,7 +15,7 @@ from app.words.measured import MeasuredCurve
 from engine.base import numbers
 from engine.base.imgsz import pixels
 from engine.profile.cost import Cost
-from engine.pruning.planning import Preview
+from engine.settings.results import Preview
 from engine.validation.study import interpolated
 
 RATIOS = tuple(step / 100 for step in range(96))

@@ -32,15 +32,14 @@ def _field(name: str) -> Setting:
     return setting("prune", name)
 
 
-def choose_scores(model: Model, opened: ProfilePlanner, sensitivity: Path | None = None) -> dict[str, Any]:
+def choose_scores(model: Model, usual: str, sensitivity: Path | None = None) -> dict[str, Any]:
     """Show how channels are scored, folded away, and return it under the verb's names.
 
     Args:
         model: What is pruned.
-        opened: The same, opened.
+        usual: Criterion where nobody chose one, see ``usual_for``.
         sensitivity: File of the model's measured sensitivity, where there is one.
     """
-    usual = _usual(model, opened)
     with st.expander("Scores", icon=":material/sort:"):
         grid = st.grid(4, min_column_width=170)
         criterion = grid.selectbox(
@@ -72,7 +71,7 @@ def choose_scores(model: Model, opened: ProfilePlanner, sensitivity: Path | None
         return {**spec, "sensitivity": str(sensitivity)} if spared and sensitivity else spec
 
 
-def _usual(model: Model, opened: ProfilePlanner) -> str:
+def usual_for(model: Model, opened: ProfilePlanner) -> str:
     """Return the criterion where nobody chose one: by the data set of the model's family, if that is still there."""
     known = family_data(store(), model)
     path = store().folder / "datasets" / "demo" / "data.yaml" if known == "demo" else known

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from engine.base.numbers import ratio, ratio_bound
-from engine.pruning.planning import LayerPreview, Preview
+from engine.settings.results import PlannedLayer, Preview
 
 BOUNDS = {
     "floor": "at its floor",
@@ -43,7 +43,7 @@ def limit_sentence(preview: Preview, floor: int) -> str:
     )
 
 
-def layer_table(layers: Sequence[LayerPreview]) -> pd.DataFrame:
+def layer_table(layers: Sequence[PlannedLayer]) -> pd.DataFrame:
     """Return one row for each layer; 'Kept' is a share from 0 to 1."""
     return pd.DataFrame(
         {
@@ -56,7 +56,7 @@ def layer_table(layers: Sequence[LayerPreview]) -> pd.DataFrame:
     )
 
 
-def _why(layer: LayerPreview) -> str:
+def _why(layer: PlannedLayer) -> str:
     reasons = []
     if layer.reason:
         fixed = layer.before - layer.prunable

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 
 from engine.base.documents import DocumentError, read_bytes
 
+DAMAGE = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError, zlib.error)
+"What zipfile raises at broken headers, unknown methods, encryption and records that end early."
 _DOCUMENT = "document"
 _KINDS = "biuf"
 "Of dtypes: truth values and numbers."
@@ -55,10 +58,7 @@ def read_arrays(path: Path, most_bytes: int) -> tuple[Any, dict[str, np.ndarray]
                 raise ValueError("compressed, or a record twice")
             arrays = {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
         document = json.loads(arrays.pop(_DOCUMENT).tobytes())
-    except (ValueError, KeyError, EOFError, RecursionError, NotImplementedError, RuntimeError, OSError) as error:
-        # zipfile, numpy and json raise all of these at files that are damaged.
-        raise DocumentError("is damaged") from error
-    except zipfile.BadZipFile as error:
+    except (*DAMAGE, KeyError, RecursionError) as error:  # numpy and json add theirs
         raise DocumentError("is damaged") from error
     return document, arrays
 

@@ -6,8 +6,9 @@ PyTorch stores its records uncompressed in a ZIP file, each with a checksum, whi
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
+
+from engine.base.arrays import DAMAGE
 
 ZIP_MAGIC = b"PK\x03\x04"
 "What PyTorch tells its file format by; files of PyTorch before 1.6 are bare pickles."
@@ -43,8 +44,7 @@ def require_sound(path: Path) -> None:
             _require_sizes(records, path.stat().st_size)
             for record in records:
                 _read_through(container, record)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError, zlib.error) as error:
-        # zipfile raises all of these at broken headers, unknown methods, encryption and records that end early.
+    except DAMAGE as error:
         raise ContainerError("is damaged or was cut short; copy or download it again") from error
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -30,54 +28,12 @@ from engine.pruning.criteria import (
     combined_scores,
 )
 from engine.pruning.solver import Budget, PrunePlan, Ranking, SolverSettings, cost_curve, rank, solve, solve_budget
+from engine.settings.results import PlannedLayer, Preview
 
 _SIZES_KEPT, _SCORES_KEPT, _RANKINGS_KEPT, _CURVES_KEPT = 8, 8, 24, 24
 "A page's settings of the last minutes; one ranking of a large model takes about a megabyte."
 FLOP_IMGSZ = 640
 "Image size at which FLOPs weigh scores; which one hardly matters, as all layers scale alike."
-
-
-@dataclass(frozen=True)
-class LayerPreview:
-    """One BatchNorm layer of a preview."""
-
-    name: str
-    before: int
-    after: int
-    prunable: int
-    "Channels of the layer that any plan may remove."
-    reason: str
-    "Why the others are always kept, empty where there are none."
-    at_floor: bool
-    "The floor holds this layer."
-    bounds: tuple[str, ...]
-    "What shaped the layer besides its scores: floor, rounding, own ratio, coupled, equal parts."
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What pruning at a ratio would give. Parameters and GFLOPs are exact."""
-
-    params_before: int
-    params: int
-    gflops_before: float
-    gflops: float
-    imgsz: ImageSize
-    ratio_requested: float
-    ratio_achieved: float
-    max_ratio: float
-    "Largest ratio at which the order of gammas alone leaves every layer its floor."
-    limiting_layer: str
-    "The layer that stands in the way of more, empty where none does."
-    ceiling_ratio: float
-    "Largest ratio at all: every layer at its floor."
-    channels_before: int
-    channels: int
-    layers: tuple[LayerPreview, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the preview as JSON-able values."""
-        return asdict(self)
 
 
 class Planner(ABC):
@@ -206,7 +162,15 @@ class Planner(ABC):
         costs = self.cost_model(imgsz)
         after = costs.cost(plan.keep)
         layers = tuple(
-            LayerPreview(layer.name, layer.channels, kept, layer.prunable_channels, layer.reason, at_floor, bounds)
+            PlannedLayer(
+                name=layer.name,
+                before=layer.channels,
+                after=kept,
+                prunable=layer.prunable_channels,
+                reason=layer.reason,
+                at_floor=at_floor,
+                bounds=bounds,
+            )
             for layer, kept, at_floor, bounds in zip(
                 self.graph.layers, plan.kept_channels.tolist(), plan.at_floor.tolist(), plan.bounds, strict=True
             )

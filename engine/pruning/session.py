@@ -20,11 +20,11 @@ from engine.profile.counting import convolutions_run, count_operations, count_pa
 from engine.pruning.compensation import compensate
 from engine.pruning.criteria import Context, ImportanceSettings, channel_scores
 from engine.pruning.graph import trace
-from engine.pruning.planning import LayerPreview, Planner, Preview
+from engine.pruning.planning import Planner
 from engine.pruning.solver import Budget, SolverSettings, require_feasible
 from engine.pruning.surgery import prune_model
 
-__all__ = ["LayerPreview", "Preview", "Slimming"]
+__all__ = ["Slimming"]
 
 
 class Slimming(Planner):

@@ -193,7 +193,7 @@ class PlannedLayer(Part):
     """what shaped it besides its scores: floor, rounding, own ratio, coupled, equal parts"""
 
 
-class PreviewResult(Result):
+class Preview(Part):
     """What pruning gives. Parameters and GFLOPs are exact."""
 
     params_before: int
@@ -222,6 +222,13 @@ class PreviewResult(Result):
     """that are left"""
     layers: tuple[PlannedLayer, ...]
     """every BatchNorm layer, in the model's order"""
+
+
+class PreviewResult(Preview, Result):
+    """What pruning gives. Parameters and GFLOPs are exact."""
+
+    params: int
+    """parameters that are left"""
     latency_ms_before: float | None = None
     """milliseconds of one image, predicted for ONNX Runtime on this machine; where pruning was to a latency"""
     latency_ms: float | None = None

@@ -99,6 +99,11 @@ class Resumable(BaseTrainer):
         return (self.epoch + 1) * len(self.train_loader) - 1 - self._last_step
 
     @property
+    def kept_start(self) -> bool | None:
+        """Whether no epoch was better than the model that training began with; None where it was not measured."""
+        return None if self.best_epoch is None else self.best_epoch == 0
+
+    @property
     def changed(self) -> list[str]:
         """What is not as it was when the state was taken, in words."""
         return differences(self, self.saved_state) if self.saved_state else []
@@ -220,7 +225,8 @@ class Resumable(BaseTrainer):
         if not (under_way and self.keeps_state):
             return  # the call after the last epoch repeats the validation of best.pt
         if self.stop and RANK in {-1, 0}:
-            note_trained(self.save_dir, self.epoch + 1, short_metrics(self.metrics or {}))
+            metrics = short_metrics(self.metrics or {})
+            note_trained(self.save_dir, self.epoch + 1, metrics, self.start_metrics, self.kept_start)
         self._keep_state(ended=self.stop)
 
     def _keep_state(self, *, ended: bool = False) -> None:

@@ -61,6 +61,10 @@ class SavedRun:
     "Whether it is the whole state."
     trained: dict[str, float] | None
     "Metrics of the last epoch where every epoch is trained, else None."
+    start: dict[str, float] | None = None
+    "Metrics of what training began with, where every epoch is trained and they were measured."
+    kept_start: bool | None = None
+    "Whether best.pt is what training began with, likewise."
 
 
 def note_start(settings: TrainSettings, digest: str) -> None:
@@ -82,13 +86,20 @@ def note_stranger(settings: TrainSettings, digest: str) -> None:
     _write(settings.save_dir, {"settings": settings.as_dict(), "weights_digest": digest})
 
 
-def note_trained(save_dir: Path, epochs: int, metrics: dict[str, float]) -> None:
-    """Write down that every epoch is trained, before anything is stripped.
+def note_trained(
+    save_dir: Path,
+    epochs: int,
+    metrics: dict[str, float],
+    start: dict[str, float] | None = None,
+    kept_start: bool | None = None,
+) -> None:
+    """Write down that every epoch is trained, and what ``SavedRun`` tells of it, before anything is stripped.
 
     Nothing where nothing was noted at the start: the trainer was then used by itself, ``YOLO(...).train(trainer=...)``.
     """
     if noted := _read(save_dir):
-        _write(save_dir, {**noted, "trained": metrics, "epochs_done": epochs})
+        told = {"trained": metrics, "epochs_done": epochs, "start": start, "kept_start": kept_start}
+        _write(save_dir, {**noted, **told})
 
 
 def saved_run(save_dir: Path) -> SavedRun:
@@ -99,7 +110,8 @@ def saved_run(save_dir: Path) -> SavedRun:
     """
     noted = _read(save_dir)
     if noted.get("trained") is not None:
-        return SavedRun(noted["epochs_done"], None, exact=True, trained=noted["trained"])
+        start, kept = noted.get("start"), noted.get("kept_start")
+        return SavedRun(noted["epochs_done"], None, True, noted["trained"], start, kept)
     state = save_dir / "weights" / STATE_NAME
     if state.exists():
         return SavedRun(read_state(state, lazily=True)["epochs_done"], state, exact=True, trained=None)

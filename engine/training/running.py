@@ -109,7 +109,7 @@ def train_here(settings: TrainSettings, task: str, report: Report) -> TrainResul
         metrics=short_metrics(trainer.metrics or {}) if RANK == -1 else {},
         last_metrics=progress.last_metrics,
         start=trainer.start_metrics,
-        kept_start=None if trainer.best_epoch is None else trainer.best_epoch == 0,
+        kept_start=trainer.kept_start,
     )
 
 
@@ -143,6 +143,8 @@ def _trained(settings: TrainSettings, saved: SavedRun) -> TrainResult:
         stopped=False,
         metrics={},
         last_metrics=saved.trained or {},
+        start=saved.start,
+        kept_start=saved.kept_start,
     )
 
 

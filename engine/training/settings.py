@@ -68,10 +68,6 @@ class TrainSettings:
             raise TrainingError(
                 f"A batch of {self.batch} cannot be shared evenly by {self.world_size} processes; use a multiple."
             )
-        if self.bn_momentum is not None and not 0 < self.bn_momentum <= 1:
-            raise TrainingError(
-                f"A momentum of BatchNorm of {self.bn_momentum:g} is out of range; use more than 0, at most 1."
-            )
         check_trackers(self.tracker)
         if self.world_size > 1 and self.extra.get("rect"):
             raise TrainingError(

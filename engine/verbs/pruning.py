@@ -14,7 +14,7 @@ from engine.base.imgsz import ImageSize
 from engine.settings.choices import USUAL_CRITERION
 from engine.settings.plan import Limits, PlanSettings, Scores, Target
 from engine.settings.requests import PreviewRequest, PruneRequest
-from engine.settings.results import Artefact, PlannedLayer, PreviewResult, PruneResult
+from engine.settings.results import Artefact, PreviewResult, PruneResult
 from engine.verbs.common import resolve_weights
 from engine.verbs.scoring import with_scores
 
@@ -33,8 +33,7 @@ def preview(request: PreviewRequest, report: Report) -> PreviewResult:
 def _planned(slimming: Any, plan: PlanArguments) -> dict[str, Any]:
     """Return what a plan gives, as the fields of ``PreviewResult``."""
     preview = slimming.preview(plan.target, plan.settings, plan.imgsz, plan.importance)
-    layers = tuple(PlannedLayer(**vars(layer)) for layer in preview.layers)
-    return {**vars(preview), "layers": layers}
+    return dict(preview)
 
 
 def _opened(request: PreviewRequest | PruneRequest, report: Report) -> tuple[Any, PlanArguments]:

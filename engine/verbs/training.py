@@ -185,7 +185,7 @@ def _told(order: _Order, settings: Any, result: Any, kind: str, report: Report) 
     suffix = f"stopped after epoch {result.epochs_done}" if result.stopped else None
     artefact = Artefact(path=str(chosen), kind=kind, is_model=True, suffix=suffix)
     # The files are final from here on: what is measured now is found by their digests.
-    if result.kept_start:
+    if result.kept_start and not sparsity:
         report(status_event(KEPT_START))
     compared = Compared()
     if kind == "finetuned" and not result.stopped:

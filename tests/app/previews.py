@@ -1,6 +1,6 @@
 """Layers of a preview, with defaults for what a test does not care about."""
 
-from engine.pruning.session import LayerPreview
+from engine.settings.results import PlannedLayer
 
 
 def layer_preview(
@@ -12,9 +12,9 @@ def layer_preview(
     reason: str = "",
     at_floor: bool = False,
     bounds: tuple[str, ...] = (),
-) -> LayerPreview:
+) -> PlannedLayer:
     """Return a layer whose channels may all be removed unless ``prunable`` says otherwise."""
-    return LayerPreview(
+    return PlannedLayer(
         name=name,
         before=before,
         after=after,

@@ -10,7 +10,7 @@ from app.jobs.starting import loss_series, metric_series
 from app.plan.tables import layer_table, limit_sentence, max_ratio_sentence
 from app.words import format
 from engine.jobs import Progress
-from engine.pruning.session import Preview
+from engine.settings.results import Preview
 from engine.workspace.store import Model
 from tests.app.previews import layer_preview
 

@@ -156,6 +156,12 @@ def test_a_run_that_never_beat_its_start_says_so(show, store):
     assert any(element.value.startswith("No epoch was better") for element in show(job).warning)
 
 
+def test_a_sparse_run_hands_over_its_last_epoch_and_so_says_nothing_of_its_start(show, store):
+    job = add(store)
+    store.finish_job(job.id, "done", written("sparsify", kept_start=True))
+    assert not show(job).warning
+
+
 def test_a_model_that_was_deleted_since_keeps_its_name_in_the_tables_of_its_jobs(demo, show, store):
     tuned = add(store, "finetune")
     row = {"weights": str(demo.dense.path), "params": 10, "metrics": {"mAP50": 0.5, "mAP50-95": 0.25}}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from engine.base.errors import ExportError
 from engine.base.events import Report
 from engine.base.files import writing_to
 from engine.runtimes.exporter import run_exporter
@@ -36,7 +38,7 @@ class ExportChoices(Protocol):
     def simplify(self) -> bool: ...
 
 
-class Format:
+class Format(ABC):
     """One export format. What is here suits a format that Ultralytics' exporter writes in one go and nobody checks."""
 
     suffix: str
@@ -102,10 +104,11 @@ class Format:
         Raises:
             ExportError: it cannot be converted.
         """
-        raise NotImplementedError
+        raise ExportError(f"{self.label} files are made in {', '.join(self.precisions)} alone, not in {precision}.")
 
     def sign(self, exported: Path, facts: dict[str, str]) -> None:
         """Write into an exported file where it came from: plain texts by name, beside what Ultralytics wrote."""
+        return None  # nothing, where a format has no place for it
 
     def image_size(self, exported: Path) -> tuple[int, int] | None:
         """Return (height, width) in pixels as the file says it, None where it does not."""
@@ -126,6 +129,6 @@ class Format:
         with writing_to(exported.parent):
             return Path(shutil.make_archive(str(exported), "zip", exported.parent, exported.name))
 
+    @abstractmethod
     def open(self, exported: Path, threads: int) -> Backend:
         """Return a function that runs what ``export`` wrote on the CPU, with so many threads."""
-        raise NotImplementedError

@@ -42,6 +42,13 @@ def _packed(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) ->
     return stream.getvalue()
 
 
+def _broken_stream() -> bytes:
+    """Return an archive whose only record begins with a kind of block that deflate does not know."""
+    content = bytearray(_packed({"document.npy": _npy((2,), b"{}", "|u1")}, zipfile.ZIP_DEFLATED))
+    content[30 + len("document.npy")] |= 0b110
+    return bytes(content)
+
+
 DOCUMENT = {"document.npy": _npy((2,), b"{}", "|u1")}
 HOSTILE = {
     "empty": b"",
@@ -52,6 +59,7 @@ HOSTILE = {
     "larger shape": _packed({**DOCUMENT, "a.npy": _npy((10**12,), bytes(8))}),
     "negative shape": _packed({**DOCUMENT, "a.npy": _npy((-1, -1), bytes(8))}),
     "compressed zeros": _packed({**DOCUMENT, "a.npy": _npy((10**7,), bytes(8 * 10**7))}, zipfile.ZIP_DEFLATED),
+    "broken stream": _broken_stream(),
     "objects": _packed({**DOCUMENT, "a.npy": _npy((1,), b"cos\nsystem\n(S'true'\ntR.", "|O")}),
     "text": _packed({**DOCUMENT, "a.npy": _npy((1,), bytes(40), "<U10")}),
     "no array": _packed({**DOCUMENT, "a.npy": b"something else"}),

@@ -12,7 +12,7 @@ from engine.base.errors import StopRequested, TrainingError
 from engine.datasets import check_dataset, resolved_yaml
 from engine.demo.dataset import make_demo_dataset
 from engine.demo.shipped import DENSE
-from engine.training import TrainSettings, run_training
+from engine.training import TRAINERS, TrainSettings, run_training
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +78,20 @@ def test_a_run_that_goes_on_knows_its_start(dense, data, tmp_path):
     assert result.kept_start is True and result.start["mAP50-95"] > 0 and result.epochs_done == 3
     own, best = tensors(dense), tensors(result.best)
     assert all(torch.equal(own[name], best[name]) for name in own)
+
+
+def test_a_run_that_only_had_to_be_finished_still_knows_its_start(dense, data, tmp_path, monkeypatch):
+    settings = settings_of(dense, data, tmp_path / "run", lr0=1.0, epochs=1)
+
+    def killed(trainer):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TRAINERS["detect"], "final_eval", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_training(settings, "detect", lambda event: None)
+    result = run_training(replace(settings, resume=True), "detect", lambda event: None)
+    assert result.kept_start is True and result.start["mAP50-95"] > 0 and result.epochs_done == 1
 
 
 @pytest.mark.parametrize("momentum", [None, 0.3])
