@@ -18,6 +18,7 @@ from engine.base import numbers
 from engine.base.errors import JobError
 from engine.base.tasks import METRICS, TASKS, metric_label, task_of
 from engine.jobs import Progress
+from engine.settings.results import Metrics, Result, TrainingResult
 from engine.workspace.store import Job
 
 _POLL_S = 1.0
@@ -50,7 +51,7 @@ def _show(job_id: str, expected_active: bool, manage: bool) -> None:
     else:
         _show_end(job, at)
     reported = epochs_of(job.id)
-    _show_tiles(reported.epochs, reported.start)
+    _show_tiles(reported.epochs, reported.start, job.result)
     show_result(job)
     _show_curves(reported.epochs, reported.start)
     _show_log(job)
@@ -129,22 +130,34 @@ def _score_delta(name: str, change: float | None) -> format.Delta:
     return format.delta(numbers.score_change(change), change, less_is_better=not METRICS[name].larger_is_better)
 
 
-def _show_tiles(epochs: list[dict[str, Any]], start: dict[str, float]) -> None:
+def told_scores(epochs: list[dict[str, Any]], start: Metrics, result: Result | None) -> tuple[Metrics, Metrics, str]:
+    """Return metrics to show, those that they are held against, and of what they are.
+
+    While a training goes on, and of a sparse run, which hands over its last epoch: the latest epoch against the start.
+    Afterwards the model that came out, against the one that it is judged against.
+    """
+    if isinstance(result, TrainingResult) and result.metrics and not result.sparsity:
+        parent = next((row.metrics for row in result.comparison if row.role == "parent"), result.start or start)
+        return result.metrics, parent, "Of the model that came out"
+    return epochs[-1].get("metrics", {}), start, "Of the latest epoch"
+
+
+def _show_tiles(epochs: list[dict[str, Any]], start: Metrics, result: Result | None) -> None:
     if not epochs:
         return
     gammas = epochs[-1].get("gammas")
-    series = metric_series(epochs, _scores(epochs))
-    count = len(series) + (2 if gammas else 0)
+    scores, start, what = told_scores(epochs, start, result)
+    shown = {name: scores[name] for name in _scores(epochs) if name in scores}
+    count = len(shown) + (2 if gammas else 0)
     with st.grid(3 if count > 4 else count, min_column_width=150 if count > 4 else 180):  # no hole in the last row
-        for name, points in series.items():
-            values = [value for _, value in points]
-            change = values[-1] - start[name] if name in start else None
+        for name, value in shown.items():
+            change = value - start[name] if name in start else None
             against = ", with the change against the model that training began with" if name in start else ""
             st.metric(
                 metric_label(name),
-                numbers.score(values[-1]),
+                numbers.score(value),
                 **_score_delta(name, change),
-                help=f"Of the latest epoch{against}.",
+                help=f"{what}{against}.",
                 border=True,
             )
         if gammas:
@@ -169,7 +182,7 @@ def _show_tiles(epochs: list[dict[str, Any]], start: dict[str, float]) -> None:
             )
 
 
-def _show_curves(epochs: list[dict[str, Any]], start: dict[str, float]) -> None:
+def _show_curves(epochs: list[dict[str, Any]], start: Metrics) -> None:
     if not epochs:
         return
     total = epochs[-1].get("epochs", len(epochs))

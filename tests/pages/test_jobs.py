@@ -142,12 +142,18 @@ def test_the_verdict_decides_the_colour_and_not_the_last_epoch(show, store, judg
     store.append_events(job.id, [start])
     report_epochs(store, job, 2)
     verdict = {**VERDICT, "judgement": judgement}
-    result = written("finetune", verdicts=[verdict], kept_start=False, start=start["metrics"])
-    store.finish_job(job.id, "done", result)
+    tiles = {tile.label: (tile.value, tile.delta) for tile in show(job).metric}
+    assert tiles["mAP50-95"] == ("0.300", "\u22120.100"), "the latest epoch against epoch 0"
+    rows = [
+        {"role": role, "weights": "a.pt", "params": 10, "metrics": {"mAP50": 0.6, "mAP50-95": value}}
+        for role, value in (("parent", 0.4), ("child", 0.45))
+    ]
+    came_out = {"comparison": rows, "metrics": rows[1]["metrics"], "start": start["metrics"], "kept_start": False}
+    store.finish_job(job.id, "done", written("finetune", verdicts=[verdict], **came_out))
     app = show(job)
     assert [element.value for element in app.get(colour)] == ["Worse than before."]
-    tiles = {tile.label: tile.delta for tile in app.metric}
-    assert tiles["mAP50"] == "\u22120.100" and tiles["mAP50-95"] == "\u22120.100", "against epoch 0"
+    tiles = {tile.label: (tile.value, tile.delta) for tile in app.metric}
+    assert tiles["mAP50-95"] == ("0.450", "+0.050"), "the model that came out, against the one it is judged against"
 
 
 def test_a_run_that_never_beat_its_start_says_so(show, store):
